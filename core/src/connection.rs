@@ -1,0 +1,191 @@
+//! Connections: one provider account that an end user connected to an integration.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{ConnectionId, IntegrationId},
+    integration::Environment,
+    secret::Secret,
+    time::Timestamp,
+};
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Its tokens work, as far as is known.
+    Connected,
+    /// The provider no longer accepts its grant; the user needs to reconnect.
+    Expired,
+    /// It was revoked here; the user needs to reconnect.
+    Revoked,
+    /// It was deleted.
+    Deleted,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Connected, Self::Expired, Self::Revoked, Self::Deleted];
+
+    /// The status in snake_case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// The status that `text` names.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
+    }
+}
+
+macro_rules! reasons {
+    ($($variant:ident = $text:literal: $doc:literal;)*) => {
+        /// Why a connection stands where it stands, or why a refresh was refused. A closed list, so that no foreign
+        /// text gets into rows, events and logs.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Reason {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The reason in snake_case.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    GrantExpiredOrRevoked = "grant_expired_or_revoked": "The provider says that the refresh token is expired, revoked or spent; it does not say which.";
+    OutcomeUnknown = "outcome_unknown": "A refresh was sent, its answer was lost, and the provider then refused the token.";
+    UserInactive = "user_inactive": "The provider's user is deactivated or frozen.";
+    AuthenticationFailure = "authentication_failure": "The provider's user can no longer log in, for instance after a password change.";
+    ApprovalMissing = "approval_missing": "The user or an admin of the org has not approved the app.";
+    SessionLevel = "session_level": "The org asks for a high-assurance session.";
+    OrgInactive = "org_inactive": "The provider's org is locked, closed or suspended.";
+    AppBlocked = "app_blocked": "The app is blocked or not installed in the org.";
+    IpRestricted = "ip_restricted": "The org or the app does not accept this machine's address or the time of day.";
+    RateLimited = "rate_limited": "The provider asks for fewer logins.";
+    ServerUnavailable = "server_unavailable": "The provider is unavailable for now.";
+    AlreadyProcessing = "already_processing": "Another request with the same token was in work at the provider.";
+    ClientInvalid = "client_invalid": "The provider refuses the client id or secret.";
+    ClientMisconfigured = "client_misconfigured": "The app's settings at the provider do not allow this.";
+    RequestRejected = "request_rejected": "The provider calls the request malformed.";
+    ScopeRejected = "scope_rejected": "The provider refuses a scope.";
+    CodeRejected = "code_rejected": "The provider refuses the authorization code.";
+    IdentityChanged = "identity_changed": "A refresh answered with tokens of another user or org.";
+    InstanceUrlRejected = "instance_url_rejected": "The provider named an instance URL to which no token may be sent.";
+    NotSent = "not_sent": "The provider could not be reached; nothing was sent.";
+    AnswerLost = "answer_lost": "The request may have been processed; its answer did not come.";
+    AnswerInvalid = "answer_invalid": "The answer is not one that the protocol knows.";
+    Unrecognized = "unrecognized": "The provider gave an error that is not known here.";
+    ByRequest = "by_request": "The host asked for it.";
+}
+
+/// Who connected, as the provider tells it. What is not known is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The provider's id of the user.
+    pub user_id: String,
+    /// E-mail address.
+    pub email: String,
+    /// Full name.
+    pub name: String,
+    /// The provider's id of the org.
+    pub org_id: String,
+    /// The org's name.
+    pub org_name: String,
+    /// Where the org lives, such as `NA` or `USA123`.
+    pub region: String,
+}
+
+/// A connection as the broker shows it. No token is in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connection {
+    /// Its id; it survives a reconnect.
+    pub id: ConnectionId,
+    /// The integration that it belongs to.
+    pub integration: IntegrationId,
+    /// The provider's name.
+    pub provider: String,
+    /// The offering's environment.
+    pub environment: Environment,
+    /// Where it stands.
+    pub status: Status,
+    /// Why, where there is something to say.
+    pub reason: Option<Reason>,
+    /// Who connected.
+    pub profile: Profile,
+    /// The host's own id of its user; empty if none was given.
+    pub owner: String,
+    /// The host's labels.
+    pub metadata: BTreeMap<String, String>,
+    /// Scopes that the provider granted.
+    pub scopes: Vec<String>,
+    /// When the user connected; a reconnect moves it.
+    pub connected_at: Timestamp,
+    /// When it was last used; begins as `connected_at`.
+    pub last_active_at: Timestamp,
+    /// Counts reconnects, revocation and deletion.
+    pub epoch: u64,
+    /// Counts stored token sets.
+    pub generation: u64,
+}
+
+/// Which token set of a connection: sets are always named by both numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SetName {
+    /// Counts reconnects, revocation and deletion.
+    pub epoch: u64,
+    /// Counts stored token sets.
+    pub generation: u64,
+}
+
+impl fmt::Display for SetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.generation)
+    }
+}
+
+/// What a caller needs to call the provider itself.
+pub struct Credentials {
+    /// The access token.
+    pub access_token: Secret,
+    /// Origin to which it may be sent, without trailing slash.
+    pub instance_url: String,
+    /// The offering's environment.
+    pub environment: Environment,
+    /// Where the org lives; empty if not known.
+    pub region: String,
+    /// `Bearer`.
+    pub token_type: &'static str,
+    /// When the access token ends, as far as is known.
+    pub expires_at: Timestamp,
+    /// Which token set it belongs to; `Broker::refused` takes it.
+    pub set: SetName,
+    /// The ready `Authorization` value, marked sensitive.
+    pub authorization: http::HeaderValue,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("instance_url", &self.instance_url)
+            .field("set", &self.set)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,214 @@
+//! The one error type that callers of the broker see.
+//!
+//! Three things are kept apart: what happened ([`Code`]), whether the same call may be made again, and what the caller
+//! should do ([`Advice`]). No foreign error text gets in: HTTP clients print URLs with their queries, JSON parsers
+//! print values. Tests compare codes; people read messages.
+
+mod codes;
+
+use std::{fmt, time::Duration};
+
+pub use codes::Code;
+
+/// What kind of failure a code stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The request is wrong.
+    Request,
+    /// The key is missing, wrong or not allowed to do this.
+    Key,
+    /// A connect attempt failed; the user begins again.
+    Connect,
+    /// The user must connect again.
+    Reconnect,
+    /// The integration or the host is configured wrongly.
+    Configuration,
+    /// It may pass.
+    Retry,
+    /// Whether the call ran at the provider is not known.
+    Outcome,
+    /// A limit is reached.
+    Limit,
+    /// A fault of the broker or of its data.
+    Internal,
+}
+
+/// What the caller should do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Advice {
+    /// Make the same call again after this time.
+    Retry {
+        /// How long to wait first.
+        after: Duration,
+    },
+    /// Let the user connect again.
+    Reconnect,
+    /// Change the request.
+    FixRequest,
+    /// Change the configuration of the integration or of the host.
+    FixConfiguration,
+    /// Look whether the call had its effect before making it again.
+    Check,
+    /// Give up; a person must look.
+    Fail,
+}
+
+/// Calls of the month against the plan, for [`Code::PlanLimitExceeded`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanUsage {
+    /// Calls allowed per calendar month.
+    pub limit: u64,
+    /// Calls made in this calendar month.
+    pub used: u64,
+}
+
+/// An error of the broker: a stable code, a sentence, and what to do. Cheap to clone, since many callers may wait for
+/// one refresh.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Inner {
+    code: Code,
+    /// A reason from a closed list, such as the provider's error code as we classed it.
+    reason: Option<&'static str>,
+    retry_after: Option<Duration>,
+    plan: Option<PlanUsage>,
+}
+
+impl Error {
+    /// An error with nothing but its code.
+    pub fn new(code: Code) -> Self {
+        Self(Box::new(Inner {
+            code,
+            reason: None,
+            retry_after: None,
+            plan: None,
+        }))
+    }
+
+    /// Adds a reason from a closed list, such as a field's name or a provider's error code.
+    #[must_use]
+    pub fn because(mut self, reason: &'static str) -> Self {
+        self.0.reason = Some(reason);
+        self
+    }
+
+    /// Says when the same call may be made again.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Adds the plan's figures.
+    #[must_use]
+    pub fn with_plan(mut self, plan: PlanUsage) -> Self {
+        self.0.plan = Some(plan);
+        self
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The reason, where one is known.
+    pub fn reason(&self) -> Option<&'static str> {
+        self.0.reason
+    }
+
+    /// The plan's figures, for [`Code::PlanLimitExceeded`].
+    pub fn plan(&self) -> Option<PlanUsage> {
+        self.0.plan
+    }
+
+    /// What to do.
+    pub fn advice(&self) -> Advice {
+        match self.0.code.kind() {
+            Kind::Request | Kind::Key => Advice::FixRequest,
+            Kind::Connect | Kind::Reconnect => Advice::Reconnect,
+            Kind::Configuration => Advice::FixConfiguration,
+            Kind::Retry | Kind::Limit => Advice::Retry {
+                after: self.0.retry_after.unwrap_or(Duration::from_secs(1)),
+            },
+            Kind::Outcome => Advice::Check,
+            Kind::Internal => Advice::Fail,
+        }
+    }
+
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.advice(), Advice::Retry { .. })
+    }
+}
+
+impl From<Code> for Error {
+    fn from(code: Code) -> Self {
+        Self::new(code)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.code.message())?;
+        if let Some(reason) = self.0.reason {
+            write!(f, " ({reason})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({}", self.0.code.as_str())?;
+        if let Some(reason) = self.0.reason {
+            write!(f, ", {reason}")?;
+        }
+        if let Some(after) = self.0.retry_after {
+            write!(f, ", retry after {after:?}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<crate::id::IdError> for Error {
+    fn from(error: crate::id::IdError) -> Self {
+        use crate::id::IdError;
+        Self::new(match error {
+            IdError::Empty => Code::IdEmpty,
+            IdError::TooLong => Code::IdTooLong,
+            IdError::InvalidCharacter => Code::IdInvalid,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn codes_are_unique_snake_case_and_say_what_to_do() {
+        let mut seen = HashSet::new();
+        for code in Code::ALL {
+            let text = code.as_str();
+            assert!(seen.insert(text), "{text} stands twice");
+            assert!(
+                text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{text}"
+            );
+            assert!(code.message().ends_with('.'), "{text}");
+            assert!((400..=504).contains(&code.http_status()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_word() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+}

@@ -1,0 +1,90 @@
+//! Events: every change of state that a host may want to react to. No secret is ever in one.
+
+use std::fmt;
+
+use crate::{
+    connection::{Reason, SetName},
+    id::{ConnectionId, IntegrationId},
+    time::Timestamp,
+};
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// When, by the broker's clock.
+    pub at: Timestamp,
+    /// The integration concerned.
+    pub integration: IntegrationId,
+    /// The connection concerned, if it is about one.
+    pub connection: Option<ConnectionId>,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum What {
+    /// A user connected an account.
+    Connected,
+    /// A user connected again; the id stayed.
+    Reconnected,
+    /// The provider granted other scopes than were asked for.
+    ScopesDiffer,
+    /// A connect attempt came to nothing.
+    ConnectFailed(Reason),
+    /// A new token set is stored.
+    Refreshed(SetName),
+    /// The instance URL changed with a refresh.
+    InstanceChanged,
+    /// The grant is dead; the user needs to reconnect.
+    Expired(Reason),
+    /// A dead connection turned out to live.
+    Recovered,
+    /// The connection was revoked here.
+    Revoked,
+    /// The connection was deleted.
+    Deleted,
+    /// An owed revocation was done at the provider.
+    RevokedUpstream,
+    /// A refresh was refused for now.
+    Cooling(Reason),
+    /// A refresh was sent and its outcome is not known.
+    OutcomeUnknown,
+    /// A token set could not be stored yet and lives in this process only.
+    Unsaved,
+    /// An unsaved token set is stored now.
+    Saved,
+    /// A token set came back after another one was stored; it was dropped.
+    Superseded,
+    /// The store has an older row than it once acknowledged.
+    StoreRolledBack,
+    /// The refresh token was presented by a holder whose turn had passed.
+    LatePresenter,
+    /// The provider refuses the integration's client.
+    IntegrationFault(Reason),
+    /// The integration's client was verified.
+    IntegrationConfigured,
+    /// The integration was switched off.
+    IntegrationDisabled,
+    /// The integration was switched on.
+    IntegrationEnabled,
+    /// The monthly limit is reached.
+    LimitReached,
+    /// The provider says that the org's API limit is reached.
+    ProviderLimitReached,
+}
+
+/// Where events go. Called inline: it must be quick, must not block and must not panic.
+pub trait EventSink: fmt::Debug + Send + Sync + 'static {
+    /// Takes one event.
+    fn emit(&self, event: &Event);
+}
+
+/// Drops every event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoEvents;
+
+impl EventSink for NoEvents {
+    fn emit(&self, _: &Event) {}
+}

@@ -1,0 +1,130 @@
+//! Offerings and integrations: what can be connected, and with which OAuth client of the host.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{id::IntegrationId, secret::Secret, time::Timestamp};
+
+/// Whether an account holds real data or is a rehearsal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    /// Real data.
+    Production,
+    /// A sandbox.
+    Sandbox,
+}
+
+impl Environment {
+    /// `production` or `sandbox`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Sandbox => "sandbox",
+        }
+    }
+
+    /// The environment that `text` names.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Production, Self::Sandbox]
+            .into_iter()
+            .find(|e| e.as_str() == text)
+    }
+}
+
+/// A provider plus an environment that can be integrated, such as `salesforce/production`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offering {
+    /// `provider/environment`.
+    pub id: String,
+    /// The provider's name, as it stands in paths.
+    pub provider: String,
+    /// The environment.
+    pub environment: Environment,
+    /// What people read, such as `Salesforce (production)`.
+    pub label: String,
+    /// Scopes without which the broker cannot do its work.
+    pub required_scopes: Vec<String>,
+    /// Further scopes that make sense.
+    pub optional_scopes: Vec<String>,
+}
+
+/// Options of an integration that only its provider understands, such as Salesforce's `loginUrl`.
+pub type Options = BTreeMap<String, serde_json::Value>;
+
+/// Where an integration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IntegrationState {
+    /// Its client id and secret are missing or not verified; no connection can begin.
+    Draft,
+    /// Verified with the provider.
+    Configured,
+    /// Switched off by hand: nothing is served and nothing begins; keep-alive goes on.
+    Disabled,
+    /// Switched off after a suspicion: nothing is served, nothing is kept alive.
+    Frozen,
+}
+
+impl IntegrationState {
+    /// The state in snake_case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Configured => "configured",
+            Self::Disabled => "disabled",
+            Self::Frozen => "frozen",
+        }
+    }
+}
+
+/// One OAuth client of the host for an offering. The client secret is write-only and is not in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Integration {
+    /// Its id. It is the tenancy boundary: a connection belongs to exactly one.
+    pub id: IntegrationId,
+    /// What people call it.
+    pub name: String,
+    /// The offering's id.
+    pub offering: String,
+    /// The OAuth client id (Salesforce: consumer key).
+    pub client_id: String,
+    /// Scopes to ask for.
+    pub scopes: Vec<String>,
+    /// Where a browser may be sent after connecting; matched whole.
+    pub redirect_uris: Vec<String>,
+    /// Calls allowed per calendar month (UTC); `None` is no limit.
+    pub monthly_limit: Option<u64>,
+    /// Options for the provider.
+    pub options: Options,
+    /// Where it stands.
+    pub state: IntegrationState,
+    /// Why it stands there, in snake_case; empty when there is nothing to say.
+    pub state_reason: String,
+    /// The callback URL to register with the provider.
+    pub callback_url: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// What a provider needs to know of an integration to act as its OAuth client.
+#[derive(Debug)]
+pub struct Client<'a> {
+    /// The integration.
+    pub integration: &'a IntegrationId,
+    /// The offering that it integrates.
+    pub offering: &'a Offering,
+    /// OAuth `client_id`.
+    pub client_id: &'a str,
+    /// OAuth `client_secret`.
+    pub client_secret: &'a Secret,
+    /// Scopes to ask for.
+    pub scopes: &'a [String],
+    /// OAuth `redirect_uri`: this integration's callback.
+    pub callback_url: &'a str,
+    /// The provider's options.
+    pub options: &'a Options,
+    /// Whether http on a loopback address may stand for the provider. Only for tests.
+    pub allow_loopback: bool,
+}

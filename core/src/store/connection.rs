@@ -1,0 +1,180 @@
+//! The role that keeps connections.
+
+use std::{collections::BTreeMap, fmt};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Inserted, Removed, Revision, StoreError, Swap};
+use crate::{
+    connection::Status,
+    id::{ConnectionId, IntegrationId},
+    integration::Environment,
+    time::{StoreInstant, Timestamp},
+};
+
+/// The columns that lists and sweeps use. Everything else is in the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// The integration; never changes.
+    pub integration: IntegrationId,
+    /// The environment.
+    pub environment: Environment,
+    /// Where the connection stands.
+    pub status: Status,
+    /// The user's e-mail address in lower case, for substring search.
+    pub email: String,
+    /// The host's own id of its user; empty if none.
+    pub owner: String,
+    /// The host's labels.
+    pub metadata: BTreeMap<String, String>,
+    /// When the user connected.
+    pub connected_at: Timestamp,
+    /// When a sweep should look at the row; `None` is never.
+    pub due_at: Option<Timestamp>,
+    /// The id of the key that sealed the row's tokens; empty if it has none.
+    pub sealed_by: String,
+}
+
+/// A row to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionRow {
+    /// The row's id.
+    pub id: ConnectionId,
+    /// The columns that lists use.
+    pub index: Index,
+    /// Opaque.
+    pub body: Bytes,
+}
+
+/// Facts that change with every call. They are no part of the revision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HotFacts {
+    /// When the connection was last used.
+    pub last_active_at: Option<Timestamp>,
+    /// The org's API usage: used and allowed.
+    pub api_usage: Option<(u64, u64)>,
+}
+
+/// A row as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The row.
+    pub row: ConnectionRow,
+    /// Its version.
+    pub revision: Revision,
+    /// Facts that change with every call.
+    pub hot: HotFacts,
+}
+
+/// An entry of a list: the row as it was read.
+pub type ListEntry = Stored;
+
+/// Which statuses a list shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusFilter {
+    /// All but deleted ones.
+    Live,
+    /// Exactly this one.
+    Only(Status),
+}
+
+/// Which connections to list. All conditions hold together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionFilter {
+    /// Of this integration.
+    pub integration: IntegrationId,
+    /// With such a status.
+    pub status: StatusFilter,
+    /// In this environment.
+    pub environment: Option<Environment>,
+    /// Whose [`Index::email`] has this substring, byte for byte; core lower-cases both. Never empty.
+    pub email_contains: Option<String>,
+    /// Of this owner.
+    pub owner: Option<String>,
+    /// With all these labels.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Whether more follow. A page may be short; only this says that the end is reached.
+    pub more: bool,
+}
+
+/// A connection that a sweep should look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DueEntry {
+    /// Since when.
+    pub due_at: Timestamp,
+    /// Which.
+    pub id: ConnectionId,
+}
+
+/// A row that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which row.
+    pub id: ConnectionId,
+    /// The revision that it had when the change was listed.
+    pub revision: Revision,
+}
+
+/// What was written since a point in a store's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// The rows, each at most once.
+    pub changed: Vec<Change>,
+    /// Where to go on.
+    pub next: u64,
+    /// Whether changes may have been missed, for instance because the store keeps no older history.
+    pub gap: bool,
+}
+
+/// Keeps connections.
+#[async_trait]
+pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
+    /// Creates the row unless the id is taken.
+    async fn insert_connection(&self, row: &ConnectionRow) -> Result<Inserted, StoreError>;
+
+    /// Reads a row, and the store's own time with it.
+    async fn connection(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), StoreError>;
+
+    /// Replaces the row if its revision is `expected`. It must be durable when it answers.
+    async fn swap_connection(&self, next: &ConnectionRow, expected: Revision) -> Result<Swap, StoreError>;
+
+    /// Removes the row if its revision is `expected`.
+    async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError>;
+
+    /// Lists by id, descending, so that the newest come first: at most `limit` entries below `before`.
+    async fn list_connections(
+        &self,
+        filter: &ConnectionFilter,
+        before: Option<&ConnectionId>,
+        limit: u32,
+    ) -> Result<Page<ListEntry>, StoreError>;
+
+    /// Rows with `due_at <= until`, ascending by (due_at, id): at most `limit` entries above `after`.
+    async fn due_connections(
+        &self,
+        until: Timestamp,
+        after: Option<&DueEntry>,
+        limit: u32,
+    ) -> Result<Page<DueEntry>, StoreError>;
+
+    /// What was inserted, swapped or removed since `since`; `None` asks only for the present point.
+    async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError>;
+
+    /// Writes hot facts without touching revisions. Facts that are `None` stay; a time never goes back; unknown ids are
+    /// passed over. It need not be durable at once.
+    async fn touch_connections(&self, facts: &[(ConnectionId, HotFacts)]) -> Result<(), StoreError>;
+
+    /// How many rows of each key id there are, over all integrations.
+    async fn connections_by_key(&self) -> Result<Vec<(String, u64)>, StoreError>;
+
+    /// Whether the integration has a row that is not deleted.
+    async fn has_connections(&self, integration: &IntegrationId) -> Result<bool, StoreError>;
+}

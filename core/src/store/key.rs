@@ -1,0 +1,81 @@
+//! The role that keeps API and public keys.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::{
+    id::{IntegrationId, KeyId},
+    time::Timestamp,
+};
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyKind {
+    /// Server side: everything with the connections of its integration.
+    Api,
+    /// May only begin a connection.
+    Public,
+    /// Manages integrations. Belongs to none.
+    Admin,
+}
+
+impl KeyKind {
+    /// The kind in snake_case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Public => "public",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The kind that `text` names.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Api, Self::Public, Self::Admin]
+            .into_iter()
+            .find(|k| k.as_str() == text)
+    }
+}
+
+/// A key, but for its secret part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRow {
+    /// Its public part.
+    pub id: KeyId,
+    /// What it may do.
+    pub kind: KeyKind,
+    /// The integration that it belongs to; `None` for admin keys.
+    pub integration: Option<IntegrationId>,
+    /// Keyed digest of the whole key.
+    pub digest: [u8; 32],
+    /// The id of the key that made the digest.
+    pub digest_key: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends, if ever.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Keeps keys.
+#[async_trait]
+pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
+    /// Stores the key, but answers `false` and stores nothing if `max_live` keys of its kind and integration are live:
+    /// neither revoked nor expired at `now`. The check and the write are one.
+    async fn insert_key(&self, row: &KeyRow, max_live: u32, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Reads a key.
+    async fn key(&self, id: &KeyId) -> Result<Option<KeyRow>, StoreError>;
+
+    /// All keys of an integration (or the admin keys), ascending by id.
+    async fn list_keys(&self, integration: Option<&IntegrationId>) -> Result<Vec<KeyRow>, StoreError>;
+
+    /// Revokes a key: `true` the first time, `false` if it was revoked before or does not exist.
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Removes all keys of an integration.
+    async fn remove_keys(&self, integration: &IntegrationId) -> Result<(), StoreError>;
+}

@@ -1,0 +1,53 @@
+//! The role that keeps connect attempts and other things that may be used once.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::StoreError;
+use crate::time::Timestamp;
+
+/// Something that may be used once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingRow {
+    /// The digest of what its user must show. What is shown is itself never stored.
+    pub key: [u8; 32],
+    /// The digest of who may use it.
+    pub guard: [u8; 32],
+    /// From then on it is as if it did not exist.
+    pub expires_at: Timestamp,
+    /// Opaque.
+    pub body: Bytes,
+}
+
+/// What became of a take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Taken {
+    /// The row, which nobody else ever gets.
+    Row(Bytes),
+    /// The row exists, but is for somebody else; it stays.
+    Guarded,
+    /// There is no such row, or it has expired.
+    Missing,
+}
+
+/// Keeps things that may be used once.
+#[async_trait]
+pub trait PendingStore: fmt::Debug + Send + Sync + 'static {
+    /// Stores the row unless its key is taken; `false` if it is.
+    async fn put_pending(&self, row: &PendingRow) -> Result<bool, StoreError>;
+
+    /// Gives the row to exactly one caller, over all processes, and removes it: but only if `guard` is its guard and
+    /// `now` is before its expiry.
+    async fn take_pending(
+        &self,
+        key: &[u8; 32],
+        guard: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<Taken, StoreError>;
+
+    /// Removes at most `limit` expired rows and says how many.
+    async fn purge_pending(&self, now: Timestamp, limit: u32) -> Result<u32, StoreError>;
+}

@@ -1,0 +1,141 @@
+//! Sealing: everything secret goes through a [`TokenVault`] before it reaches a store.
+
+// mod envelope;
+// mod keyring;
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+// pub use keyring::{Keyring, KeyringError};
+
+use crate::{
+    error::{Code, Error},
+    secret::SecretBytes,
+};
+
+/// What is sealed. A blob sealed for one purpose does not open for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// The token set of a connection.
+    Tokens,
+    /// A token that is still to be revoked.
+    OwedRevocation,
+    /// The client secret of an integration.
+    ClientSecret,
+    /// A connect attempt's PKCE verifier.
+    Pending,
+    /// A list cursor.
+    Cursor,
+    /// A connect or reconnect link.
+    Link,
+}
+
+impl Purpose {
+    /// The purpose as it stands in the associated data.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::OwedRevocation => "owed-revocation",
+            Self::ClientSecret => "client-secret",
+            Self::Pending => "pending",
+            Self::Cursor => "cursor",
+            Self::Link => "link",
+        }
+    }
+}
+
+/// What a blob is bound to. It opens only under the same context.
+#[derive(Clone, Copy, Debug)]
+pub struct SealContext<'a> {
+    /// What is sealed.
+    pub purpose: Purpose,
+    /// The integration, or empty.
+    pub integration: &'a str,
+    /// The connection or other row, or empty.
+    pub subject: &'a str,
+    /// The connection's epoch, or 0.
+    pub epoch: u64,
+    /// The token set's generation, or 0.
+    pub generation: u64,
+}
+
+/// A keyed digest and the id of the key that made it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mac {
+    /// Which key.
+    pub key: String,
+    /// HMAC-SHA-256.
+    pub digest: [u8; 32],
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mac({})", self.key)
+    }
+}
+
+/// Why a vault did not do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// The blob was changed, cut or moved, or is not for this context.
+    #[error("sealed data does not open")]
+    Tampered,
+    /// The blob is of a format that this version does not know.
+    #[error("sealed data has an unknown format")]
+    UnknownEnvelope,
+    /// The blob was sealed with a key that was not given.
+    #[error("sealed data names a key that was not given")]
+    UnknownKey,
+    /// The vault or the machine's randomness cannot be reached now.
+    #[error("the vault is unavailable")]
+    Unavailable,
+}
+
+impl From<VaultError> for Error {
+    fn from(error: VaultError) -> Self {
+        Self::new(match error {
+            VaultError::Tampered => Code::Tampered,
+            VaultError::UnknownEnvelope => Code::Tampered,
+            VaultError::UnknownKey => Code::VaultKeyUnknown,
+            VaultError::Unavailable => Code::VaultUnavailable,
+        })
+    }
+}
+
+/// Seals and opens secrets.
+///
+/// To be correct, an implementation must bind the whole [`SealContext`] as associated data, so that a blob moved to
+/// another row, purpose or generation does not open, and must never answer with a part of the plaintext.
+/// An external key service fits here, or behind the keys of a [`Keyring`].
+#[async_trait]
+pub trait TokenVault: fmt::Debug + Send + Sync + 'static {
+    /// Seals `plaintext`.
+    ///
+    /// # Errors
+    /// [`VaultError::Unavailable`] if it cannot be done now.
+    async fn seal(&self, context: &SealContext<'_>, plaintext: &[u8]) -> Result<Vec<u8>, VaultError>;
+
+    /// Opens what [`TokenVault::seal`] gave for the same context.
+    ///
+    /// # Errors
+    /// [`VaultError`] says why not.
+    async fn open(&self, context: &SealContext<'_>, sealed: &[u8]) -> Result<SecretBytes, VaultError>;
+
+    /// Whether a key for sealing is at hand. Asked before a refresh token is spent.
+    ///
+    /// # Errors
+    /// [`VaultError::Unavailable`] if not.
+    async fn ready(&self) -> Result<(), VaultError>;
+
+    /// A keyed digest of `data`: by the key `key`, or by the sealing key if none is named.
+    ///
+    /// # Errors
+    /// [`VaultError::UnknownKey`] if the named key was not given.
+    async fn mac(&self, purpose: &'static str, key: Option<&str>, data: &[u8]) -> Result<Mac, VaultError>;
+
+    /// The id of the key that `sealed` was sealed with, if it can be told.
+    fn key_of(&self, sealed: &[u8]) -> Option<String>;
+}
