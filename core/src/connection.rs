@@ -82,6 +82,8 @@ reasons! {
     ServerUnavailable = "server_unavailable": "The provider is unavailable for now.";
     AlreadyProcessing = "already_processing": "Another request with the same token was in work at the provider.";
     ClientInvalid = "client_invalid": "The provider refuses the client id or secret.";
+    ClientIdInvalid = "client_id_invalid": "The provider does not know the client id.";
+    ClientSecretInvalid = "client_secret_invalid": "The provider knows the client id and refuses the secret.";
     ClientMisconfigured = "client_misconfigured": "The app's settings at the provider do not allow this.";
     RequestRejected = "request_rejected": "The provider calls the request malformed.";
     ScopeRejected = "scope_rejected": "The provider refuses a scope.";
@@ -91,6 +93,10 @@ reasons! {
     NotSent = "not_sent": "The provider could not be reached; nothing was sent.";
     AnswerLost = "answer_lost": "The request may have been processed; its answer did not come.";
     AnswerInvalid = "answer_invalid": "The answer is not one that the protocol knows.";
+    AnswerIncomplete = "answer_incomplete": "The answer lacks a part that is needed at connect.";
+    TokenTypeUnsupported = "token_type_unsupported": "The answer holds tokens of another type than bearer.";
+    SignatureInvalid = "signature_invalid": "The answer is not signed with the client's secret.";
+    IdentityUrlRejected = "identity_url_rejected": "The answer names its user by a URL of a foreign host.";
     Unrecognized = "unrecognized": "The provider gave an error that is not known here.";
     ByRequest = "by_request": "The host asked for it.";
 }
