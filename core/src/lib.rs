@@ -3,6 +3,7 @@
 // Layer 0: values.
 pub mod error;
 pub mod id;
+mod random;
 pub mod secret;
 pub mod time;
 

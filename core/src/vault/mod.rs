@@ -1,13 +1,15 @@
 //! Sealing: everything secret goes through a [`TokenVault`] before it reaches a store.
 
-// mod envelope;
-// mod keyring;
+mod envelope;
+mod keyring;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
 use async_trait::async_trait;
 
-// pub use keyring::{Keyring, KeyringError};
+pub use keyring::{Keyring, KeyringError};
 
 use crate::{
     error::{Code, Error},
@@ -97,8 +99,7 @@ pub enum VaultError {
 impl From<VaultError> for Error {
     fn from(error: VaultError) -> Self {
         Self::new(match error {
-            VaultError::Tampered => Code::Tampered,
-            VaultError::UnknownEnvelope => Code::Tampered,
+            VaultError::Tampered | VaultError::UnknownEnvelope => Code::Tampered,
             VaultError::UnknownKey => Code::VaultKeyUnknown,
             VaultError::Unavailable => Code::VaultUnavailable,
         })
