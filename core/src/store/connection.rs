@@ -96,6 +96,34 @@ pub struct ConnectionFilter {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl ConnectionFilter {
+    /// Whether a row with these columns is one to list; for stores whose indexes find more rows than that.
+    pub fn matches(&self, index: &Index) -> bool {
+        let Self {
+            integration,
+            status,
+            environment,
+            email_contains,
+            owner,
+            metadata,
+        } = self;
+        let status = match *status {
+            StatusFilter::Live => index.status != Status::Deleted,
+            StatusFilter::Only(status) => index.status == status,
+        };
+        status
+            && index.integration == *integration
+            && environment.is_none_or(|environment| index.environment == environment)
+            && owner.as_ref().is_none_or(|owner| index.owner == *owner)
+            && email_contains
+                .as_ref()
+                .is_none_or(|part| index.email.contains(part.as_str()))
+            && metadata
+                .iter()
+                .all(|(key, value)| index.metadata.get(key) == Some(value))
+    }
+}
+
 /// Part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
@@ -119,7 +147,7 @@ pub struct DueEntry {
 pub struct Change {
     /// Which row.
     pub id: ConnectionId,
-    /// The revision that it had when the change was listed.
+    /// The revision that it had when the change was listed; for a removed row, one that it never had before.
     pub revision: Revision,
 }
 

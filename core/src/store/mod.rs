@@ -15,7 +15,7 @@
 mod connection;
 mod integration;
 mod key;
-// pub mod memory;
+pub mod memory;
 mod pending;
 mod usage;
 

@@ -1,0 +1,94 @@
+//! Integrations in memory.
+
+use std::{collections::BTreeMap, ops::Bound};
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, next_revision};
+use crate::{
+    id::IntegrationId,
+    store::{
+        Inserted, IntegrationRow, IntegrationStore, Removed, Revision, StoreError, StoredIntegration, Swap,
+    },
+};
+
+#[derive(Default)]
+pub(super) struct Integrations {
+    rows: BTreeMap<IntegrationId, StoredIntegration>,
+    version: u64,
+}
+
+impl Integrations {
+    fn put(&mut self, row: &IntegrationRow, revision: Revision) {
+        self.version += 1;
+        let row = row.clone();
+        self.rows
+            .insert(row.id.clone(), StoredIntegration { row, revision });
+    }
+}
+
+#[async_trait]
+impl IntegrationStore for MemoryStore {
+    async fn insert_integration(&self, row: &IntegrationRow) -> Result<Inserted, StoreError> {
+        let revision = next_revision(0, "insert_integration")?;
+        let integrations = &mut self.state().integrations;
+        if integrations.rows.contains_key(&row.id) {
+            return Ok(Inserted::Occupied);
+        }
+        integrations.put(row, revision);
+        Ok(Inserted::Created(revision))
+    }
+
+    async fn integration(&self, id: &IntegrationId) -> Result<Option<StoredIntegration>, StoreError> {
+        Ok(self.state().integrations.rows.get(id).cloned())
+    }
+
+    async fn swap_integration(&self, next: &IntegrationRow, expected: Revision) -> Result<Swap, StoreError> {
+        let revision = next_revision(expected.counter, "swap_integration")?;
+        let integrations = &mut self.state().integrations;
+        match integrations.rows.get(&next.id) {
+            None => Ok(Swap::Missing),
+            Some(stored) if stored.revision != expected => Ok(Swap::Conflict),
+            Some(_) => {
+                integrations.put(next, revision);
+                Ok(Swap::Swapped(revision))
+            }
+        }
+    }
+
+    async fn remove_integration(
+        &self,
+        id: &IntegrationId,
+        expected: Revision,
+    ) -> Result<Removed, StoreError> {
+        let integrations = &mut self.state().integrations;
+        match integrations.rows.get(id) {
+            None => Ok(Removed::Missing),
+            Some(stored) if stored.revision != expected => Ok(Removed::Conflict),
+            Some(_) => {
+                integrations.rows.remove(id);
+                integrations.version += 1;
+                Ok(Removed::Gone)
+            }
+        }
+    }
+
+    async fn list_integrations(
+        &self,
+        after: Option<&IntegrationId>,
+        limit: u32,
+    ) -> Result<Vec<StoredIntegration>, StoreError> {
+        let above = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let state = self.state();
+        let rows = state
+            .integrations
+            .rows
+            .range::<IntegrationId, _>((above, Bound::Unbounded));
+        Ok(rows.take(limit).map(|(_, stored)| stored.clone()).collect())
+    }
+
+    async fn integrations_version(&self) -> Result<u64, StoreError> {
+        Ok(self.state().integrations.version)
+    }
+}
