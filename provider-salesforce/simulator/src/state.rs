@@ -1,0 +1,189 @@
+//! The state of a running simulator: one lock for everything that OAuth decides about, one per org for its records.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::authorize::Flow;
+use crate::clock::{Clock, Millis};
+use crate::config::{Client, Config, Org, User};
+use crate::faults::Faults;
+use crate::grants::{Family, RefreshRecord, Session};
+use crate::id_token::Signer;
+use crate::ids::{Digest, to_18};
+use crate::log::{Counters, Presentation};
+use crate::rest::records::OrgData;
+use crate::settings::Settings;
+use crate::token_code::Code;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) counters: Counters,
+    pub(crate) login_url: String,
+    pub(crate) instance_url: String,
+    pub(crate) orgs: Vec<OrgState>,
+    pub(crate) signer: Signer,
+    /// Cancelled when the simulator shuts down.
+    pub(crate) stop: CancellationToken,
+    /// Owns every task of the simulator.
+    pub(crate) tasks: TaskTracker,
+    auth: Mutex<Auth>,
+}
+
+/// An org and its records.
+#[derive(Debug)]
+pub(crate) struct OrgState {
+    pub(crate) org: Org,
+    pub(crate) id18: String,
+    pub(crate) data: Mutex<OrgData>,
+}
+
+/// A user as the simulator knows it.
+#[derive(Debug)]
+pub(crate) struct UserState {
+    pub(crate) user: User,
+    pub(crate) id18: String,
+    pub(crate) org_id18: String,
+    pub(crate) active: bool,
+}
+
+/// Everything that OAuth decides about.
+#[derive(Debug, Default)]
+pub(crate) struct Auth {
+    pub(crate) settings: Settings,
+    pub(crate) clients: HashMap<String, Client>,
+    pub(crate) users: Vec<UserState>,
+    pub(crate) usernames: HashMap<String, usize>,
+    /// Logged-in browsers: cookie → user.
+    pub(crate) browsers: HashMap<String, usize>,
+    pub(crate) flows: HashMap<String, Flow>,
+    /// What users allowed clients before: (user, client id) → scopes.
+    pub(crate) approvals: HashMap<(usize, String), BTreeSet<String>>,
+    pub(crate) codes: HashMap<String, Code>,
+    /// All families ever, by number.
+    pub(crate) families: Vec<Family>,
+    /// Living families with a refresh token, oldest first.
+    pub(crate) living: HashMap<(usize, String), VecDeque<usize>>,
+    pub(crate) refresh: HashMap<Digest, RefreshRecord>,
+    pub(crate) sessions: HashMap<Box<str>, Session>,
+    /// Open requests by presented refresh token.
+    pub(crate) waiting: HashMap<Digest, u32>,
+    /// Refresh tokens that are being worked on.
+    pub(crate) processing: HashSet<Digest>,
+    pub(crate) faults: Faults,
+    pub(crate) log: Vec<Presentation>,
+}
+
+impl Shared {
+    /// A fresh state for these addresses.
+    pub(crate) fn new(config: Config, login_url: String, instance_url: String) -> Self {
+        let clock = Clock::default();
+        let now = clock.now();
+        let mut users = config.users;
+        users.extend((1..=config.extra_users).map(extra_user));
+        let users: Vec<UserState> = users
+            .into_iter()
+            .filter_map(|user| {
+                let org = config.orgs.get(user.org)?;
+                Some(UserState {
+                    id18: to_18(&user.id),
+                    org_id18: to_18(&org.id),
+                    active: true,
+                    user,
+                })
+            })
+            .collect();
+        let orgs = config
+            .orgs
+            .iter()
+            .enumerate()
+            .map(|(index, org)| OrgState {
+                org: org.clone(),
+                id18: to_18(&org.id),
+                data: Mutex::new(OrgData::generate(
+                    index,
+                    org,
+                    &users,
+                    config.accounts,
+                    config.contacts,
+                    now,
+                )),
+            })
+            .collect();
+        let auth = Auth {
+            settings: config.settings,
+            clients: config
+                .clients
+                .into_iter()
+                .map(|client| (client.client_id.clone(), client))
+                .collect(),
+            usernames: users
+                .iter()
+                .enumerate()
+                .map(|(index, user)| (user.user.username.clone(), index))
+                .collect(),
+            users,
+            ..Auth::default()
+        };
+        Self {
+            clock,
+            counters: Counters::default(),
+            login_url,
+            instance_url,
+            orgs,
+            signer: Signer::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            auth: Mutex::new(auth),
+        }
+    }
+
+    /// Locks the OAuth state. Nothing waits while it holds this lock.
+    pub(crate) fn auth(&self) -> MutexGuard<'_, Auth> {
+        self.auth.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The identity URL of a user.
+    pub(crate) fn identity_url(&self, user: &UserState) -> String {
+        format!("{}/id/{}/{}", self.login_url, user.org_id18, user.id18)
+    }
+}
+
+impl OrgState {
+    /// Locks the org's records.
+    pub(crate) fn data(&self) -> MutexGuard<'_, OrgData> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Auth {
+    /// Drops pending logins and codes that nobody came back for, so that long runs do not grow for ever.
+    pub(crate) fn forget_stale(&mut self, now: Millis) {
+        const MANY: usize = 1024;
+        const DAY: Millis = 86_400_000;
+        if self.flows.len() > MANY {
+            self.flows.retain(|_, flow| now - flow.created_at < DAY);
+        }
+        if self.codes.len() > MANY {
+            self.codes.retain(|_, code| now - code.issued_at < DAY);
+        }
+    }
+}
+
+fn extra_user(number: usize) -> User {
+    let id = crate::ids::record_id("005", "Xu", u64::try_from(number).unwrap_or(u64::MAX));
+    let username = format!("user{number}@acme.com");
+    User {
+        id: id.get(..15).unwrap_or_default().to_owned(),
+        org: 0,
+        email: username.clone(),
+        username,
+        first_name: "User".to_owned(),
+        last_name: number.to_string(),
+        password: crate::config::DEFAULT_PASSWORD.to_owned(),
+    }
+}

@@ -1,0 +1,78 @@
+//! What tests do to the state and read from it, by the library or by the control API.
+
+use serde_json::{Map, Value};
+
+use crate::ids::fingerprint;
+use crate::log::Report;
+use crate::state::{Auth, Shared};
+use crate::token_answer::Draft;
+
+impl Auth {
+    /// The user of this name.
+    pub(crate) fn user_named(&self, username: &str) -> Result<usize, String> {
+        self.usernames
+            .get(username)
+            .copied()
+            .ok_or_else(|| format!("there is no user {username}"))
+    }
+
+    /// Activates or deactivates a user. The tokens of a deactivated user do nothing, but are not revoked.
+    pub(crate) fn set_active(&mut self, username: &str, active: bool) -> Result<(), String> {
+        let user = self.user_named(username)?;
+        if let Some(user) = self.users.get_mut(user) {
+            user.active = active;
+        }
+        Ok(())
+    }
+}
+
+/// The report of the log from entry `since` on.
+pub(crate) fn report(shared: &Shared, since: u64) -> Report {
+    let auth = shared.auth();
+    let now = shared.clock.now();
+    let first = usize::try_from(since).unwrap_or(usize::MAX).min(auth.log.len());
+    let mut in_flight: Vec<String> = auth
+        .waiting
+        .keys()
+        .chain(
+            auth.processing
+                .iter()
+                .filter(|digest| auth.refresh.contains_key(*digest)),
+        )
+        .map(fingerprint)
+        .collect();
+    in_flight.sort_unstable();
+    in_flight.dedup();
+    Report {
+        now,
+        next: u64::try_from(auth.log.len()).unwrap_or(u64::MAX),
+        entries: auth.log.get(first..).unwrap_or_default().to_vec(),
+        families: auth.snapshot(now),
+        in_flight,
+        counters: shared.counters.snapshot(),
+    }
+}
+
+/// Grants tokens without the pages: a family begins as if the user had just allowed the client.
+pub(crate) fn grant(
+    shared: &Shared,
+    username: &str,
+    client_id: Option<&str>,
+    scope: Option<&str>,
+) -> Result<Map<String, Value>, String> {
+    let mut auth = shared.auth();
+    let now = shared.clock.now();
+    let user = auth.user_named(username)?;
+    let client = match client_id {
+        Some(client_id) => auth.clients.get(client_id),
+        None => auth.clients.values().next(),
+    };
+    let client_id = client
+        .map(|client| client.client_id.clone())
+        .ok_or("there is no such client")?;
+    let scope = scope.unwrap_or("api refresh_token id").to_owned();
+    let family = auth.begin_family(user, &client_id, scope, None, now);
+    let draft = Draft::issue(shared, &mut auth, family, true, now).ok_or("the family is gone")?;
+    drop(auth);
+    Ok(draft.finish(shared))
+}
