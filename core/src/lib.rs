@@ -15,4 +15,7 @@ pub mod provider;
 pub mod store;
 pub mod vault;
 
+// Layer 2: parts.
+pub mod oauth;
+
 pub use async_trait::async_trait;
