@@ -1,0 +1,211 @@
+//! Puts a broker together, and refuses settings that contradict each other.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Broker;
+use crate::{
+    engine::{Engine, Settings},
+    event::{EventSink, NoEvents},
+    integrations::Integrations,
+    keys::Keys,
+    provider::{Provider, Transport},
+    proxy::ProxyClient,
+    refresh::{cache::Cache, flight::Flights, watch},
+    store::Stores,
+    task::Tasks,
+    time::{Clock, SystemClock},
+    transport::HttpTransport,
+    usage::Meter,
+    vault::TokenVault,
+};
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No provider was given.
+    #[error("provider_missing: give the broker at least one provider")]
+    ProviderMissing,
+    /// Two providers have one name, or two offerings have one id.
+    #[error("provider_duplicate: two providers or offerings are called {0}")]
+    ProviderDuplicate(String),
+    /// The public URL is missing or not acceptable.
+    #[error(
+        "redirect_base_invalid: public_url must be an https URL (http only on a loopback IP literal) without query, \
+         fragment, user, dot segments or trailing slash"
+    )]
+    PublicUrl,
+    /// A duration is zero or too long.
+    #[error("timing_inconsistent: {0}")]
+    Timing(&'static str),
+    /// There is no tokio runtime.
+    #[error("runtime_missing: build the broker inside a tokio runtime")]
+    Runtime,
+    /// No HTTPS client could be made.
+    #[error("tls_unavailable: no trusted root certificates were found on this machine")]
+    Tls,
+}
+
+/// Puts a [`Broker`] together.
+#[derive(Debug)]
+#[must_use]
+pub struct Builder {
+    stores: Stores,
+    vault: Arc<dyn TokenVault>,
+    providers: Vec<Arc<dyn Provider>>,
+    clock: Arc<dyn Clock>,
+    events: Arc<dyn EventSink>,
+    transport: Option<Arc<dyn Transport>>,
+    settings: Settings,
+}
+
+impl Builder {
+    pub(super) fn new(stores: Stores, vault: Arc<dyn TokenVault>) -> Self {
+        Self {
+            stores,
+            vault,
+            providers: Vec::new(),
+            clock: Arc::new(SystemClock),
+            events: Arc::new(NoEvents),
+            transport: None,
+            settings: Settings {
+                public_url: String::new(),
+                minimum: Duration::from_secs(300),
+                patience: Duration::from_secs(24),
+                cache_capacity: 200_000,
+                allow_loopback: false,
+            },
+        }
+    }
+
+    /// Adds a provider.
+    pub fn provider(mut self, provider: impl Provider) -> Self {
+        self.providers.push(Arc::new(provider));
+        self
+    }
+
+    /// The URL under which the host serves the callback: `{public_url}/callback/{integration}` is what to register with
+    /// the provider. https, or http on a loopback IP literal.
+    pub fn public_url(mut self, url: impl Into<String>) -> Self {
+        self.settings.public_url = url.into();
+        self
+    }
+
+    /// Where events go. Nowhere by default.
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.events = Arc::new(sink);
+        self
+    }
+
+    /// How much of its life an access token must have left when it is handed out. 5 minutes by default.
+    pub fn minimum_validity(mut self, minimum: Duration) -> Self {
+        self.settings.minimum = minimum;
+        self
+    }
+
+    /// How long a caller waits for a refresh at the most. 24 seconds by default.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
+    /// How many connections are kept in memory. 200,000 by default, at about a kilobyte each.
+    pub fn cache_capacity(mut self, connections: usize) -> Self {
+        self.settings.cache_capacity = connections;
+        self
+    }
+
+    /// Lets http on a loopback address stand for a provider. Only for tests against a simulator.
+    pub fn allow_loopback_upstream(mut self) -> Self {
+        self.settings.allow_loopback = true;
+        self
+    }
+
+    /// Reads time from `clock`. For tests.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Sends OAuth requests through `transport` instead of the built-in HTTPS client.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Builds the broker and starts its loops on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the setting that is wrong.
+    pub fn build(self) -> Result<Broker, ConfigError> {
+        self.check()?;
+        let tasks = Tasks::on_current_runtime().ok_or(ConfigError::Runtime)?;
+        let loopback = self.settings.allow_loopback;
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => Arc::new(
+                HttpTransport::builder()
+                    .allow_loopback(loopback)
+                    .build()
+                    .map_err(|_| ConfigError::Tls)?,
+            ),
+        };
+        let proxy = ProxyClient::new(loopback).map_err(|_| ConfigError::Tls)?;
+        let keys = Keys::new(self.stores.keys.clone(), self.vault.clone(), self.clock.clone());
+        let engine = Arc::new(Engine {
+            cache: Cache::new(self.settings.cache_capacity),
+            stores: self.stores,
+            vault: self.vault,
+            clock: self.clock,
+            events: self.events,
+            providers: self.providers,
+            transport,
+            settings: self.settings,
+            tasks,
+            integrations: Integrations::default(),
+            flights: Arc::new(Flights::default()),
+            meter: Meter::default(),
+            proxy,
+            keys,
+        });
+        watch::start(&engine);
+        Ok(Broker { engine })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.providers.is_empty() {
+            return Err(ConfigError::ProviderMissing);
+        }
+        let mut names: Vec<&str> = self.providers.iter().map(|p| p.name()).collect();
+        let mut ids: Vec<&str> = self
+            .providers
+            .iter()
+            .flat_map(|p| p.offerings())
+            .map(|o| o.id.as_str())
+            .collect();
+        for list in [&mut names, &mut ids] {
+            list.sort_unstable();
+            if let Some(pair) = list.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(ConfigError::ProviderDuplicate(pair[0].to_owned()));
+            }
+        }
+        let url = &self.settings.public_url;
+        if url.ends_with('/') || url.contains('?') || crate::oauth::RedirectUri::register(url).is_err() {
+            return Err(ConfigError::PublicUrl);
+        }
+        if self.settings.minimum > Duration::from_secs(24 * 3600) {
+            return Err(ConfigError::Timing(
+                "minimum_validity must not be longer than a day",
+            ));
+        }
+        if self.settings.patience.is_zero() || self.settings.patience > Duration::from_secs(600) {
+            return Err(ConfigError::Timing(
+                "patience must be longer than zero and at most 10 minutes",
+            ));
+        }
+        if self.settings.cache_capacity == 0 {
+            return Err(ConfigError::Timing("cache_capacity must not be zero"));
+        }
+        Ok(())
+    }
+}

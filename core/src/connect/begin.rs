@@ -1,0 +1,165 @@
+//! The first half: remember who began what, and send the browser to the provider.
+
+use std::{
+    collections::BTreeMap,
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use zeroize::Zeroizing;
+
+use super::{Attempt, Binding, Started, attempt_context, check_metadata, check_owner};
+use crate::{
+    connection::Status,
+    engine::Engine,
+    error::{Code, Error},
+    id::{ConnectionId, IntegrationId},
+    integration::IntegrationState,
+    oauth::{Pkce, RedirectUri, State},
+    provider::AuthorizeRequest,
+    record::Record,
+    store::PendingRow,
+};
+
+/// How long a user may take at the provider.
+pub(crate) const ATTEMPT_LIFE: Duration = Duration::from_secs(600);
+
+/// A connect attempt to begin. Await it.
+#[derive(Debug)]
+#[must_use = "await it to begin"]
+pub struct BeginConnect {
+    engine: Arc<Engine>,
+    integration: IntegrationId,
+    binding: Binding,
+    owner: String,
+    metadata: BTreeMap<String, String>,
+    return_to: Option<String>,
+    reconnect: Option<ConnectionId>,
+    allow_account_change: bool,
+}
+
+impl BeginConnect {
+    pub(crate) fn new(engine: Arc<Engine>, integration: IntegrationId, binding: Binding) -> Self {
+        Self {
+            engine,
+            integration,
+            binding,
+            owner: String::new(),
+            metadata: BTreeMap::new(),
+            return_to: None,
+            reconnect: None,
+            allow_account_change: false,
+        }
+    }
+
+    /// The host's own id of its user. Up to 256 characters.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// The host's labels. At most 32, keys of up to 64 and values of up to 512 characters.
+    pub fn metadata(mut self, metadata: BTreeMap<String, String>) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Where to send the browser afterwards: one of the integration's redirect URIs.
+    pub fn return_to(mut self, uri: impl Into<String>) -> Self {
+        self.return_to = Some(uri.into());
+        self
+    }
+
+    /// Connects an existing connection again, which keeps its id.
+    pub fn reconnect(mut self, connection: ConnectionId) -> Self {
+        self.reconnect = Some(connection);
+        self
+    }
+
+    /// Lets a reconnect bring another account than the connection had.
+    pub fn allow_account_change(mut self) -> Self {
+        self.allow_account_change = true;
+        self
+    }
+
+    async fn begin(self) -> Result<Started, Error> {
+        let engine = &self.engine;
+        check_owner(&self.owner)?;
+        check_metadata(&self.metadata)?;
+        let integration = engine.integrations.get(engine, &self.integration).await?;
+        integration.usable()?;
+        if integration.body.state() != IntegrationState::Configured {
+            return Err(Code::IntegrationNotConfigured.into());
+        }
+        if let Some(uri) = &self.return_to {
+            RedirectUri::choose(&integration.body.redirect_uris, uri)?;
+        }
+        let login_hint = match &self.reconnect {
+            Some(id) => Some(self.reconnectable(id).await?),
+            None => None,
+        };
+        let client = integration.client();
+        let state = State::generate()?;
+        let pkce = Pkce::generate()?;
+        let request = AuthorizeRequest {
+            state: state.expose(),
+            code_challenge: &pkce.challenge,
+            login_hint: login_hint.as_deref().filter(|hint| !hint.is_empty()),
+        };
+        let url = integration
+            .provider
+            .authorize_url(&client, &request)
+            .map_err(|_| Error::new(Code::OptionInvalid).because("login_url"))?;
+        let attempt = Attempt {
+            integration: self.integration.clone(),
+            verifier: pkce.verifier.expose().to_owned(),
+            token_host: integration.provider.token_host(&client),
+            owner: self.owner,
+            metadata: self.metadata,
+            return_to: self.return_to,
+            reconnect: self.reconnect,
+            allow_account_change: self.allow_account_change,
+        };
+        let plain = Zeroizing::new(serde_json::to_vec(&attempt).map_err(|_| Error::new(Code::Internal))?);
+        let sealed = engine
+            .vault
+            .seal(&attempt_context(&attempt.integration), &plain)
+            .await?;
+        let expires_at = engine.clock.wall() + ATTEMPT_LIFE;
+        let row = PendingRow {
+            key: state.digest(),
+            guard: *self.binding.digest(),
+            expires_at,
+            body: sealed.into(),
+        };
+        engine.stores.pending.put_pending(&row).await?;
+        Ok(Started {
+            url: url.into(),
+            expires_at,
+        })
+    }
+
+    /// The e-mail address of the connection's user, if the connection may be connected again.
+    async fn reconnectable(&self, id: &ConnectionId) -> Result<String, Error> {
+        let (stored, _) = self.engine.stores.connections.connection(id).await?;
+        let record = Record::decode(&stored.ok_or(Code::ConnectionNotFound)?)?;
+        if record.integration != self.integration {
+            return Err(Code::IntegrationMismatch.into());
+        }
+        if record.facts.row.status == Status::Deleted {
+            return Err(Code::ConnectionNotFound.into());
+        }
+        Ok(record.facts.profile.email)
+    }
+}
+
+impl IntoFuture for BeginConnect {
+    type Output = Result<Started, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.begin())
+    }
+}

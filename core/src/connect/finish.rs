@@ -1,0 +1,107 @@
+//! The second half: whose attempt is it, and does the answer belong to it?
+
+use std::sync::Arc;
+
+use super::{Attempt, Binding, Outcome, attempt_context};
+use crate::{
+    engine::Engine,
+    error::{Code, Error},
+    id::IntegrationId,
+    integrations::Loaded,
+    oauth::{AuthorizeError, Callback},
+    store::Taken,
+    vault::VaultError,
+};
+
+impl Engine {
+    /// Finishes a connect attempt with the query that the provider sent the browser back with.
+    ///
+    /// # Cancel safety
+    /// Once the state is taken the rest runs in a task of the broker's own: a closed tab loses nothing.
+    pub(crate) async fn finish_connect(
+        self: &Arc<Self>,
+        path: &IntegrationId,
+        query: &str,
+        binding: &Binding,
+    ) -> Result<Outcome, Error> {
+        let callback = Callback::parse(query)?;
+        let key = callback.state().ok_or(Code::CallbackMissingState)?.digest();
+        let taken = self
+            .stores
+            .pending
+            .take_pending(&key, binding.digest(), self.clock.wall())
+            .await?;
+        let sealed = match taken {
+            Taken::Row(sealed) => sealed,
+            Taken::Guarded => return Err(Code::BrowserMismatch.into()),
+            Taken::Missing => return Err(Code::StateUnknown.into()),
+        };
+        // The attempt is bound to its integration under the seal: another one in the path does not open it.
+        let opened = match self.vault.open(&attempt_context(path), &sealed).await {
+            Ok(opened) => opened,
+            Err(VaultError::Tampered) => return Err(Code::CallbackIntegrationMismatch.into()),
+            Err(error) => return Err(error.into()),
+        };
+        let attempt: Attempt = serde_json::from_slice(opened.expose())
+            .map_err(|_| Error::new(Code::StoreCorrupt).because("session_corrupt"))?;
+        if attempt.integration != *path {
+            return Err(Code::CallbackIntegrationMismatch.into());
+        }
+        let integration = self.integrations.get(self, path).await?;
+        let engine = self.clone();
+        let work = async move { engine.judge(&integration, &attempt, callback).await };
+        self.tasks
+            .run(work)
+            .await
+            .ok_or_else(|| Error::new(Code::Internal).because("connect_aborted"))
+    }
+
+    async fn judge(
+        self: &Arc<Self>,
+        integration: &Arc<Loaded>,
+        attempt: &Attempt,
+        callback: Callback,
+    ) -> Outcome {
+        let failed = |error: Error, oauth_error| {
+            let return_to = attempt.return_to.clone();
+            Outcome::Failed {
+                error,
+                oauth_error,
+                return_to,
+            }
+        };
+        let client = integration.client();
+        if let Err(code) = callback.check_issuer(integration.provider.issuer(&client).as_deref()) {
+            return failed(code.into(), "server_error");
+        }
+        if integration.provider.token_host(&client) != attempt.token_host {
+            return failed(Code::StateUnknown.into(), "server_error");
+        }
+        if let Err(error) = integration.usable() {
+            return failed(error, "temporarily_unavailable");
+        }
+        let code = match callback {
+            Callback::Code { code, .. } => code,
+            Callback::Error {
+                error: AuthorizeError::AccessDenied,
+                ..
+            } => {
+                return failed(Code::AccessDenied.into(), "access_denied");
+            }
+            Callback::Error { error, .. } => {
+                return failed(
+                    Error::new(Code::ProviderRejected).because(error.as_str()),
+                    "server_error",
+                );
+            }
+        };
+        match self.complete(integration, attempt, &code).await {
+            Ok((connection, reconnected)) => Outcome::Connected {
+                connection,
+                reconnected,
+                return_to: attempt.return_to.clone(),
+            },
+            Err(error) => failed(error, "server_error"),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Connect and reconnect links: sealed, so that they need no row until they are used, and usable once.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{BeginConnect, Binding, check_metadata, check_owner};
+use crate::{
+    engine::Engine,
+    error::{Code, Error},
+    id::{ConnectionId, IntegrationId},
+    oauth::RedirectUri,
+    random,
+    store::PendingRow,
+    time::Timestamp,
+    vault::{Purpose, SealContext},
+};
+
+/// How long a link can be used.
+const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// The longest link that is read.
+const LINK_MAX: usize = 32 * 1024;
+
+/// What a connect link carries.
+#[derive(Clone, Debug, Default)]
+pub struct NewLink {
+    /// The host's own id of its user.
+    pub owner: String,
+    /// The host's labels.
+    pub metadata: BTreeMap<String, String>,
+    /// Where to send the browser afterwards: one of the integration's redirect URIs.
+    pub redirect_uri: Option<String>,
+}
+
+/// A link that can be used once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The URL to give to the user.
+    pub url: String,
+    /// From then on it cannot be used.
+    pub expires_at: Timestamp,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum LinkKind {
+    Connect {
+        owner: String,
+        metadata: BTreeMap<String, String>,
+        redirect_uri: Option<String>,
+    },
+    Reconnect {
+        connection: ConnectionId,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Sealed {
+    kind: LinkKind,
+    expires_at: Timestamp,
+    /// So that two links of one content are two links.
+    nonce: u128,
+}
+
+/// Under what a used link is remembered.
+fn digest(token: &str) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"grantry link\0");
+    hash.update(token.as_bytes());
+    hash.finalize().into()
+}
+
+fn context(integration: &IntegrationId) -> SealContext<'_> {
+    SealContext {
+        purpose: Purpose::Link,
+        integration: integration.as_str(),
+        subject: "",
+        epoch: 0,
+        generation: 0,
+    }
+}
+
+impl Engine {
+    /// A one-use link that connects a new account.
+    pub(crate) async fn connect_link(
+        &self,
+        integration: &IntegrationId,
+        link: NewLink,
+    ) -> Result<Link, Error> {
+        check_owner(&link.owner)?;
+        check_metadata(&link.metadata)?;
+        let loaded = self.integrations.get(self, integration).await?;
+        if let Some(uri) = &link.redirect_uri {
+            RedirectUri::choose(&loaded.body.redirect_uris, uri)?;
+        }
+        let NewLink {
+            owner,
+            metadata,
+            redirect_uri,
+        } = link;
+        self.seal_link(
+            integration,
+            LinkKind::Connect {
+                owner,
+                metadata,
+                redirect_uri,
+            },
+        )
+        .await
+    }
+
+    /// A one-use link that connects an existing connection again.
+    pub(crate) async fn seal_link(&self, integration: &IntegrationId, kind: LinkKind) -> Result<Link, Error> {
+        let expires_at = self.clock.wall() + LINK_LIFE;
+        let plain = serde_json::to_vec(&Sealed {
+            kind,
+            expires_at,
+            nonce: random::id()?,
+        })
+        .map_err(|_| Error::new(Code::Internal))?;
+        let sealed = self.vault.seal(&context(integration), &plain).await?;
+        let token = BASE64_URL_SAFE_NO_PAD.encode(sealed);
+        let url = format!("{}/connect/{integration}?link={token}", self.settings.public_url);
+        Ok(Link { url, expires_at })
+    }
+
+    /// Uses a link up, and prepares the attempt that it stands for.
+    pub(crate) async fn begin_link(
+        self: &Arc<Self>,
+        integration: &IntegrationId,
+        token: &str,
+        binding: Binding,
+    ) -> Result<BeginConnect, Error> {
+        if token.len() > LINK_MAX {
+            return Err(Code::LinkInvalid.into());
+        }
+        let sealed = BASE64_URL_SAFE_NO_PAD
+            .decode(token)
+            .map_err(|_| Code::LinkInvalid)?;
+        let opened = match self.vault.open(&context(integration), &sealed).await {
+            Ok(opened) => opened,
+            Err(crate::vault::VaultError::Unavailable) => return Err(Code::VaultUnavailable.into()),
+            Err(_) => return Err(Code::LinkInvalid.into()),
+        };
+        let link: Sealed = serde_json::from_slice(opened.expose()).map_err(|_| Code::LinkInvalid)?;
+        if self.clock.wall() >= link.expires_at {
+            return Err(Code::LinkExpired.into());
+        }
+        let marker = PendingRow {
+            key: digest(token),
+            guard: [0; 32],
+            expires_at: link.expires_at,
+            body: bytes::Bytes::new(),
+        };
+        if !self.stores.pending.put_pending(&marker).await? {
+            return Err(Code::LinkUsed.into());
+        }
+        let begin = BeginConnect::new(self.clone(), integration.clone(), binding);
+        Ok(match link.kind {
+            LinkKind::Connect {
+                owner,
+                metadata,
+                redirect_uri,
+            } => {
+                let begin = begin.owner(owner).metadata(metadata);
+                match redirect_uri {
+                    Some(uri) => begin.return_to(uri),
+                    None => begin,
+                }
+            }
+            LinkKind::Reconnect { connection } => begin.reconnect(connection),
+        })
+    }
+}

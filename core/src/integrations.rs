@@ -1,0 +1,319 @@
+//! Integrations in memory: decoded, with their secret opened and their provider at hand.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    connection::Reason,
+    engine::Engine,
+    error::{Code, Error},
+    id::IntegrationId,
+    integration::{Client, Integration, IntegrationState, Offering, Options},
+    provider::Provider,
+    secret::Secret,
+    store::{IntegrationRow, Revision, StoredIntegration},
+    time::{BootInstant, Timestamp},
+    vault::{Purpose, SealContext},
+};
+
+/// What stands in the body of an integration's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Body {
+    pub(crate) name: String,
+    pub(crate) offering: String,
+    pub(crate) client_id: String,
+    /// Sealed client secret, base64.
+    pub(crate) secret: String,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) redirect_uris: Vec<String>,
+    pub(crate) monthly_limit: Option<u64>,
+    pub(crate) options: Options,
+    /// Client id and secret were verified with the provider.
+    pub(crate) verified: bool,
+    pub(crate) state_reason: String,
+    pub(crate) switch: Switch,
+    pub(crate) created_at: Timestamp,
+}
+
+/// Whether an integration was switched off by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Switch {
+    On,
+    Disabled,
+    Frozen,
+}
+
+impl Body {
+    pub(crate) fn state(&self) -> IntegrationState {
+        match self.switch {
+            Switch::Disabled => IntegrationState::Disabled,
+            Switch::Frozen => IntegrationState::Frozen,
+            Switch::On if self.verified => IntegrationState::Configured,
+            Switch::On => IntegrationState::Draft,
+        }
+    }
+
+    pub(crate) fn encode(&self, id: &IntegrationId) -> IntegrationRow {
+        IntegrationRow {
+            id: id.clone(),
+            body: serde_json::to_vec(self).unwrap_or_default().into(),
+        }
+    }
+
+    pub(crate) fn decode(stored: &StoredIntegration) -> Result<Self, Error> {
+        serde_json::from_slice(&stored.row.body)
+            .map_err(|_| Error::new(Code::StoreCorrupt).because("row_corrupt"))
+    }
+}
+
+/// What a client secret is bound to.
+pub(crate) fn secret_context(id: &IntegrationId) -> SealContext<'_> {
+    SealContext {
+        purpose: Purpose::ClientSecret,
+        integration: id.as_str(),
+        subject: "",
+        epoch: 0,
+        generation: 0,
+    }
+}
+
+/// What the warm path needs to know of an integration. It outlives reloads, so that cached tokens see a change at once.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    serves: AtomicBool,
+    /// Since when, and for how long, the provider refuses the client.
+    fault: Mutex<Option<Fault>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    reason: Reason,
+    until: BootInstant,
+    failures: u32,
+}
+
+impl Gate {
+    fn new(serves: bool) -> Self {
+        Self {
+            serves: AtomicBool::new(serves),
+            fault: Mutex::new(None),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn serves(&self) -> bool {
+        self.serves.load(Ordering::Relaxed)
+    }
+
+    /// The provider refuses the client: nobody asks it for a while, so that 10,000 connections do not each do so.
+    /// Answers whether this is news.
+    pub(crate) fn trip(&self, reason: Reason, now: BootInstant) -> bool {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = fault.map_or(0, |f| f.failures) + 1;
+        let wait = Duration::from_secs(15 << failures.min(6));
+        *fault = Some(Fault {
+            reason,
+            until: now + wait,
+            failures,
+        });
+        failures == 1
+    }
+
+    /// The client works.
+    pub(crate) fn mend(&self) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The fault, if nobody may ask now.
+    pub(crate) fn fault(&self, now: BootInstant) -> Option<(Reason, Duration)> {
+        let fault = (*self.fault.lock().unwrap_or_else(PoisonError::into_inner))?;
+        (now < fault.until).then(|| (fault.reason, fault.until - now))
+    }
+}
+
+/// An integration, ready to be used.
+pub(crate) struct Loaded {
+    pub(crate) id: IntegrationId,
+    pub(crate) body: Body,
+    pub(crate) revision: Revision,
+    pub(crate) secret: Secret,
+    pub(crate) offering: Offering,
+    pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) callback_url: String,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) allow_loopback: bool,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("id", &self.id)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// The integration as its provider sees it.
+    pub(crate) fn client(&self) -> Client<'_> {
+        Client {
+            integration: &self.id,
+            offering: &self.offering,
+            client_id: &self.body.client_id,
+            client_secret: &self.secret,
+            scopes: &self.body.scopes,
+            callback_url: &self.callback_url,
+            options: &self.body.options,
+            allow_loopback: self.allow_loopback,
+        }
+    }
+
+    /// The integration as the broker shows it.
+    pub(crate) fn view(&self) -> Integration {
+        let body = &self.body;
+        Integration {
+            id: self.id.clone(),
+            name: body.name.clone(),
+            offering: body.offering.clone(),
+            client_id: body.client_id.clone(),
+            scopes: body.scopes.clone(),
+            redirect_uris: body.redirect_uris.clone(),
+            monthly_limit: body.monthly_limit,
+            options: body.options.clone(),
+            state: body.state(),
+            state_reason: body.state_reason.clone(),
+            callback_url: self.callback_url.clone(),
+            created_at: body.created_at,
+        }
+    }
+
+    /// Whether its connections may be used.
+    ///
+    /// # Errors
+    /// `integration_disabled` or `integration_frozen`.
+    pub(crate) fn usable(&self) -> Result<(), Error> {
+        match self.body.switch {
+            Switch::On => Ok(()),
+            Switch::Disabled => Err(Code::IntegrationDisabled.into()),
+            Switch::Frozen => Err(Code::IntegrationFrozen.into()),
+        }
+    }
+}
+
+/// The integrations that this process has used.
+#[derive(Debug, Default)]
+pub(crate) struct Integrations {
+    loaded: Mutex<HashMap<IntegrationId, Arc<Loaded>>>,
+}
+
+impl Integrations {
+    /// Forgets an integration that was removed.
+    pub(crate) fn forget(&self, id: &IntegrationId) {
+        if let Some(gone) = self
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id)
+        {
+            gone.gate.serves.store(false, Ordering::Release);
+        }
+    }
+
+    fn cached(&self, id: &IntegrationId) -> Option<Arc<Loaded>> {
+        self.loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
+    }
+
+    /// The integration, from memory if the store was heard of within the last second, else from the store.
+    pub(crate) async fn get(&self, engine: &Engine, id: &IntegrationId) -> Result<Arc<Loaded>, Error> {
+        let cached = self.cached(id);
+        if let Some(loaded) = &cached
+            && engine.cache.freshness.holds(&*engine.clock)
+        {
+            return Ok(loaded.clone());
+        }
+        match engine.stores.integrations.integration(id).await {
+            Ok(Some(stored)) => self.keep(engine, &stored).await,
+            Ok(None) => {
+                self.forget(id);
+                Err(Code::IntegrationNotFound.into())
+            }
+            // The store cannot be reached: what was known last still holds.
+            Err(error) => cached.ok_or_else(|| error.into()),
+        }
+    }
+
+    /// Takes a row that was read or written into memory.
+    pub(crate) async fn keep(
+        &self,
+        engine: &Engine,
+        stored: &StoredIntegration,
+    ) -> Result<Arc<Loaded>, Error> {
+        let id = &stored.row.id;
+        let cached = self.cached(id);
+        if let Some(loaded) = &cached
+            && loaded.revision == stored.revision
+        {
+            return Ok(loaded.clone());
+        }
+        let body = Body::decode(stored)?;
+        let (offering, provider) = engine.offering(&body.offering)?;
+        let sealed = BASE64_STANDARD_NO_PAD
+            .decode(&body.secret)
+            .map_err(|_| Error::new(Code::StoreCorrupt))?;
+        let opened = engine.vault.open(&secret_context(id), &sealed).await?;
+        let secret = Secret::new(String::from_utf8_lossy(opened.expose()));
+        let serves = body.switch == Switch::On;
+        let gate = cached.map_or_else(|| Arc::new(Gate::new(serves)), |old| old.gate.clone());
+        gate.serves.store(serves, Ordering::Release);
+        // A new secret or option may cure what the provider refused.
+        gate.mend();
+        let loaded = Arc::new(Loaded {
+            id: id.clone(),
+            callback_url: engine.callback_url(id),
+            body,
+            revision: stored.revision,
+            secret,
+            offering,
+            provider,
+            gate,
+            allow_loopback: engine.settings.allow_loopback,
+        });
+        self.loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone(), loaded.clone());
+        Ok(loaded)
+    }
+
+    /// Reads every known integration again, because the store says that one of them changed.
+    pub(crate) async fn reload(&self, engine: &Engine) -> Result<(), Error> {
+        let known: Vec<_> = self
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect();
+        for id in known {
+            match engine.stores.integrations.integration(&id).await? {
+                Some(stored) => drop(self.keep(engine, &stored).await?),
+                None => self.forget(&id),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,258 @@
+//! Token sets in memory: what makes a warm fetch cheap.
+//!
+//! A hit takes no lock, allocates nothing and reads two coarse clocks. It is a hit only if the store was heard of within
+//! the last second ([`Freshness`]), the integration serves, nobody reported the token as refused, and more of the token's
+//! life is left than the caller asks for.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::schedule::Window;
+use crate::{
+    connection::{Credentials, SetName},
+    id::{ConnectionId, IntegrationId},
+    integrations::Gate,
+    provider::Expiry,
+    store::Revision,
+    time::{Clock, Timestamp},
+};
+
+/// One connection's token set in memory.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    integration: IntegrationId,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) expiry: Expiry,
+    pub(crate) obtained_at: Timestamp,
+    /// Good for callers who ask for the usual minimum, until then.
+    soft: AtomicI64,
+    spread: u8,
+    /// Somebody's call was refused with this token.
+    pub(crate) refused: AtomicBool,
+    /// The row's revision when the entry was made; `None` while the set is not stored yet.
+    pub(crate) revision: Mutex<Option<Revision>>,
+    /// The sealed set as it stands in the row, to repair a store that was rolled back.
+    pub(crate) sealed: Bytes,
+    pub(crate) sealed_by: String,
+    pub(crate) set: u128,
+    /// Last use, and whether the flusher has been told.
+    used_at: AtomicI64,
+    told: AtomicBool,
+}
+
+impl Entry {
+    #[expect(clippy::too_many_arguments, reason = "each is a column of the entry")]
+    pub(crate) fn new(
+        integration: IntegrationId,
+        credentials: Credentials,
+        gate: Arc<Gate>,
+        expiry: Expiry,
+        obtained_at: Timestamp,
+        revision: Option<Revision>,
+        sealed: Bytes,
+        sealed_by: String,
+        set: u128,
+        minimum: Duration,
+        spread: u8,
+    ) -> Self {
+        let soft = Window::new(obtained_at, expiry.at(), minimum, spread).soft;
+        Self {
+            integration,
+            credentials: Arc::new(credentials),
+            gate,
+            expiry,
+            obtained_at,
+            soft: AtomicI64::new(soft.0),
+            spread,
+            refused: AtomicBool::new(false),
+            revision: Mutex::new(revision),
+            sealed,
+            sealed_by,
+            set,
+            used_at: AtomicI64::new(0),
+            told: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn name(&self) -> SetName {
+        self.credentials.set
+    }
+
+    pub(crate) fn integration(&self) -> &IntegrationId {
+        &self.integration
+    }
+
+    pub(crate) fn window(&self, minimum: Duration) -> Window {
+        Window::new(self.obtained_at, self.expiry.at(), minimum, self.spread)
+    }
+
+    /// Marks the token as refused, so that nobody is served from here.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Release);
+        self.soft.store(i64::MIN, Ordering::Release);
+    }
+
+    /// Whether the token can still be used at all.
+    pub(crate) fn alive(&self, now: Timestamp) -> bool {
+        !self.refused.load(Ordering::Acquire) && now < self.expiry.at()
+    }
+}
+
+/// Until when the cache may be believed without asking the store.
+#[derive(Debug, Default)]
+pub(crate) struct Freshness(AtomicU64);
+
+impl Freshness {
+    /// How long a look at the store's changes counts.
+    pub(crate) const SPAN: u64 = 1000;
+
+    pub(crate) fn heard_at(&self, tick: u64) {
+        self.0.store(tick + Self::SPAN, Ordering::Release);
+    }
+
+    pub(crate) fn holds(&self, clock: &dyn Clock) -> bool {
+        clock.tick() < self.0.load(Ordering::Acquire)
+    }
+}
+
+/// All entries of this process.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    entries: papaya::HashMap<ConnectionId, Arc<Entry>, foldhash::fast::RandomState>,
+    pub(crate) freshness: Freshness,
+    capacity: usize,
+    /// Connections that were used since the flusher looked.
+    used: Mutex<Vec<(ConnectionId, Arc<Entry>)>>,
+}
+
+impl Cache {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            entries: papaya::HashMap::with_hasher(foldhash::fast::RandomState::default()),
+            freshness: Freshness::default(),
+            capacity,
+            used: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The warm path: the credentials, if nothing at all stands against serving them.
+    #[inline]
+    pub(crate) fn hit<T>(
+        &self,
+        id: &ConnectionId,
+        within: Option<&IntegrationId>,
+        clock: &dyn Clock,
+        read: impl FnOnce(&Arc<Credentials>) -> T,
+    ) -> Option<T> {
+        let entries = self.entries.pin();
+        let entry = entries.get(id)?;
+        let now = clock.wall_coarse();
+        if now.0 >= entry.soft.load(Ordering::Relaxed) || !entry.gate.serves() || !self.freshness.holds(clock)
+        {
+            return None;
+        }
+        if within.is_some_and(|integration| *integration != entry.integration) {
+            return None;
+        }
+        entry.used_at.store(now.0, Ordering::Relaxed);
+        if !entry.told.load(Ordering::Relaxed) {
+            self.tell(id, entry);
+        }
+        Some(read(&entry.credentials))
+    }
+
+    #[cold]
+    fn tell(&self, id: &ConnectionId, entry: &Arc<Entry>) {
+        if !entry.told.swap(true, Ordering::AcqRel) {
+            self.used
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push((id.clone(), entry.clone()));
+        }
+    }
+
+    /// Notes a use that was not a hit.
+    pub(crate) fn note_use(&self, id: &ConnectionId, entry: &Arc<Entry>, now: Timestamp) {
+        entry.used_at.store(now.0, Ordering::Relaxed);
+        self.tell(id, entry);
+    }
+
+    /// What was used since the last call, and when.
+    pub(crate) fn drain_uses(&self) -> Vec<(ConnectionId, Timestamp)> {
+        let used = std::mem::take(
+            &mut *self
+                .used
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        used.into_iter()
+            .map(|(id, entry)| {
+                entry.told.store(false, Ordering::Release);
+                (id, Timestamp(entry.used_at.load(Ordering::Relaxed)))
+            })
+            .collect()
+    }
+
+    pub(crate) fn get(&self, id: &ConnectionId) -> Option<Arc<Entry>> {
+        self.entries.pin().get(id).cloned()
+    }
+
+    /// Puts an entry in, unless a newer set is there: a slow reader must not bring an older one back.
+    pub(crate) fn put(&self, id: &ConnectionId, entry: Arc<Entry>) -> Arc<Entry> {
+        let entries = self.entries.pin();
+        let kept = entries.update_or_insert_with(
+            id.clone(),
+            |old| {
+                if old.name() > entry.name() {
+                    old.clone()
+                } else {
+                    entry.clone()
+                }
+            },
+            || entry.clone(),
+        );
+        let kept = kept.clone();
+        if entries.len() > self.capacity {
+            self.evict();
+        }
+        kept
+    }
+
+    pub(crate) fn remove(&self, id: &ConnectionId) {
+        self.entries.pin().remove(id);
+    }
+
+    /// Forgets every set that is in the store: changes to it may have been missed.
+    pub(crate) fn forget_stored(&self) {
+        self.entries
+            .pin()
+            .retain(|_, e| e.revision.lock().is_ok_and(|r| r.is_none()));
+    }
+
+    /// Makes room: drops an eighth of the entries, those first that were not used of late. Unsaved sets stay.
+    #[cold]
+    fn evict(&self) {
+        let entries = self.entries.pin();
+        let mut ages: Vec<_> = entries
+            .iter()
+            .filter(|(_, e)| e.revision.lock().is_ok_and(|r| r.is_some()))
+            .map(|(id, e)| (e.used_at.load(Ordering::Relaxed), id.clone()))
+            .collect();
+        let drop = (self.capacity / 8).max(1).min(ages.len());
+        if drop == 0 {
+            return;
+        }
+        ages.select_nth_unstable(drop - 1);
+        for (_, id) in &ages[..drop] {
+            entries.remove(id);
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Steps 5, 7 and 8: present the refresh token once, and say what became of it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    flight::{Landing, Pilot},
+    protocol::{self, Dead, Policy, Row},
+    schedule, settle,
+    turn::store_time,
+};
+use crate::{
+    connection::{Reason, SetName},
+    engine::Engine,
+    error::{Code, Error},
+    event::What,
+    grant::Grant,
+    integrations::Loaded,
+    provider::{AccessLife, Expiry, Failure, Presentation, Refusal, TokenHttp, TokenSet, Verdict},
+    random,
+    record::Record,
+    secret::fingerprint,
+    store::{Stored, Swap},
+    time::{BootInstant, StoreInstant},
+};
+
+/// A turn that this process holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) holder: u128,
+    pub(super) attempt: u32,
+    /// What the turn replaced.
+    pub(super) replaced: protocol::Refresh,
+    /// From before its write was sent.
+    pub(super) since: BootInstant,
+    /// When the row was read, on both clocks.
+    pub(super) read_at: BootInstant,
+    pub(super) now: StoreInstant,
+}
+
+/// Presents the refresh token and settles the outcome.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything a presentation needs, gathered by the turn"
+)]
+pub(super) async fn present(
+    engine: &Arc<Engine>,
+    integration: &Arc<Loaded>,
+    policy: &Policy,
+    record: Record,
+    stored: Stored,
+    grant: Grant,
+    turn: Turn,
+    pilot: &Pilot,
+) -> Landing {
+    let Some(refresh_token) = &grant.refresh_token else {
+        return not_sent(engine, policy, record, stored, &turn).await;
+    };
+    let token = fingerprint(refresh_token.expose());
+    let (http, presentation) = TokenHttp::new(engine.transport.clone());
+    let sent_at = engine.clock.boot();
+    tracing::info!(connection = %record.id, set = %record.facts.row.name, attempt = turn.attempt, token, "presenting");
+    metrics::counter!("grantry_presentations").increment(1);
+    let client = integration.client();
+    let answer = tokio::time::timeout(
+        policy.time_limit,
+        integration
+            .provider
+            .refresh(http, &client, refresh_token, engine.clock.wall()),
+    )
+    .await
+    .unwrap_or(Err(Failure::Unknown(Reason::AnswerLost)));
+    let answered_at = engine.clock.boot();
+    // If the machine slept between the gate and the send, the request left later than the gate thinks.
+    let slept = answered_at - sent_at > policy.time_limit + Duration::from_secs(2);
+    let sent_by = store_time(turn.now, turn.read_at, if slept { answered_at } else { sent_at });
+
+    match believe(answer, &presentation) {
+        Ok(set) => {
+            integration.gate.mend();
+            if set
+                .subject
+                .as_ref()
+                .is_some_and(|s| !record.facts.subject.is_empty() && *s != record.facts.subject)
+            {
+                return identity_changed(engine, integration, record, stored, turn, &set).await;
+            }
+            settle::settle(
+                engine,
+                integration,
+                policy,
+                record,
+                stored,
+                grant,
+                set,
+                token,
+                pilot,
+            )
+            .await
+        }
+        Err(Failure::NotSent) => not_sent(engine, policy, record, stored, &turn).await,
+        Err(Failure::Unknown(reason)) => {
+            engine.emit(&record.integration, Some(&record.id), What::OutcomeUnknown);
+            metrics::counter!("grantry_outcomes_unknown").increment(1);
+            let write = |row: &Row| {
+                protocol::unknown(
+                    row,
+                    turn.holder,
+                    turn.attempt,
+                    sent_by,
+                    engine.clock.wall(),
+                    policy,
+                )
+            };
+            engine
+                .write_while_mine(
+                    record,
+                    stored,
+                    write,
+                    "outcome_unknown",
+                    Some(reason),
+                    Some(&token),
+                )
+                .await;
+            Err(Error::new(Code::RefreshOutcomeUnknown)
+                .because(reason.as_str())
+                .retry_after(policy.quarantine))
+        }
+        Err(Failure::Refused(refusal)) => {
+            refused(engine, integration, policy, record, stored, turn, refusal, &token).await
+        }
+    }
+}
+
+/// What core saw on the wire is believed before what the provider says.
+fn believe(answer: Result<TokenSet, Failure>, presentation: &Presentation) -> Result<TokenSet, Failure> {
+    match answer {
+        Ok(set) if presentation.answered() => Ok(set),
+        Err(Failure::Refused(refusal)) if presentation.answered() => Err(Failure::Refused(refusal)),
+        _ if presentation.certainly_not_sent() => Err(Failure::NotSent),
+        Err(Failure::Unknown(reason)) => Err(Failure::Unknown(reason)),
+        _ => Err(Failure::Unknown(Reason::AnswerLost)),
+    }
+}
+
+/// Nothing was sent: the turn is given back as it was found. Only this process backs off.
+pub(super) async fn not_sent(
+    engine: &Arc<Engine>,
+    policy: &Policy,
+    record: Record,
+    stored: Stored,
+    turn: &Turn,
+) -> Landing {
+    let write = |row: &Row| protocol::give_back(row, turn.holder, turn.replaced, policy);
+    engine
+        .write_while_mine(record, stored, write, "not_sent", Some(Reason::NotSent), None)
+        .await;
+    // The flight keeps its place for a moment, so that callers who come now do not each try again.
+    tokio::time::sleep(schedule::poll(3, random::spread())).await;
+    Err(Error::new(Code::RefreshNotSent).retry_after(Duration::from_secs(2)))
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything a refusal is judged by")]
+async fn refused(
+    engine: &Arc<Engine>,
+    integration: &Arc<Loaded>,
+    policy: &Policy,
+    record: Record,
+    stored: Stored,
+    turn: Turn,
+    refusal: Refusal,
+    token: &str,
+) -> Landing {
+    let Refusal {
+        verdict,
+        reason,
+        retry_after,
+    } = refusal;
+    match verdict {
+        Verdict::GrantDead => {
+            integration.gate.mend();
+            dead(engine, integration, record, turn, reason, token).await
+        }
+        Verdict::ClientMisconfigured => {
+            let write = |row: &Row| protocol::give_back(row, turn.holder, turn.replaced, policy);
+            engine
+                .write_while_mine(record, stored, write, "client_refused", Some(reason), None)
+                .await;
+            Err(engine.client_refused(integration, reason))
+        }
+        Verdict::InProgress => {
+            let now = store_time(turn.now, turn.read_at, engine.clock.boot());
+            let wall = engine.clock.wall();
+            let write = |row: &Row| {
+                protocol::in_progress(row, turn.holder, turn.attempt, turn.replaced, now, wall, policy)
+            };
+            engine
+                .write_while_mine(
+                    record,
+                    stored,
+                    write,
+                    "already_processing",
+                    Some(reason),
+                    Some(token),
+                )
+                .await;
+            Err(Error::new(Code::RefreshOutcomeUnknown)
+                .because(reason.as_str())
+                .retry_after(policy.quarantine))
+        }
+        Verdict::MayPass => {
+            let failures = match turn.replaced {
+                protocol::Refresh::Cooling { failures, .. } => failures + 1,
+                _ => 1,
+            };
+            let wait = schedule::cooling(failures, retry_after, random::spread());
+            let until = engine.clock.wall() + wait;
+            engine.emit(&record.integration, Some(&record.id), What::Cooling(reason));
+            let write = |row: &Row| protocol::cool(row, turn.holder, turn.replaced, until, reason, policy);
+            engine
+                .write_while_mine(record, stored, write, "cooling", Some(reason), Some(token))
+                .await;
+            Err(Error::new(Code::RefreshCooling)
+                .because(reason.as_str())
+                .retry_after(wait))
+        }
+    }
+}
+
+/// The grant is gone, says the provider. The row is read first: somebody may have stored a newer set.
+async fn dead(
+    engine: &Arc<Engine>,
+    integration: &Arc<Loaded>,
+    record: Record,
+    turn: Turn,
+    reason: Reason,
+    token: &str,
+) -> Landing {
+    let (id, spent) = (record.id.clone(), record.facts.row.name);
+    for round in 0.. {
+        let stored = match engine.stores.connections.connection(&id).await {
+            Ok((Some(stored), _)) => stored,
+            Ok((None, _)) => return Err(Code::ConnectionNotFound.into()),
+            Err(error) if round > 5 => return Err(error.into()),
+            Err(_) => {
+                tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
+                continue;
+            }
+        };
+        let mut record = Record::decode(&stored)?;
+        match protocol::dead(&record.facts.row, turn.holder, spent, turn.attempt, reason) {
+            Dead::NotMine => {
+                super::status_check(&record)?;
+                return Err(Error::new(Code::RefreshInProgress).because(reason.as_str()));
+            }
+            Dead::Newer => {
+                // Our refusal may just have ended the family of the newer set: it is tried once.
+                let entry = engine.load(&stored, integration).await?;
+                engine.emit(&record.integration, Some(&id), What::LatePresenter);
+                return settle::verify(engine, integration, &id, entry).await;
+            }
+            Dead::Expire(row) => {
+                let why = row.reason.unwrap_or(reason);
+                engine.note(&mut record, "grant_refused", Some(reason), Some(token));
+                match engine.expire(record, stored.revision, row, why).await {
+                    Ok(true) => return Err(Error::new(Code::ConnectionExpired).because(why.as_str())),
+                    Ok(false) => {}
+                    Err(error) if round > 5 => return Err(error),
+                    Err(_) => tokio::time::sleep(schedule::store_retry(round, random::spread())).await,
+                }
+            }
+        }
+    }
+    Err(Error::new(Code::Internal).because("dead"))
+}
+
+/// The answer names another user or org than the connection's. Such tokens are nobody's here: they are revoked, and
+/// since the old one is spent, the user must reconnect.
+async fn identity_changed(
+    engine: &Arc<Engine>,
+    integration: &Arc<Loaded>,
+    record: Record,
+    stored: Stored,
+    turn: Turn,
+    set: &TokenSet,
+) -> Landing {
+    let token = set.refresh_token.as_ref().unwrap_or(&set.access_token);
+    let _ = integration
+        .provider
+        .revoke(&engine.http(), &integration.client(), token)
+        .await;
+    drop(stored);
+    dead(
+        engine,
+        integration,
+        record,
+        Turn { attempt: 1, ..turn },
+        Reason::IdentityChanged,
+        "",
+    )
+    .await
+}
+
+/// Whether an access token works; `None` if that cannot be found out now.
+pub(super) async fn access_life(
+    engine: &Engine,
+    integration: &Loaded,
+    grant: Grant,
+    expiry: Expiry,
+) -> Option<AccessLife> {
+    let set = TokenSet {
+        access_token: grant.access_token,
+        refresh_token: None,
+        instance_url: Some(grant.instance_url),
+        scopes: None,
+        expiry,
+        subject: None,
+    };
+    access_life_of(engine, integration, &set).await
+}
+
+pub(super) async fn access_life_of(
+    engine: &Engine,
+    integration: &Loaded,
+    set: &TokenSet,
+) -> Option<AccessLife> {
+    let limit = Duration::from_secs(20);
+    let (http, client) = (engine.http(), integration.client());
+    let ask = integration.provider.access_life(&http, &client, set);
+    tokio::time::timeout(limit, ask).await.ok()?.ok()
+}
+
+impl Engine {
+    /// Writes what `decide` makes of the row, as long as the turn is ours; on a conflict the row is read and judged
+    /// again. A store that is down is tried for a while: an unwritten outcome lapses into `Unknown`, which is safe.
+    pub(super) async fn write_while_mine(
+        &self,
+        record: Record,
+        stored: Stored,
+        decide: impl Fn(&Row) -> Option<Row>,
+        what: &'static str,
+        reason: Option<Reason>,
+        token: Option<&str>,
+    ) {
+        let (mut record, mut revision) = (record, stored.revision);
+        for round in 0..8 {
+            let Some(row) = decide(&record.facts.row) else {
+                return;
+            };
+            let mut next = record.clone();
+            next.facts.row = row;
+            self.note(&mut next, what, reason, token);
+            if let Ok(Swap::Swapped(_) | Swap::Missing) = self
+                .stores
+                .connections
+                .swap_connection(&next.encode(), revision)
+                .await
+            {
+                return;
+            }
+            tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
+            if let Ok((Some(again), _)) = self.stores.connections.connection(&record.id).await
+                && let Ok(decoded) = Record::decode(&again)
+            {
+                (record, revision) = (decoded, again.revision);
+            }
+        }
+    }
+
+    /// Marks a connection as expired; `false` on a conflict.
+    pub(super) async fn expire(
+        &self,
+        mut record: Record,
+        revision: crate::store::Revision,
+        row: Row,
+        reason: Reason,
+    ) -> Result<bool, Error> {
+        record.facts.row = row;
+        self.note(&mut record, "expired", Some(reason), None);
+        match self
+            .stores
+            .connections
+            .swap_connection(&record.encode(), revision)
+            .await?
+        {
+            Swap::Swapped(_) => {
+                self.cache.remove(&record.id);
+                self.emit(&record.integration, Some(&record.id), What::Expired(reason));
+                metrics::counter!("grantry_expired").increment(1);
+                Ok(true)
+            }
+            Swap::Conflict => Ok(false),
+            Swap::Missing => Err(Code::ConnectionNotFound.into()),
+        }
+    }
+
+    /// Adds a decision to a record's history.
+    pub(crate) fn note(&self, record: &mut Record, what: &str, reason: Option<Reason>, token: Option<&str>) {
+        let set: SetName = record.facts.row.name;
+        let token = token.filter(|t| !t.is_empty()).map(str::to_owned);
+        record.note(crate::record::Decision {
+            at: self.clock.wall(),
+            what: what.to_owned(),
+            set,
+            reason,
+            token,
+        });
+    }
+}

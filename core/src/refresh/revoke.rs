@@ -1,0 +1,117 @@
+//! Revocations owed to the provider. A connection ends in the store first, and the owed revocation is written in the
+//! same swap; so it survives a crash, and the sweep finds it again.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
+
+use super::schedule;
+use crate::{
+    engine::Engine,
+    error::Error,
+    event::What,
+    grant::{Grant, tokens_context},
+    id::ConnectionId,
+    integrations::Loaded,
+    provider::{Failure, Verdict},
+    random,
+    record::{Owed, Record},
+    store::Swap,
+};
+
+/// After so many failures a revocation is given up; what is left upstream is in the history.
+const TRIES: u32 = 12;
+
+impl Engine {
+    /// Pays what a connection owes, in a task of the broker's own.
+    pub(crate) fn revoke_owed(self: &Arc<Self>, id: &ConnectionId) {
+        let (engine, id) = (self.clone(), id.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = engine.pay(&id).await {
+                // The row still says what is owed; the sweep comes back to it.
+                tracing::warn!(connection = %id, code = error.code().as_str(), "revocation postponed");
+            }
+        });
+    }
+
+    async fn pay(self: &Arc<Self>, id: &ConnectionId) -> Result<(), Error> {
+        let now = self.clock.wall();
+        let (Some(stored), _) = self.stores.connections.connection(id).await? else {
+            return Ok(());
+        };
+        let record = Record::decode(&stored)?;
+        let integration = self.integrations.get(self, &record.integration).await?;
+        for owed in record.facts.owed.iter().filter(|o| o.next <= now) {
+            let paid = self.revoke_one(&record, owed, &integration).await;
+            self.book(id, owed, paid).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the set is certainly gone at the provider.
+    async fn revoke_one(&self, record: &Record, owed: &Owed, integration: &Loaded) -> bool {
+        let context = tokens_context(&record.integration, &record.id, owed.name);
+        let Ok(sealed) = BASE64_STANDARD_NO_PAD.decode(&owed.sealed) else {
+            return false;
+        };
+        let Ok(opened) = self.vault.open(&context, &sealed).await else {
+            return false;
+        };
+        let Ok(grant) = Grant::decode(opened.expose()) else {
+            return false;
+        };
+        let token = grant.refresh_token.as_ref().unwrap_or(&grant.access_token);
+        let limit = Duration::from_secs(20);
+        let (http, client) = (self.http(), integration.client());
+        let revoke = integration.provider.revoke(&http, &client, token);
+        match tokio::time::timeout(limit, revoke).await {
+            Ok(Ok(())) => true,
+            Ok(Err(Failure::Refused(refusal))) => refusal.verdict == Verdict::GrantDead,
+            _ => false,
+        }
+    }
+
+    /// Writes down what became of one owed revocation.
+    async fn book(&self, id: &ConnectionId, owed: &Owed, paid: bool) -> Result<(), Error> {
+        for _ in 0..8 {
+            let (Some(stored), _) = self.stores.connections.connection(id).await? else {
+                return Ok(());
+            };
+            let mut record = Record::decode(&stored)?;
+            let Some(at) = record
+                .facts
+                .owed
+                .iter()
+                .position(|o| o.name == owed.name && o.sealed == owed.sealed)
+            else {
+                return Ok(());
+            };
+            let given_up = owed.failures + 1 >= TRIES;
+            if paid || given_up {
+                record.facts.owed.remove(at);
+                let what = if paid {
+                    "revoked_upstream"
+                } else {
+                    "revocation_given_up"
+                };
+                self.note(&mut record, what, None, None);
+            } else {
+                let entry = &mut record.facts.owed[at];
+                entry.failures += 1;
+                entry.next = self.clock.wall() + schedule::cooling(entry.failures, None, random::spread());
+            }
+            if let Swap::Swapped(_) = self
+                .stores
+                .connections
+                .swap_connection(&record.encode(), stored.revision)
+                .await?
+            {
+                if paid {
+                    self.emit(&record.integration, Some(id), What::RevokedUpstream);
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! Pure arithmetic: how long a token is good, and how long to wait.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// Until when a token set is good enough for a caller who asks for `minimum` more of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// Until then it is served, and nothing happens.
+    pub(crate) soft: Timestamp,
+    /// Until then it is served while a refresh runs behind; afterwards the caller waits for the refresh.
+    pub(crate) hard: Timestamp,
+}
+
+impl Window {
+    /// The window of a set that lives from `obtained` to `ends`. `spread` (0 to 255) moves the soft end, so that many
+    /// sets of one age are not refreshed at one moment. The window never takes more than half of the set's life, so
+    /// that short sessions are not refreshed on every call.
+    pub(crate) fn new(obtained: Timestamp, ends: Timestamp, minimum: Duration, spread: u8) -> Self {
+        let half = obtained.until(ends) / 2;
+        let hard = minimum.min(half);
+        let soft = (hard + hard * u32::from(spread) / 1024 + Duration::from_secs(10).min(hard)).min(half);
+        Self {
+            soft: ends.before(soft),
+            hard: ends.before(hard),
+        }
+    }
+}
+
+/// How long to cool after the `failures`th refusal in a row: from 5 seconds to an hour, spread by `random` (0 to 255),
+/// but never less than the provider asked for.
+pub(crate) fn cooling(failures: u32, asked: Option<Duration>, random: u8) -> Duration {
+    let base = Duration::from_secs(5 << failures.saturating_sub(1).min(9));
+    let spread = base * u32::from(random) / 1024;
+    (base + spread)
+        .min(Duration::from_secs(3600))
+        .max(asked.unwrap_or_default())
+}
+
+/// How long to wait before reading a row again that somebody else is working on: from 25 to 250 ms.
+pub(crate) fn poll(round: u32, random: u8) -> Duration {
+    let base = Duration::from_millis(25 << round.min(3));
+    base + base * u32::from(random) / 1024
+}
+
+/// How long to wait before writing again to a store that failed: from 50 ms to 5 s.
+pub(crate) fn store_retry(round: u32, random: u8) -> Duration {
+    let base = Duration::from_millis(50 << round.min(6));
+    (base + base * u32::from(random) / 1024).min(Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_long_session_has_the_asked_window() {
+        let window = Window::new(Timestamp(0), Timestamp(0) + 2 * HOUR, Duration::from_secs(300), 0);
+        assert_eq!(window.hard, Timestamp(0) + Duration::from_secs(6900));
+        assert_eq!(window.soft, Timestamp(0) + Duration::from_secs(6890));
+        let spread = Window::new(
+            Timestamp(0),
+            Timestamp(0) + 2 * HOUR,
+            Duration::from_secs(300),
+            255,
+        );
+        assert!(spread.soft < window.soft);
+        assert_eq!(spread.hard, window.hard);
+    }
+
+    #[test]
+    fn a_short_session_keeps_half_of_its_life() {
+        let window = Window::new(Timestamp(0), Timestamp(60_000), Duration::from_secs(300), 255);
+        assert_eq!((window.soft, window.hard), (Timestamp(30_000), Timestamp(30_000)));
+    }
+
+    #[test]
+    fn cooling_grows_and_honours_retry_after() {
+        assert_eq!(cooling(1, None, 0), Duration::from_secs(5));
+        assert_eq!(cooling(2, None, 0), Duration::from_secs(10));
+        assert_eq!(cooling(60, None, 255), HOUR);
+        assert_eq!(cooling(1, Some(2 * HOUR), 0), 2 * HOUR);
+    }
+
+    #[test]
+    fn polls_stay_between_25_and_250_ms() {
+        assert_eq!(poll(0, 0), Duration::from_millis(25));
+        assert!(poll(99, 255) <= Duration::from_millis(250));
+        assert!(store_retry(99, 255) <= Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,140 @@
+//! Step 12 and the broker's other loops: what other processes changed, what was used, what is due.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    engine::Engine,
+    error::Error,
+    store::{DueEntry, HotFacts},
+};
+
+/// How often the store is asked for changes.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often uses are written down.
+const FLUSH: Duration = Duration::from_secs(2);
+/// How often due rows are looked for.
+const SWEEP: Duration = Duration::from_secs(20);
+
+/// Starts the loops. They end with the broker.
+pub(crate) fn start(engine: &Arc<Engine>) {
+    let weak = Arc::downgrade(engine);
+    engine.tasks.background(async move {
+        let mut seen = Seen::default();
+        loop {
+            let Some(engine) = weak.upgrade() else { return };
+            // A store that does not answer: hits end after a second, and the row is read instead.
+            if let Err(error) = look(&engine, &mut seen).await {
+                tracing::warn!(code = error.code().as_str(), "the store's changes cannot be read");
+            }
+            drop(engine);
+            tokio::time::sleep(LOOK).await;
+        }
+    });
+    let weak = Arc::downgrade(engine);
+    engine.tasks.background(async move {
+        loop {
+            tokio::time::sleep(FLUSH).await;
+            let Some(engine) = weak.upgrade() else { return };
+            engine.flush_uses().await;
+            engine.meter.settle(&engine.stores).await;
+        }
+    });
+    let weak = Arc::downgrade(engine);
+    engine.tasks.background(async move {
+        loop {
+            let Some(engine) = weak.upgrade() else { return };
+            if let Err(error) = sweep(&engine).await {
+                tracing::warn!(code = error.code().as_str(), "due connections cannot be read");
+            }
+            drop(engine);
+            tokio::time::sleep(SWEEP).await;
+        }
+    });
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: Option<u64>,
+    integrations: Option<u64>,
+}
+
+async fn look(engine: &Arc<Engine>, seen: &mut Seen) -> Result<(), Error> {
+    let begun = engine.clock.tick();
+    let integrations = engine.stores.integrations.integrations_version().await?;
+    if seen.integrations != Some(integrations) {
+        engine.integrations.reload(engine).await?;
+        seen.integrations = Some(integrations);
+    }
+    let changes = engine
+        .stores
+        .connections
+        .connection_changes(seen.connections)
+        .await?;
+    for change in &changes.changed {
+        let Some(entry) = engine.cache.get(&change.id) else {
+            continue;
+        };
+        let known = *entry
+            .revision
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // An unsaved set has no revision and stays; our own writes are known already.
+        if known.is_some() && known != Some(change.revision) && !engine.flights.has(&change.id) {
+            engine.cache.remove(&change.id);
+        }
+    }
+    if changes.gap && seen.connections.is_some() {
+        engine.cache.forget_stored();
+    }
+    seen.connections = Some(changes.next);
+    engine.cache.freshness.heard_at(begun);
+    Ok(())
+}
+
+/// Pays owed revocations. Keep-alive of idle grants joins it here.
+async fn sweep(engine: &Arc<Engine>) -> Result<(), Error> {
+    engine
+        .stores
+        .pending
+        .purge_pending(engine.clock.wall(), 1000)
+        .await?;
+    let until = engine.clock.wall();
+    let mut after: Option<DueEntry> = None;
+    loop {
+        let page = engine
+            .stores
+            .connections
+            .due_connections(until, after.as_ref(), 100)
+            .await?;
+        for due in &page.items {
+            engine.revoke_owed(&due.id);
+        }
+        after = page.items.last().cloned();
+        if !page.more || after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+impl Engine {
+    /// Writes down when connections were last used. Losing this in a crash loses two seconds of it.
+    pub(crate) async fn flush_uses(&self) {
+        let facts: Vec<_> = self
+            .cache
+            .drain_uses()
+            .into_iter()
+            .map(|(id, at)| {
+                (
+                    id,
+                    HotFacts {
+                        last_active_at: Some(at),
+                        api_usage: None,
+                    },
+                )
+            })
+            .collect();
+        if !facts.is_empty() && self.stores.connections.touch_connections(&facts).await.is_err() {
+            tracing::warn!("the times of last use could not be written");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Counts calls against an integration's calendar month (UTC).
+//!
+//! A call is reserved before it is sent and given back if it was certainly not sent. Far from the limit calls are
+//! reserved in blocks, so that a call costs no write; within [`HEADROOM`] calls of the limit they are reserved one by one,
+//! and the count is exact over any number of processes. Unspent blocks go back every two seconds. A process that is
+//! killed leaves its unspent blocks counted: at most [`BLOCK`] calls per integration.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    error::{Code, Error, PlanUsage},
+    id::IntegrationId,
+    store::{Charged, DayCount, Stores, UsageKey},
+    time::{Clock, Timestamp},
+};
+
+/// How many calls are reserved at a time.
+const BLOCK: u64 = 256;
+/// How near to the limit calls are reserved one by one.
+const HEADROOM: u64 = 50_000;
+const DAY: i64 = 24 * 3600 * 1000;
+
+/// Reserved calls of one integration on one day.
+#[derive(Debug)]
+struct Block {
+    key: UsageKey,
+    day_ends: Timestamp,
+    limit: Option<u64>,
+    left: AtomicU64,
+    /// The month's total when the store was last asked.
+    total: AtomicU64,
+}
+
+/// A reserved call.
+#[derive(Debug)]
+pub(crate) struct Ticket(Arc<Block>);
+
+impl Ticket {
+    /// The call was certainly not sent.
+    pub(crate) fn give_back(self) {
+        self.0.left.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// A month's calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// `yyyymm`.
+    pub month: u32,
+    /// Calls made.
+    pub calls: u64,
+    /// Calls allowed; `None` is no limit.
+    pub limit: Option<u64>,
+    /// Days that have calls, ascending.
+    pub days: Vec<DayCount>,
+    /// When the next month begins.
+    pub resets_at: Timestamp,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    blocks: Mutex<HashMap<IntegrationId, Arc<Block>>>,
+    /// Blocks of days and limits that are over.
+    old: Mutex<Vec<Arc<Block>>>,
+}
+
+impl Meter {
+    /// Reserves one call.
+    ///
+    /// # Errors
+    /// `plan_limit_exceeded` with the plan's figures; a store that cannot be reached.
+    pub(crate) async fn reserve(
+        &self,
+        stores: &Stores,
+        clock: &dyn Clock,
+        integration: &IntegrationId,
+        limit: Option<u64>,
+    ) -> Result<Ticket, Error> {
+        let now = clock.wall_coarse();
+        let block = self.block(integration, limit, now);
+        let spend = |left: u64| left.checked_sub(1);
+        if block
+            .left
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, spend)
+            .is_ok()
+        {
+            return Ok(Ticket(block));
+        }
+        let amount = match (limit, block.total.load(Ordering::Acquire)) {
+            // The first call of a block's life asks how the month stands.
+            (_, 0) => 1,
+            (None, _) => BLOCK,
+            (Some(limit), total) if limit.saturating_sub(total) > HEADROOM => BLOCK,
+            (Some(_), _) => 1,
+        };
+        match stores.usage.charge_usage(&block.key, amount, limit).await? {
+            Charged::Counted(total) => {
+                block.total.store(total, Ordering::Release);
+                block.left.fetch_add(amount - 1, Ordering::AcqRel);
+                Ok(Ticket(block))
+            }
+            Charged::Refused(total) => {
+                let plan = PlanUsage {
+                    limit: limit.unwrap_or(total),
+                    used: total,
+                };
+                Err(Error::new(Code::PlanLimitExceeded)
+                    .with_plan(plan)
+                    .retry_after(now.until(now.next_month())))
+            }
+        }
+    }
+
+    fn block(&self, integration: &IntegrationId, limit: Option<u64>, now: Timestamp) -> Arc<Block> {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(block) = blocks.get(integration)
+            && now < block.day_ends
+            && block.limit == limit
+        {
+            return block.clone();
+        }
+        let (month, day) = now.calendar();
+        let block = Arc::new(Block {
+            key: UsageKey {
+                integration: integration.clone(),
+                month,
+                day,
+            },
+            day_ends: Timestamp((now.0 / DAY + 1) * DAY),
+            limit,
+            left: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+        });
+        if let Some(over) = blocks.insert(integration.clone(), block.clone()) {
+            self.old.lock().unwrap_or_else(PoisonError::into_inner).push(over);
+        }
+        block
+    }
+
+    /// Gives unspent calls back to the store.
+    pub(crate) async fn settle(&self, stores: &Stores) {
+        let mut blocks: Vec<_> = self
+            .blocks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
+        {
+            let mut old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
+            blocks.extend(old.iter().cloned());
+            // Calls of yesterday that still run may give back; two owners are this list and `blocks`.
+            old.retain(|block| Arc::strong_count(block) > 2);
+        }
+        for block in blocks {
+            let left = block.left.swap(0, Ordering::AcqRel);
+            if left > 0 && stores.usage.refund_usage(&block.key, left).await.is_err() {
+                block.left.fetch_add(left, Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// The calls of the present month.
+    pub(crate) async fn usage(
+        &self,
+        stores: &Stores,
+        clock: &dyn Clock,
+        integration: &IntegrationId,
+        limit: Option<u64>,
+    ) -> Result<Usage, Error> {
+        self.settle(stores).await;
+        let now = clock.wall();
+        let (month, _) = now.calendar();
+        let days = stores.usage.usage_days(integration, month).await?;
+        let calls = days.iter().map(|d| d.calls).sum();
+        Ok(Usage {
+            month,
+            calls,
+            limit,
+            days,
+            resets_at: now.next_month(),
+        })
+    }
+}
