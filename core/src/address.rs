@@ -35,14 +35,14 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     if let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = segments {
         return is_public_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
     }
-    match segments {
-        [0x2001, ..=0x1ff, ..] => false, // protocol assignments: Teredo, ORCHID, benchmarks
-        [0x2001, 0xdb8, ..] => false,    // documentation
-        [0x2002, ..] => false,           // 6to4
-        [0x3fff, ..=0xfff, ..] => false, // documentation
-        // Global unicast. All else is loopback, unspecified, unique local, link-local, multicast, mapped or unassigned.
-        [first, ..] => first & 0xe000 == 0x2000,
-    }
+    let special = matches!(
+        segments,
+        [0x2001, ..=0x1ff | 0xdb8, ..]      // protocol assignments (Teredo, ORCHID, benchmarks), documentation
+            | [0x2002, ..]                  // 6to4
+            | [0x3fff, ..=0xfff, ..] // documentation
+    );
+    // Global unicast. All else is loopback, unspecified, unique local, link-local, multicast, mapped or unassigned.
+    !special && segments[0] & 0xe000 == 0x2000
 }
 
 #[cfg(test)]

@@ -1,0 +1,66 @@
+//! TLS for everything that is sent to a provider: rustls with ring, and the roots of the platform.
+
+use std::sync::Arc;
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+use rustls_platform_verifier::Verifier;
+
+/// Why there is no TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// An extra root is not a certificate in PEM.
+    #[error("an extra root is not a certificate in PEM")]
+    RootInvalid,
+    /// The platform has no roots, and none were given.
+    #[error("this machine has no root certificates; install its CA package or give roots")]
+    NoRoots,
+}
+
+/// Root certificates beside those of the platform, for private CAs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExtraRoots(Vec<CertificateDer<'static>>);
+
+impl ExtraRoots {
+    /// Adds the certificates in `pem`, at least one.
+    pub(crate) fn add_pem(&mut self, pem: &[u8]) -> Result<(), TlsError> {
+        let before = self.0.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|_| TlsError::RootInvalid)?;
+            let usable = RootCertStore::empty().add(certificate.clone()).is_ok();
+            if !usable {
+                return Err(TlsError::RootInvalid);
+            }
+            self.0.push(certificate);
+        }
+        if self.0.len() == before {
+            Err(TlsError::RootInvalid)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A client configuration without ALPN. `may_trust_nobody` lets a machine without roots go on: every https request
+/// then fails, which is all that a host on loopback needs.
+pub(crate) fn client_config(roots: &ExtraRoots, may_trust_nobody: bool) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|_| TlsError::NoRoots)?;
+    let config = match Verifier::new_with_extra_roots(roots.0.iter().cloned(), provider) {
+        Ok(verifier) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth(),
+        Err(_) if may_trust_nobody => builder
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth(),
+        Err(_) => return Err(TlsError::NoRoots),
+    };
+    Ok(config)
+}
