@@ -149,7 +149,8 @@ impl Auth {
             .map_or("", |user| user.org_id18.get(..15).unwrap_or_default());
         let token = ids::access_token(org);
         let key: Box<str> = token.as_str().into();
-        if entry.sessions.len() >= 8 {
+        // Now and then only, so that its cost per token stays the same however many there are.
+        if entry.sessions.len() >= 8 && entry.sessions.len().is_power_of_two() {
             let sessions = &mut self.sessions;
             entry.sessions.retain(|token| {
                 let alive = sessions.get(token).is_some_and(|session| now < session.ends_at());

@@ -44,7 +44,7 @@ impl std::error::Error for Closed {}
 
 /// The routes of a host. REST calls are answered before these are looked at.
 pub(crate) fn routes(shared: &Arc<Shared>, host: Host) -> Router {
-    let oauth = Router::new()
+    let routes = Router::new()
         .route(
             "/services/oauth2/authorize",
             get(authorize::authorize).post(authorize::authorize),
@@ -64,15 +64,14 @@ pub(crate) fn routes(shared: &Arc<Shared>, host: Host) -> Router {
             "/id/{org}/{user}",
             get(identity::identity).post(identity::identity),
         )
-        .route("/.well-known/openid-configuration", get(identity::discovery));
+        .route("/.well-known/openid-configuration", get(identity::discovery))
+        .route("/", get(pages::home))
+        .route("/login", get(pages::login_form).post(pages::login))
+        .route("/select", get(pages::select_form).post(pages::select))
+        .route("/consent", get(pages::consent_form).post(pages::consent));
     let routes = match host {
-        Host::Instance => oauth,
-        Host::Login => oauth
-            .route("/", get(pages::home))
-            .route("/login", get(pages::login_form).post(pages::login))
-            .route("/select", get(pages::select_form).post(pages::select))
-            .route("/consent", get(pages::consent_form).post(pages::consent))
-            .merge(control::routes()),
+        Host::Instance => routes,
+        Host::Login => routes.merge(control::routes()),
     };
     routes.fallback(not_found).with_state(Arc::clone(shared))
 }

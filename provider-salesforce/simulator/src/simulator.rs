@@ -100,11 +100,9 @@ impl Simulator {
         self.shared.auth().settings.clone()
     }
 
-    /// Changes settings.
+    /// Changes settings. The change must not call the simulator: that waits for the change.
     pub fn update(&self, change: impl FnOnce(&mut Settings)) {
-        let mut settings = self.settings();
-        change(&mut settings);
-        self.shared.auth().settings = settings;
+        change(&mut self.shared.auth().settings);
     }
 
     /// The faults that still wait to happen.

@@ -63,7 +63,12 @@ pub(crate) async fn token(State(shared): State<Arc<Shared>>, request: Request) -
     }
     let credentials = match Credentials::read(&parts.headers, &form) {
         Ok(credentials) => credentials,
-        Err(error) => return refuse(error, format),
+        Err(error) => {
+            if grant_type == "refresh_token" {
+                token_refresh::note_unreadable(&shared, &form);
+            }
+            return refuse(error, format);
+        }
     };
     if grant_type == "refresh_token" {
         shared.counters.add(Endpoint::TokenRefresh);

@@ -24,6 +24,8 @@ struct Presented {
     arrived_at: Millis,
     overlap: bool,
     fault: Option<&'static str>,
+    /// Its connection was closed before it is processed.
+    is_detached: bool,
 }
 
 /// Answers a refresh request.
@@ -56,6 +58,25 @@ pub(crate) async fn refresh(
     conclude(shared, fault, Some(waiting), format, takes_time, work).await
 }
 
+/// Notes a presentation whose client credentials could not even be read.
+pub(crate) fn note_unreadable(shared: &Shared, form: &Form) {
+    let Some(token) = form.get("refresh_token") else {
+        return;
+    };
+    let digest = ids::digest(token);
+    let mut auth = shared.auth();
+    let now = shared.clock.now();
+    let presented = Presented {
+        credentials: Credentials::default(),
+        digest,
+        arrived_at: now,
+        overlap: auth.waiting.contains_key(&digest) || auth.processing.contains(&digest),
+        fault: None,
+        is_detached: false,
+    };
+    auth.note(&presented, Outcome::ClientRefused, now, None);
+}
+
 /// Takes in a request: its fault, and whether others with this token are in flight.
 fn receive(
     shared: &Arc<Shared>,
@@ -68,12 +89,14 @@ fn receive(
     let (waiting, overlap) = Waiting::register(shared, &mut auth, digest);
     let arrived_at = shared.clock.now();
     let name = fault.as_ref().map(TokenFaultKind::name);
+    let is_detached = matches!(fault, Some(TokenFaultKind::Late { close: true, .. }));
     let presented = Presented {
         credentials,
         digest,
         arrived_at,
         overlap,
         fault: name,
+        is_detached,
     };
     if fault.as_ref().is_some_and(|fault| !fault.is_processed()) {
         auth.note(&presented, Outcome::NotProcessed, arrived_at, None);
@@ -113,6 +136,9 @@ fn arrive(shared: &Arc<Shared>, presented: &mut Presented) -> Result<Processing,
     if let Err(error) = auth.authenticate(&presented.credentials) {
         auth.note(presented, Outcome::ClientRefused, shared.clock.now(), None);
         return Err(error);
+    }
+    if presented.is_detached {
+        presented.overlap |= auth.waiting.contains_key(&presented.digest);
     }
     if let Some(processing) = Processing::start(shared, &mut auth, presented.digest) {
         return Ok(processing);
