@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::config::Client;
-use crate::faults::{Faults, InstanceFault, TokenFault};
+use crate::faults::{Faults, TokenFault};
 use crate::http::{Form, json as json_answer, no_store, read_body};
+use crate::instance_faults::InstanceFault;
 use crate::state::Shared;
 use crate::steer;
 

@@ -1,6 +1,8 @@
-//! Faults that tests order in advance: what they are, and the queues they wait in.
+//! Faults of the token endpoint that tests order in advance, and the queues that all faults wait in.
 
 use serde::{Deserialize, Serialize};
+
+use crate::instance_faults::{InstanceFault, InstanceFaultKind};
 
 /// What goes wrong at the token endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -159,78 +161,6 @@ impl TokenFaultKind {
     }
 }
 
-/// What goes wrong at the instance host.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum InstanceFaultKind {
-    /// 401 `INVALID_SESSION_ID`, though the access token is alive. The call does not run.
-    Unauthorized,
-    /// A 503. The call does not run.
-    Unavailable {
-        /// Whether the body is an HTML page instead of `SERVER_UNAVAILABLE`.
-        #[serde(default)]
-        html: bool,
-    },
-    /// A redirect to another host. The call does not run.
-    Redirect {
-        /// Where to.
-        #[serde(default = "elsewhere")]
-        location: String,
-        /// The status of the answer.
-        #[serde(default = "found")]
-        status: u16,
-    },
-    /// The call runs; the connection is closed in the middle of the body.
-    CloseMidBody,
-    /// The call runs; the body comes in small pieces.
-    SlowBody {
-        /// Milliseconds between two pieces.
-        #[serde(default = "one_second")]
-        ms: u64,
-        /// How many bytes in a piece.
-        #[serde(default = "one_byte")]
-        bytes: usize,
-    },
-    /// The call runs; the connection is closed without an answer.
-    Close,
-    /// The call does not run and is never answered.
-    Hang,
-}
-
-/// An ordered fault of the instance host.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct InstanceFault {
-    /// What goes wrong.
-    #[serde(flatten)]
-    pub kind: InstanceFaultKind,
-    /// For how many calls; 1 if not given.
-    #[serde(default = "once")]
-    pub times: u64,
-    /// Let so many matching calls pass first.
-    #[serde(default)]
-    pub skip: u64,
-    /// Only for calls whose path contains this.
-    #[serde(default)]
-    pub path: Option<String>,
-}
-
-impl InstanceFault {
-    /// A fault for the next call.
-    pub fn once(kind: InstanceFaultKind) -> Self {
-        Self {
-            kind,
-            times: 1,
-            skip: 0,
-            path: None,
-        }
-    }
-
-    /// The same fault for so many calls.
-    pub fn times(self, times: u64) -> Self {
-        Self { times, ..self }
-    }
-}
-
 /// The faults that wait to happen.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -264,20 +194,14 @@ impl Faults {
     }
 }
 
-trait Counted {
+/// A fault with its counts.
+pub(crate) trait Counted {
     type Kind: Clone;
     fn parts(&mut self) -> (&Self::Kind, &mut u64, &mut u64);
 }
 
 impl Counted for TokenFault {
     type Kind = TokenFaultKind;
-    fn parts(&mut self) -> (&Self::Kind, &mut u64, &mut u64) {
-        (&self.kind, &mut self.skip, &mut self.times)
-    }
-}
-
-impl Counted for InstanceFault {
-    type Kind = InstanceFaultKind;
     fn parts(&mut self) -> (&Self::Kind, &mut u64, &mut u64) {
         (&self.kind, &mut self.skip, &mut self.times)
     }
@@ -303,14 +227,11 @@ fn take<F: Counted>(queue: &mut Vec<F>, matches: impl Fn(&F) -> bool) -> Option<
     None
 }
 
-fn once() -> u64 {
+pub(crate) fn once() -> u64 {
     1
 }
-fn one_second() -> u64 {
+pub(crate) fn one_second() -> u64 {
     1000
-}
-fn one_byte() -> usize {
-    1
 }
 fn one_mebibyte() -> usize {
     1 << 20
@@ -321,16 +242,13 @@ fn bad_request() -> u16 {
 fn internal_error() -> u16 {
     500
 }
-fn found() -> u16 {
-    302
-}
 fn temporary_redirect() -> u16 {
     307
 }
 fn invalid_grant() -> String {
     "invalid_grant".to_owned()
 }
-fn elsewhere() -> String {
+pub(crate) fn elsewhere() -> String {
     "https://elsewhere.invalid/".to_owned()
 }
 fn garbage() -> String {

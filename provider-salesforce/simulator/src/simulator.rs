@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 
 use crate::config::{Client, Config};
-use crate::faults::{Faults, InstanceFault, TokenFault};
+use crate::faults::{Faults, TokenFault};
+use crate::instance_faults::InstanceFault;
 use crate::log::{FamilySnapshot, Presentation, Report};
 use crate::server::{Host, accept};
 use crate::settings::Settings;

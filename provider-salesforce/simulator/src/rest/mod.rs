@@ -5,10 +5,13 @@ mod describe;
 mod filter;
 pub(crate) mod query;
 pub(crate) mod records;
+mod reply;
+mod resources;
 mod schema;
 mod sobjects;
 mod soql;
 mod soql_lexer;
+mod soql_parser;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,129 +20,24 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt as _;
-use serde_json::{Value, json};
 
 use crate::fault_bodies as bodies;
-use crate::faults::InstanceFaultKind;
 use crate::http::{self as helpers, Form};
+use crate::instance_faults::InstanceFaultKind;
 use crate::log::Endpoint;
 use crate::state::Shared;
 use crate::token::pause;
 
-/// The version that `latest` stands for.
-pub(crate) const LATEST: &str = "68.0";
-const OLDEST_VERSION: u32 = 31;
-const LATEST_VERSION: u32 = 68;
+pub(crate) use self::reply::{Reply, RestError};
+pub(crate) use self::resources::LATEST;
+use self::resources::{known_version, limits, resources, versions};
+
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
 const LIMIT_INFO: HeaderName = HeaderName::from_static("sforce-limit-info");
-
-/// An error of the REST API.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct RestError {
-    pub(crate) status: StatusCode,
-    pub(crate) code: &'static str,
-    pub(crate) message: String,
-    pub(crate) fields: Option<Vec<String>>,
-}
-
-impl RestError {
-    pub(crate) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
-        Self {
-            status,
-            code,
-            message,
-            fields: None,
-        }
-    }
-
-    pub(crate) fn bad_request(code: &'static str, message: String) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, message)
-    }
-
-    pub(crate) fn not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "NOT_FOUND",
-            "The requested resource does not exist".to_owned(),
-        )
-    }
-
-    pub(crate) fn with_fields(self, fields: &[&str]) -> Self {
-        Self {
-            fields: Some(fields.iter().map(|name| (*name).to_owned()).collect()),
-            ..self
-        }
-    }
-
-    /// Refuses methods that a resource does not have.
-    pub(crate) fn allow(method: &Method, allowed: &[Method]) -> Result<(), Self> {
-        if allowed.contains(method) {
-            return Ok(());
-        }
-        let list = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
-        let text = format!("HTTP Method '{method}' not allowed. Allowed are {list}");
-        Err(Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "METHOD_NOT_ALLOWED",
-            text,
-        ))
-    }
-
-    fn response(&self) -> Response {
-        let mut body = json!({ "message": self.message, "errorCode": self.code });
-        if let Some(fields) = &self.fields {
-            body["fields"] = json!(fields);
-        }
-        helpers::json(self.status, &[body])
-    }
-}
-
-/// A successful answer of the REST API.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: StatusCode,
-    pub(crate) location: Option<String>,
-    pub(crate) body: String,
-}
-
-impl Reply {
-    pub(crate) fn ok(body: String) -> Self {
-        Self {
-            status: StatusCode::OK,
-            location: None,
-            body,
-        }
-    }
-
-    pub(crate) fn value(value: &Value) -> Self {
-        Self::ok(value.to_string())
-    }
-
-    pub(crate) fn no_content() -> Self {
-        Self {
-            status: StatusCode::NO_CONTENT,
-            location: None,
-            body: String::new(),
-        }
-    }
-
-    fn response(self) -> Response {
-        if self.status == StatusCode::NO_CONTENT {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = self.status;
-            return response;
-        }
-        let mut response = helpers::answer(self.status, helpers::JSON, self.body);
-        if let Some(location) = self.location {
-            helpers::set(&mut response, LOCATION, &location);
-        }
-        response
-    }
-}
 
 /// A caller who may go on.
 #[derive(Debug)]
@@ -406,63 +304,4 @@ fn no_session() -> RestError {
         "INVALID_SESSION_ID",
         "Session expired or invalid".to_owned(),
     )
-}
-
-fn known_version(segment: &str) -> Option<&str> {
-    let version = segment.strip_prefix('v')?;
-    let number: u32 = version.strip_suffix(".0")?.parse().ok()?;
-    (OLDEST_VERSION..=LATEST_VERSION)
-        .contains(&number)
-        .then_some(version)
-}
-
-fn versions() -> Value {
-    (OLDEST_VERSION..=LATEST_VERSION)
-        .map(|number| {
-            // v31.0 is Summer '14; three releases make a year, and a winter release belongs to the next one.
-            let (season, year) = match (number - OLDEST_VERSION) % 3 {
-                0 => ("Summer", 14 + (number - OLDEST_VERSION) / 3),
-                1 => ("Winter", 15 + (number - OLDEST_VERSION) / 3),
-                _ => ("Spring", 15 + (number - OLDEST_VERSION) / 3),
-            };
-            json!({
-                "label": format!("{season} '{year}"),
-                "url": format!("/services/data/v{number}.0"),
-                "version": format!("{number}.0"),
-            })
-        })
-        .collect()
-}
-
-fn resources(version: &str, org_id: &str, user_id: &str) -> Value {
-    let path = |name: &str| format!("/services/data/v{version}/{name}");
-    json!({
-        "sobjects": path("sobjects"), "query": path("query"), "queryAll": path("queryAll"), "limits": path("limits"),
-        "identity": format!("/id/{org_id}/{user_id}"),
-    })
-}
-
-fn limits(used: u64, limit: u64) -> String {
-    let remaining = limit.saturating_sub(used);
-    format!(
-        r#"{{"DailyApiRequests":{{"Max":{limit},"Remaining":{remaining}}},"DailyAsyncApexExecutions":{{"Max":250000,"Remaining":250000}},"DailyBulkApiBatches":{{"Max":15000,"Remaining":15000}},"DataStorageMB":{{"Max":1024,"Remaining":1000}},"FileStorageMB":{{"Max":1024,"Remaining":1024}},"HourlyPublishedPlatformEvents":{{"Max":50000,"Remaining":50000}}}}"#
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_have_their_seasons() {
-        let versions = versions();
-        let label = |number: usize| versions[number - 31]["label"].as_str().unwrap().to_owned();
-        assert_eq!(
-            [label(31), label(66), label(67), label(68)],
-            ["Summer '14", "Spring '26", "Summer '26", "Winter '27"]
-        );
-        assert_eq!(known_version("v66.0"), Some("66.0"));
-        assert_eq!(known_version("v30.0"), None);
-        assert_eq!(known_version("v66"), None);
-    }
 }

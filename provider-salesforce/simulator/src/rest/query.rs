@@ -9,7 +9,8 @@ use crate::clock::Millis;
 use crate::http::Form;
 use crate::rest::records::{OrgData, Record};
 use crate::rest::schema::OBJECTS;
-use crate::rest::soql::{Column, Selection, parse};
+use crate::rest::soql::{Column, Selection};
+use crate::rest::soql_parser::parse;
 use crate::rest::{Reply, RestError};
 
 const LARGEST_PAGE: usize = 2000;
