@@ -17,8 +17,7 @@ use crate::{config::Config, http::AUTHORIZE};
 pub(crate) fn url(client: &Client<'_>, request: &AuthorizeRequest<'_>) -> Result<Url, UrlError> {
     let config = Config::of(client).map_err(|_| UrlError { why: "host" })?;
     let endpoint = AuthUrl::new(config.login.url(AUTHORIZE)).map_err(|_| UrlError { why: "host" })?;
-    let callback =
-        RedirectUrl::new(client.callback_url.to_owned()).map_err(|_| UrlError { why: "callback" })?;
+    let callback = RedirectUrl::new(client.callback_url.to_owned()).map_err(|_| UrlError { why: "host" })?;
     let oauth = BasicClient::new(ClientId::new(client.client_id.to_owned()))
         .set_auth_uri(endpoint)
         .set_redirect_uri(callback);

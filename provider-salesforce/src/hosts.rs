@@ -32,13 +32,16 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    pub(crate) fn host(&self) -> &str {
-        self.origin.split_once("://").map_or("", |(_, host)| host)
-    }
-
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
     }
+}
+
+/// Host and port of an origin.
+pub(crate) fn authority(origin: &str) -> &str {
+    origin
+        .split_once("://")
+        .map_or(origin, |(_, authority)| authority)
 }
 
 #[derive(Debug)]
@@ -245,7 +248,7 @@ pub(crate) fn login(url: &str, environment: Environment, allow_loopback: bool) -
 pub(crate) fn subject(url: &str, login: &Login) -> Result<String, UrlError> {
     let parts = split(url)?;
     origin(&parts, login.loopback, |name| {
-        login.host() == name
+        authority(&login.origin) == name
             || PRODUCTION_LOGIN.contains(&name)
             || SANDBOX_LOGIN.contains(&name)
             || under(name, &MY_DOMAIN)

@@ -179,11 +179,11 @@ impl Provider for Salesforce {
     }
 
     fn token_host(&self, client: &Client<'_>) -> String {
-        let host = match Config::of(client) {
-            Ok(config) => config.login.host().to_owned(),
+        let origin = match Config::of(client) {
+            Ok(config) => config.login.origin,
             Err(_) => config::default_login(client.offering.environment).to_owned(),
         };
-        host.trim_start_matches("https://").to_owned()
+        hosts::authority(&origin).to_owned()
     }
 
     fn issuer(&self, client: &Client<'_>) -> Option<String> {

@@ -1,4 +1,5 @@
 use grantry::integration::Options;
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -276,5 +277,71 @@ fn long_ids() {
     }
     for id in ["", "00D", "001D000000IqhSLI", "001D000000Iqh-L", "001D000000Iqhé"] {
         assert_eq!(long_id(id), None, "{id}");
+    }
+}
+
+/// Pieces from which hostile URLs are made.
+const PIECES: [&str; 40] = [
+    "https://",
+    "http://",
+    "HTTPS://",
+    "//",
+    ":",
+    "/",
+    "?",
+    "#",
+    "@",
+    "\\",
+    ".",
+    "..",
+    "-",
+    "--",
+    "%2e",
+    "%00",
+    "\t",
+    "\n",
+    " ",
+    "[",
+    "]",
+    "[::1]",
+    "127.0.0.1",
+    "0x7f.1",
+    "xn--a",
+    "é",
+    "\u{3002}",
+    "\u{ad}",
+    ":443",
+    ":8443",
+    ":0443",
+    "acme",
+    "ACME",
+    "my",
+    ".my.salesforce.com",
+    "my.salesforce.com",
+    ".evil.test",
+    ".my.salesforce.mil",
+    "user:pw@",
+    "/services",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// Whatever is accepted here names the same host to a browser's parser, and that host is under a known suffix.
+    #[test]
+    fn nothing_slips_through(
+        scheme in prop_oneof![9 => Just("https://"), 1 => Just("")],
+        picks in prop::collection::vec(prop::sample::select(PIECES.as_slice()), 1..6),
+    ) {
+        let url = format!("{scheme}{}", picks.concat());
+        if let Ok(origin) = instance(&url, &config(json!({}))) {
+            let parsed = url::Url::parse(&url).unwrap();
+            let host = parsed.host_str().unwrap();
+            prop_assert_eq!(&origin, &format!("https://{host}"));
+            prop_assert!(MY_DOMAIN.iter().any(|suffix| host.len() > suffix.len() && host.ends_with(suffix)));
+            prop_assert_eq!(parsed.port_or_known_default(), Some(443));
+            prop_assert!(parsed.username().is_empty() && parsed.password().is_none());
+            prop_assert_eq!((parsed.path(), parsed.query(), parsed.fragment()), ("/", None, None));
+        }
     }
 }
