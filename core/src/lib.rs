@@ -25,6 +25,7 @@ pub mod connect;
 mod engine;
 mod grant;
 mod integrations;
+pub mod keys;
 mod record;
 pub mod refresh;
 mod task;
@@ -35,19 +36,6 @@ mod broker;
 
 pub use broker::*;
 
-mod keys {
-    #[derive(Debug)]
-    pub(crate) struct Keys;
-    impl Keys {
-        pub(crate) fn new(
-            _: std::sync::Arc<dyn crate::store::KeyStore>,
-            _: std::sync::Arc<dyn crate::vault::TokenVault>,
-            _: std::sync::Arc<dyn crate::time::Clock>,
-        ) -> Self {
-            Self
-        }
-    }
-}
 mod proxy {
     use crate::{engine::Engine, error::*, id::*};
     #[derive(Debug)]
@@ -70,33 +58,6 @@ mod proxy {
             _: ApiRequest,
         ) -> Result<ApiResponse, Error> {
             Ok(ApiResponse)
-        }
-    }
-}
-mod transport {
-    #[derive(Debug)]
-    pub(crate) struct HttpTransport;
-    #[async_trait::async_trait]
-    impl crate::provider::Transport for HttpTransport {
-        async fn send(
-            &self,
-            _: http::Request<Vec<u8>>,
-        ) -> Result<http::Response<bytes::Bytes>, crate::provider::TransportError> {
-            Err(crate::provider::TransportError {
-                sent: crate::provider::Sent::No,
-                fault: crate::provider::TransportFault::Connect,
-            })
-        }
-    }
-    impl HttpTransport {
-        pub(crate) fn builder() -> Self {
-            Self
-        }
-        pub(crate) fn allow_loopback(self, _: bool) -> Self {
-            self
-        }
-        pub(crate) fn build(self) -> Result<Self, ()> {
-            Err(())
         }
     }
 }
