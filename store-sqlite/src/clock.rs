@@ -1,0 +1,66 @@
+//! The store's clock: time since this boot of the machine, named after the boot.
+//!
+//! All processes that share the file share the machine, and thus the clock. After a reboot the name is another one, so
+//! that no time of before is ever compared with it.
+
+use std::{fmt, sync::Arc};
+
+use grantry::time::{Clock, StoreInstant};
+
+use crate::hash::hash;
+
+#[derive(Clone)]
+pub(crate) struct StoreClock {
+    era: u64,
+    clock: Arc<dyn Clock>,
+}
+
+impl StoreClock {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { era: era(), clock }
+    }
+
+    pub(crate) fn now(&self) -> StoreInstant {
+        StoreInstant {
+            era: self.era,
+            millis: self.clock.boot().0,
+        }
+    }
+}
+
+impl fmt::Debug for StoreClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreClock(era {:016x})", self.era)
+    }
+}
+
+/// The boot, and with it the offset of a container whose boot clock was shifted: such clocks do not compare either.
+fn era() -> u64 {
+    match std::fs::read("/proc/sys/kernel/random/boot_id") {
+        Ok(boot) if !boot.is_empty() => {
+            let offset = std::fs::read("/proc/self/timens_offsets").unwrap_or_default();
+            hash(&[&boot, &offset])
+        }
+        // Without a name for the boot no two processes agree on a clock, and none may seem to.
+        _ => {
+            let mut random = [0; 8];
+            let _ = getrandom::fill(&mut random);
+            hash(&[&random, &std::process::id().to_le_bytes()])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grantry::time::SystemClock;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn two_handles_on_one_machine_share_the_era() {
+        let a = StoreClock::new(Arc::new(SystemClock));
+        let b = StoreClock::new(Arc::new(SystemClock));
+        let earlier = a.now();
+        assert!(b.now().since(earlier).is_some());
+    }
+}

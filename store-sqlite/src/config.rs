@@ -1,0 +1,57 @@
+//! What can be set when a store is opened.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use grantry::time::{Clock, SystemClock};
+
+use crate::{SqliteStore, clock::StoreClock, error::OpenError, file, reader::Readers, writer::Writer};
+
+/// Opens a store with other settings than the usual ones.
+#[derive(Clone, Debug)]
+pub struct SqliteBuilder {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    busy_timeout: Duration,
+}
+
+impl SqliteBuilder {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            clock: Arc::new(SystemClock),
+            busy_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// Where the store takes its own time from: the boot clock of `clock` instead of the machine's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How long a write waits for other processes that write; 5 seconds unless set. After that it fails and nothing was
+    /// written.
+    pub fn busy_timeout(mut self, wait: Duration) -> Self {
+        self.busy_timeout = wait;
+        self
+    }
+
+    /// Opens the file, or creates it with mode 0600; a directory that is missing is created with mode 0700.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong with the file and what to do about it. A file that is not a store is left as it
+    /// is.
+    ///
+    /// # Cancel safety
+    /// A file that was being created is whole or will be completed by the next opening.
+    pub async fn open(self) -> Result<SqliteStore, OpenError> {
+        let path = file::prepare(&self.path)?;
+        let writer = Writer::start(path.clone(), self.busy_timeout).await?;
+        let readers = Readers::new(path, self.busy_timeout);
+        Ok(SqliteStore::new(writer, readers, StoreClock::new(self.clock)))
+    }
+}

@@ -1,0 +1,167 @@
+//! Keeps Grantry's connections in one SQLite file, for any number of processes on one machine.
+//!
+//! ```no_run
+//! use grantry_store_sqlite::SqliteStore;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = SqliteStore::open("grantry.db").await?;
+//! let stores = grantry::store::Stores::from(store.clone());
+//! // … give them to the broker, and at the end:
+//! store.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//! - A write that was acknowledged survives the end of the process and a power failure. Usage and the facts of `touch`
+//!   are the exception: they survive the end of the process, but a power failure may take the last of them back.
+//! - Writes of one process are committed in groups, so that many refreshes at once share one sync of the disk.
+//! - Reads run inline and are never blocked by a write.
+//! - Every page of every list takes the time of a page, not of the table.
+//! - A file that is no store, is damaged, is of a newer release, can be read by other users or lies on a network file
+//!   system is refused with a stable code and left as it is.
+//!
+//! # Where the time goes
+//! A turn of the refresh protocol runs on the machine's boot clock, named after the boot; see
+//! [`StoreInstant`](grantry::time::StoreInstant). All processes that share the file must run on one machine.
+
+mod backup;
+mod changes;
+mod clock;
+mod config;
+mod connection;
+mod error;
+mod file;
+mod hash;
+mod integration;
+mod key;
+mod list;
+mod pending;
+mod position;
+mod reader;
+mod row;
+mod schema;
+mod search;
+mod usage;
+mod writer;
+
+use std::{fmt, path::Path, sync::Arc};
+
+use grantry::{store::StoreError, time::StoreInstant};
+use rusqlite::Connection;
+
+pub use config::SqliteBuilder;
+pub use error::OpenError;
+
+use clock::StoreClock;
+use reader::Readers;
+use writer::{Durability, Writer};
+
+/// A store in a SQLite file. It plays all five roles; clones share it.
+///
+/// When the last clone is dropped, its thread ends after what is queued; [`SqliteStore::close`] waits for that.
+#[derive(Clone)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    writer: Writer,
+    readers: Readers,
+    clock: StoreClock,
+}
+
+impl SqliteStore {
+    /// Opens the file with the usual settings; it is created if it does not exist.
+    ///
+    /// # Errors
+    /// As [`SqliteBuilder::open`].
+    ///
+    /// # Cancel safety
+    /// As [`SqliteBuilder::open`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::builder(path).open().await
+    }
+
+    /// Settings for opening the file.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteBuilder {
+        SqliteBuilder::new(path.as_ref())
+    }
+
+    pub(crate) fn new(writer: Writer, readers: Readers, clock: StoreClock) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                writer,
+                readers,
+                clock,
+            }),
+        }
+    }
+
+    /// Copies the store as it is at this moment to a new file with mode 0600, while it is in use. Copying the file by
+    /// other means loses what is in SQLite's log. Keep the copy apart from the keys that open what is sealed in it.
+    ///
+    /// Refresh tokens in a backup may be spent by the time it is restored.
+    ///
+    /// # Errors
+    /// [`OpenError::NotWritable`] if there is such a file or it cannot be created; the others if copying fails.
+    ///
+    /// # Cancel safety
+    /// The copy goes on and is completed.
+    pub async fn backup_to(&self, path: impl AsRef<Path>) -> Result<(), OpenError> {
+        let path = path.as_ref().to_owned();
+        let shared = self.shared.clone();
+        let of_task = path.clone();
+        let copied = tokio::task::spawn_blocking(move || {
+            let db = shared
+                .readers
+                .connect()
+                .map_err(|error| OpenError::from_driver(of_task.clone(), &error))?;
+            backup::copy(&db, &of_task)
+        });
+        copied.await.unwrap_or_else(|_| {
+            Err(OpenError::Unavailable {
+                path,
+                detail: "the copy was given up".to_owned(),
+            })
+        })
+    }
+
+    /// Finishes the writes that are queued and closes the file. Writes of other clones fail from then on.
+    ///
+    /// # Cancel safety
+    /// The file is closed all the same, if the call was polled once.
+    pub async fn close(self) {
+        self.shared.readers.close();
+        self.shared.writer.close().await;
+    }
+
+    fn now(&self) -> StoreInstant {
+        self.shared.clock.now()
+    }
+
+    fn read<T>(
+        &self,
+        operation: &'static str,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.shared.readers.run(operation, read)
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.shared.writer.run(operation, durability, work).await
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("clock", &self.shared.clock)
+            .finish_non_exhaustive()
+    }
+}

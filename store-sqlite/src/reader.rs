@@ -1,0 +1,65 @@
+//! Reads: inline in the caller, on connections from a pool. A read takes microseconds, and a hop to another thread would
+//! cost more than that.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use grantry::store::StoreError;
+use rusqlite::Connection;
+
+use crate::{error::store_error, schema};
+
+/// Connections that are kept open. More exist only while more threads than this read at the same moment.
+const KEPT: usize = 16;
+
+#[derive(Debug)]
+pub(crate) struct Readers {
+    path: PathBuf,
+    busy: Duration,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(crate) fn new(path: PathBuf, busy: Duration) -> Self {
+        let idle = Mutex::default();
+        Self { path, busy, idle }
+    }
+
+    /// Runs `read` on a connection that no one else uses meanwhile.
+    pub(crate) fn run<T>(
+        &self,
+        operation: &'static str,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let db = match self.idle().pop() {
+            Some(db) => db,
+            None => self.connect().map_err(|e| store_error(operation, &e))?,
+        };
+        // After an error the connection is not used again: it might hold to a damaged view.
+        let value = read(&db).map_err(|e| store_error(operation, &e))?;
+        let mut idle = self.idle();
+        if idle.len() < KEPT {
+            idle.push(db);
+        }
+        Ok(value)
+    }
+
+    /// Closes the connections that nobody uses.
+    pub(crate) fn close(&self) {
+        self.idle().clear();
+    }
+
+    /// A connection that reads and never writes.
+    pub(crate) fn connect(&self) -> rusqlite::Result<Connection> {
+        let db = schema::connect(&self.path, self.busy)?;
+        db.execute_batch("PRAGMA query_only = ON")?;
+        Ok(db)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,138 @@
+//! How values stand in columns: encoding, decoding, and errors for what does not decode.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use grantry::{
+    connection::Status,
+    id::ConnectionId,
+    integration::Environment,
+    store::{ConnectionRow, HotFacts, Index, Revision, StoreError, StoreErrorKind, Stored},
+    time::Timestamp,
+};
+use rusqlite::{Row, types::Type};
+
+/// The columns that [`index`] reads, of `connection AS c`.
+macro_rules! index_columns {
+    () => {
+        "c.integration, c.environment, c.status, c.email, c.owner, c.metadata, c.connected_at, c.due_at, c.sealed_by"
+    };
+}
+pub(crate) use index_columns;
+
+/// The columns that [`stored`] reads, of `connection AS c LEFT JOIN activity AS a`.
+macro_rules! stored_columns {
+    () => {
+        concat!(
+            "c.id, c.counter, c.write, ",
+            crate::row::index_columns!(),
+            ", c.body, a.last_active_at, a.used, a.allowed"
+        )
+    };
+}
+pub(crate) use stored_columns;
+
+/// Reads a row of [`stored_columns`].
+pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        row: ConnectionRow {
+            id: parse(row, 0, |text| ConnectionId::new(text).ok())?,
+            index: index(row, 3)?,
+            body: bytes(row, 12)?,
+        },
+        revision: revision(row, 1)?,
+        hot: HotFacts {
+            last_active_at: time(row, 13)?,
+            api_usage: usage(row)?,
+        },
+    })
+}
+
+/// Reads [`index_columns`] from column `first` on.
+pub(crate) fn index(row: &Row<'_>, first: usize) -> rusqlite::Result<Index> {
+    Ok(Index {
+        integration: parse(row, first, |text| text.parse().ok())?,
+        environment: parse(row, first + 1, Environment::parse)?,
+        status: parse(row, first + 2, Status::parse)?,
+        email: row.get(first + 3)?,
+        owner: row.get(first + 4)?,
+        metadata: parse(row, first + 5, |text| serde_json::from_str(text).ok())?,
+        connected_at: Timestamp(row.get(first + 6)?),
+        due_at: time(row, first + 7)?,
+        sealed_by: row.get(first + 8)?,
+    })
+}
+
+fn usage(row: &Row<'_>) -> rusqlite::Result<Option<(u64, u64)>> {
+    let used: Option<i64> = row.get(14)?;
+    let allowed: Option<i64> = row.get(15)?;
+    // Written bit for bit, so that every count comes back as it went in.
+    Ok(used
+        .zip(allowed)
+        .map(|(used, allowed)| (used.cast_unsigned(), allowed.cast_unsigned())))
+}
+
+/// The revision whose counter and write id stand in columns `first` and the next.
+pub(crate) fn revision(row: &Row<'_>, first: usize) -> rusqlite::Result<Revision> {
+    Ok(Revision {
+        counter: count(row, first)?,
+        write: u128::from_be_bytes(row.get(first + 1)?),
+    })
+}
+
+/// The revision after `counter`: counted on, with a write id that was never used.
+pub(crate) fn next_revision(counter: u64, operation: &'static str) -> Result<Revision, StoreError> {
+    let mut write = [0; 16];
+    getrandom::fill(&mut write).map_err(|e| StoreError::new(StoreErrorKind::Unavailable, operation, e))?;
+    Ok(Revision {
+        counter: counter.saturating_add(1),
+        write: u128::from_be_bytes(write),
+    })
+}
+
+/// A count as a column. Counts begin at zero and grow by calls, so the upper half of the range is never reached.
+pub(crate) fn column(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A count that is never negative.
+pub(crate) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+pub(crate) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
+}
+
+pub(crate) fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
+    let value = row.get_ref(column)?;
+    value
+        .as_blob()
+        .map(Bytes::copy_from_slice)
+        .map_err(|_| unreadable(column))
+}
+
+/// A text that `parse` knows.
+pub(crate) fn parse<T>(
+    row: &Row<'_>,
+    column: usize,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
+    let value = row.get_ref(column)?;
+    value
+        .as_str()
+        .ok()
+        .and_then(parse)
+        .ok_or_else(|| unreadable(column))
+}
+
+fn unreadable(column: usize) -> rusqlite::Error {
+    rusqlite::Error::InvalidColumnType(column, String::new(), Type::Text)
+}
+
+/// Labels as one column of JSON, in the order of their keys.
+pub(crate) fn metadata(labels: &BTreeMap<String, String>) -> String {
+    // Strings always serialise; nothing is lost if that should ever change, since an empty text does not decode.
+    serde_json::to_string(labels).unwrap_or_default()
+}

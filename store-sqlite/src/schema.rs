@@ -1,0 +1,278 @@
+//! Opening a file: is it ours, is it whole, is its schema ours; and bringing an older schema up to date.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::error::OpenError;
+
+/// "GrnT" at the place where SQLite lets programs mark their files.
+const APPLICATION_ID: i64 = 0x4772_6e54;
+
+/// The first SQLite without the fault that could corrupt a file when its log restarts.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// What leads from each version of the schema to the next. Only ever added to.
+const MIGRATIONS: &[&str] = &[VERSION_1];
+
+/// Notes on the tables:
+/// - `connection.n` is the row's place in the order of ids (see `position.rs`). Every index ends in it without being
+///   told, so that a list by any index comes in the order of ids.
+/// - `activity` has what changes with every call: small rows, so that writing many of them touches few pages.
+/// - `search` finds rows by e-mail, labels and owner (see `search.rs`). It keeps no text and no positions.
+/// - `sealing_key` counts rows by the key that sealed them.
+/// - `removal` remembers removed rows for those who watch the changes, back to `meta.forgotten`.
+const VERSION_1: &str = "
+CREATE TABLE meta (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    changes INTEGER NOT NULL,
+    forgotten INTEGER NOT NULL,
+    integrations INTEGER NOT NULL
+) STRICT;
+INSERT INTO meta VALUES (1, 0, 0, 0);
+
+CREATE TABLE connection (
+    n INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    counter INTEGER NOT NULL,
+    write BLOB NOT NULL CHECK (length(write) = 16),
+    integration TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('connected', 'expired', 'revoked', 'deleted')),
+    email TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    connected_at INTEGER NOT NULL,
+    due_at INTEGER,
+    sealed_by TEXT NOT NULL,
+    changed INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+CREATE INDEX connection_live ON connection (integration) WHERE status <> 'deleted';
+CREATE INDEX connection_live_environment ON connection (integration, environment) WHERE status <> 'deleted';
+CREATE INDEX connection_live_owner ON connection (integration, owner) WHERE status <> 'deleted';
+CREATE INDEX connection_status ON connection (integration, status);
+CREATE INDEX connection_status_environment ON connection (integration, status, environment);
+CREATE INDEX connection_due ON connection (due_at, id) WHERE due_at IS NOT NULL;
+CREATE UNIQUE INDEX connection_changed ON connection (changed);
+
+CREATE TABLE activity (
+    n INTEGER PRIMARY KEY REFERENCES connection (n) ON UPDATE CASCADE ON DELETE CASCADE,
+    last_active_at INTEGER,
+    used INTEGER,
+    allowed INTEGER
+) STRICT;
+
+CREATE VIRTUAL TABLE search USING fts5 (
+    terms, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii'
+);
+
+CREATE TABLE sealing_key (
+    id TEXT PRIMARY KEY,
+    connections INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE removal (
+    changed INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    counter INTEGER NOT NULL,
+    write BLOB NOT NULL CHECK (length(write) = 16)
+) STRICT;
+CREATE INDEX removal_id ON removal (id);
+
+CREATE TABLE integration (
+    id TEXT PRIMARY KEY,
+    counter INTEGER NOT NULL,
+    write BLOB NOT NULL CHECK (length(write) = 16),
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE pending (
+    key BLOB PRIMARY KEY CHECK (length(key) = 32),
+    guard BLOB NOT NULL CHECK (length(guard) = 32),
+    expires_at INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pending_expires_at ON pending (expires_at);
+
+CREATE TABLE api_key (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('api', 'public', 'admin')),
+    integration TEXT,
+    digest BLOB NOT NULL CHECK (length(digest) = 32),
+    digest_key TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX api_key_integration ON api_key (integration, id);
+
+CREATE TABLE usage (
+    integration TEXT NOT NULL,
+    month INTEGER NOT NULL,
+    day INTEGER NOT NULL CHECK (day BETWEEN 1 AND 31),
+    calls INTEGER NOT NULL CHECK (calls >= 0),
+    PRIMARY KEY (integration, month, day)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX usage_month ON usage (month);
+";
+
+/// Opens the file, checks that it is ours and brings its schema up to date. A file that is not ours, is damaged or is
+/// of a newer release is left as it is.
+pub(crate) fn open(path: &Path, busy: Duration) -> Result<Connection, OpenError> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        let found = rusqlite::version();
+        return Err(OpenError::SqliteTooOld { found });
+    }
+    let failed = |error| OpenError::from_driver(path.to_owned(), &error);
+    let mut db = connect(path, busy).map_err(failed)?;
+    let found = identify(&mut db).map_err(failed)?;
+    if !found.ours {
+        let path = path.to_owned();
+        return Err(OpenError::ForeignFile { path });
+    }
+    check_version(path, found.version)?;
+    let mode: String = db
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(failed)?;
+    if mode != "wal" {
+        return Err(OpenError::Unavailable {
+            path: path.to_owned(),
+            detail: "SQLite did not switch to its write-ahead log".to_owned(),
+        });
+    }
+    if found.version < newest() {
+        migrate(&mut db, path)?;
+    }
+    match missing(&db).map_err(failed)? {
+        None => Ok(db),
+        Some(name) => Err(OpenError::Corrupt {
+            path: path.to_owned(),
+            detail: format!("the schema lacks {name} as this release made it"),
+        }),
+    }
+}
+
+/// A connection to a file that was checked before. It never creates one.
+pub(crate) fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(busy)?;
+    // Memory-mapped reads stay off: they turn an error of the disk into a signal, and spread corruption.
+    db.execute_batch(
+        "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA mmap_size = 0;
+         PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;",
+    )?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+struct Found {
+    ours: bool,
+    version: i64,
+}
+
+/// Reads in one transaction, since another process may be making the schema at this moment.
+fn identify(db: &mut Connection) -> rusqlite::Result<Found> {
+    let tx = db.transaction_with_behavior(TransactionBehavior::Deferred)?;
+    let objects: i64 = tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let application: i64 = tx.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let version = version(&tx)?;
+    Ok(Found {
+        ours: application == APPLICATION_ID || (application == 0 && version == 0 && objects == 0),
+        version,
+    })
+}
+
+fn version(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn newest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+fn check_version(path: &Path, found: i64) -> Result<(), OpenError> {
+    if found > newest() {
+        return Err(OpenError::SchemaTooNew {
+            path: path.to_owned(),
+            found,
+            known: newest(),
+        });
+    }
+    Ok(())
+}
+
+/// All steps in one transaction: another process sees the old schema or the new one, and so does a crash.
+fn migrate(db: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let failed = |error| OpenError::from_driver(path.to_owned(), &error);
+    let tx = db
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    // Read again under the lock: somebody else may have been first.
+    let from = version(&tx).map_err(failed)?;
+    check_version(path, from)?;
+    upgrade(&tx, usize::try_from(from).unwrap_or(0)).map_err(failed)?;
+    tx.commit().map_err(failed)
+}
+
+fn upgrade(db: &Connection, from: usize) -> rusqlite::Result<()> {
+    for step in MIGRATIONS.iter().skip(from) {
+        db.execute_batch(step)?;
+    }
+    db.pragma_update(None, "application_id", APPLICATION_ID)?;
+    db.pragma_update(None, "user_version", newest())
+}
+
+/// The first object of the schema that the file lacks or has otherwise: without a unique index, say, two rows could
+/// have one id. What somebody added is no matter.
+fn missing(db: &Connection) -> rusqlite::Result<Option<String>> {
+    let wanted = Connection::open_in_memory()?;
+    upgrade(&wanted, 0)?;
+    let mut all = wanted.prepare("SELECT type, name, coalesce(sql, '') FROM sqlite_schema")?;
+    let mut same =
+        db.prepare("SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2 AND coalesce(sql, '') = ?3")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        let (kind, name, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if !same.exists([&kind, &name, &sql])? {
+            return Ok(Some(format!("the {kind} {name}")));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+pub(crate) fn in_memory() -> Connection {
+    let db = Connection::open_in_memory().unwrap();
+    upgrade(&db, 0).unwrap();
+    db
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn the_bundled_sqlite_is_new_enough() {
+        assert!(rusqlite::version_number() >= OLDEST_SQLITE);
+        assert_eq!(rusqlite::version_number(), ffi::SQLITE_VERSION_NUMBER);
+    }
+
+    #[test]
+    fn a_schema_is_whole_or_names_what_it_lacks() {
+        let db = in_memory();
+        assert_eq!(missing(&db).unwrap(), None);
+        db.execute_batch("CREATE INDEX of_somebody ON usage (calls)")
+            .unwrap();
+        assert_eq!(missing(&db).unwrap(), None);
+        db.execute_batch("DROP INDEX connection_changed").unwrap();
+        assert_eq!(
+            missing(&db).unwrap().as_deref(),
+            Some("the index connection_changed")
+        );
+    }
+}

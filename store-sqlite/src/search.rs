@@ -1,0 +1,165 @@
+//! The search index: which rows have a piece of text in their e-mail address, a label, an owner.
+//!
+//! A row's entry is a list of short terms, each marked with the row's integration, so that one integration's rows are
+//! found without passing over those of others. Pieces of one, two and three bytes of the address are terms, so that
+//! short search texts are no special case. A search asks for the rows that have all terms of the filter and gets them by
+//! descending place; whether a row really fits is seen on the row itself, so a term may as well be a hash.
+//!
+//! The entry is written when one of these columns changes, and thus never by a refresh.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use grantry::{
+    connection::Status,
+    id::IntegrationId,
+    store::{ConnectionFilter, Index, StatusFilter},
+};
+use rusqlite::{Connection, params};
+
+use crate::{hash::hash, row};
+
+/// Bytes of the longest pieces.
+const PIECE: usize = 3;
+/// Pieces of a search text that are looked up; the rest is seen on the rows.
+const LOOKED_UP: usize = 24;
+
+/// Writes the entry of a new row.
+pub(crate) fn insert(db: &Connection, n: i64, index: &Index) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT INTO search (rowid, terms) VALUES (?1, ?2)")?
+        .execute(params![n, entry(index)])?;
+    Ok(())
+}
+
+/// Removes the entry of a row.
+pub(crate) fn remove(db: &Connection, n: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM search WHERE rowid = ?1")?
+        .execute([n])?;
+    Ok(())
+}
+
+/// Moves the entry of a row that was moved already.
+pub(crate) fn relocate(db: &Connection, from: i64, to: i64) -> rusqlite::Result<()> {
+    const SQL: &str = concat!(
+        "SELECT ",
+        row::index_columns!(),
+        " FROM connection AS c WHERE c.n = ?1"
+    );
+    let index = db
+        .prepare_cached(SQL)?
+        .query_row([to], |row| row::index(row, 0))?;
+    remove(db, from)?;
+    insert(db, to, &index)
+}
+
+/// Whether two versions of a row have different entries.
+pub(crate) fn differs(a: &Index, b: &Index) -> bool {
+    let same_but_for_what_is_not_searched = Index {
+        connected_at: b.connected_at,
+        due_at: b.due_at,
+        sealed_by: b.sealed_by.clone(),
+        ..a.clone()
+    };
+    same_but_for_what_is_not_searched != *b
+}
+
+/// The terms of a row.
+fn entry(index: &Index) -> String {
+    let Index {
+        integration,
+        environment,
+        status,
+        email,
+        owner,
+        metadata,
+        connected_at: _,
+        due_at: _,
+        sealed_by: _,
+    } = index;
+    let mut terms = Terms::new(integration, *status == Status::Deleted);
+    let email = email.as_bytes();
+    let pieces: BTreeSet<&[u8]> = (1..=PIECE).flat_map(|length| email.windows(length)).collect();
+    for piece in pieces {
+        terms.piece(piece);
+    }
+    terms.hashed('o', &[owner.as_bytes()]);
+    terms.hashed('e', &[environment.as_str().as_bytes()]);
+    terms.hashed('s', &[status.as_str().as_bytes()]);
+    for (key, value) in metadata {
+        terms.hashed('m', &[key.as_bytes(), value.as_bytes()]);
+    }
+    terms.text
+}
+
+/// The terms that a row must have to fit the filter. They are all letters and digits, so that nothing in them means
+/// anything to the search language, where words side by side must all be there.
+pub(crate) fn query(filter: &ConnectionFilter) -> String {
+    let ConnectionFilter {
+        integration,
+        status,
+        environment,
+        email_contains,
+        owner,
+        metadata,
+    } = filter;
+    let deleted = StatusFilter::Only(Status::Deleted);
+    let mut terms = Terms::new(integration, *status == deleted);
+    if let Some(text) = email_contains {
+        let text = text.as_bytes();
+        let pieces: BTreeSet<&[u8]> = text
+            .windows(PIECE.min(text.len().max(1)))
+            .take(LOOKED_UP)
+            .collect();
+        for piece in pieces {
+            terms.piece(piece);
+        }
+    }
+    for (key, value) in metadata {
+        terms.hashed('m', &[key.as_bytes(), value.as_bytes()]);
+    }
+    if let Some(owner) = owner {
+        terms.hashed('o', &[owner.as_bytes()]);
+    }
+    if let StatusFilter::Only(status) = status
+        && *status != Status::Deleted
+    {
+        terms.hashed('s', &[status.as_str().as_bytes()]);
+    }
+    if let Some(environment) = environment {
+        terms.hashed('e', &[environment.as_str().as_bytes()]);
+    }
+    terms.text
+}
+
+/// Terms, each `x` + the mark of the integration + a letter for the kind + what it stands for.
+struct Terms {
+    mark: u32,
+    text: String,
+}
+
+impl Terms {
+    /// Deleted rows have a mark of their own: no other list ever wants them.
+    fn new(integration: &IntegrationId, deleted: bool) -> Self {
+        let hash = hash(&[integration.as_str().as_bytes(), &[u8::from(deleted)]]);
+        Self {
+            mark: u32::try_from(hash >> 32).unwrap_or_default(),
+            text: String::new(),
+        }
+    }
+
+    fn begin(&mut self, kind: char) {
+        // Writing to a string never fails.
+        let _ = write!(self.text, " x{:08x}{kind}", self.mark);
+    }
+
+    fn piece(&mut self, piece: &[u8]) {
+        self.begin('p');
+        for byte in piece {
+            let _ = write!(self.text, "{byte:02x}");
+        }
+    }
+
+    fn hashed(&mut self, kind: char, parts: &[&[u8]]) {
+        self.begin(kind);
+        let _ = write!(self.text, "{:016x}", hash(parts));
+    }
+}
