@@ -26,6 +26,7 @@ mod engine;
 mod grant;
 mod integrations;
 pub mod keys;
+pub mod proxy;
 mod record;
 pub mod refresh;
 mod task;
@@ -35,31 +36,5 @@ pub mod usage;
 mod broker;
 
 pub use broker::*;
-
-mod proxy {
-    use crate::{engine::Engine, error::*, id::*};
-    #[derive(Debug)]
-    pub struct ApiRequest;
-    #[derive(Debug)]
-    pub struct ApiResponse;
-    #[derive(Debug)]
-    pub(crate) struct ProxyClient;
-    impl ProxyClient {
-        pub(crate) fn new(_: bool) -> Result<Self, ()> {
-            Ok(Self)
-        }
-    }
-    impl Engine {
-        pub(crate) async fn send(
-            self: &std::sync::Arc<Self>,
-            _: &ConnectionId,
-            _: Option<&IntegrationId>,
-            _: Option<&str>,
-            _: ApiRequest,
-        ) -> Result<ApiResponse, Error> {
-            Ok(ApiResponse)
-        }
-    }
-}
 
 pub use async_trait::async_trait;

@@ -208,7 +208,9 @@ impl Broker {
 
     /// Stops new refreshes, lets running ones end and writes down what is known, for as long as `deadline`.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let done = self.engine.tasks.close(deadline).await;
+        // API calls that are on their way get the same time.
+        let engine = &self.engine;
+        let (done, _) = tokio::join!(engine.tasks.close(deadline), engine.proxy.close(deadline));
         self.engine.flush_uses().await;
         self.engine.meter.settle(&self.engine.stores).await;
         let unfinished = if done {

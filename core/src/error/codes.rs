@@ -167,6 +167,8 @@ codes! {
     UpstreamLost, "upstream_lost", 502, Outcome, "The provider's answer was lost; whether the call ran is not known.";
     UpstreamTruncated, "upstream_truncated", 502, Outcome, "The provider's answer ended too early.";
     UpstreamTimeout, "upstream_timeout", 504, Outcome, "The provider took too long to answer; whether the call ran is not known.";
+    AnswerTooLarge, "answer_too_large", 502, Outcome, "The provider's answer is longer than was asked for; read it as a stream.";
+    AnswerInvalid, "answer_invalid", 502, Outcome, "The provider's answer is not of the form that was asked for.";
     TargetForbidden, "target_address_forbidden", 502, Configuration, "The provider's host resolves to an address to which no call is sent.";
 
     Internal, "internal", 500, Internal, "Something went wrong inside the broker; see its log.";

@@ -20,7 +20,7 @@ use crate::{
     id::{ConnectionId, IntegrationId},
     integrations::Gate,
     provider::Expiry,
-    store::Revision,
+    store::{HotFacts, Revision},
     time::{Clock, Timestamp},
 };
 
@@ -46,6 +46,10 @@ pub(crate) struct Entry {
     /// Last use, and whether the flusher has been told.
     used_at: AtomicI64,
     told: AtomicBool,
+    /// The org's API usage as an answer last told it, used and allowed in 32 bits each; zero is nothing new.
+    api_usage: AtomicU64,
+    /// The provider's limit is reached, and that was told.
+    limited: AtomicBool,
 }
 
 impl Entry {
@@ -79,6 +83,8 @@ impl Entry {
             set,
             used_at: AtomicI64::new(0),
             told: AtomicBool::new(false),
+            api_usage: AtomicU64::new(0),
+            limited: AtomicBool::new(false),
         }
     }
 
@@ -98,6 +104,18 @@ impl Entry {
     pub(crate) fn refuse(&self) {
         self.refused.store(true, Ordering::Release);
         self.soft.store(i64::MIN, Ordering::Release);
+    }
+
+    /// The provider's limit is reached; `true` if nobody said so since the last call that got through.
+    pub(crate) fn limit_is_news(&self) -> bool {
+        !self.limited.swap(true, Ordering::AcqRel)
+    }
+
+    /// A call got through.
+    pub(crate) fn limit_is_over(&self) {
+        if self.limited.load(Ordering::Relaxed) {
+            self.limited.store(false, Ordering::Release);
+        }
     }
 
     /// Whether the token can still be used at all.
@@ -185,8 +203,17 @@ impl Cache {
         self.tell(id, entry);
     }
 
-    /// What was used since the last call, and when.
-    pub(crate) fn drain_uses(&self) -> Vec<(ConnectionId, Timestamp)> {
+    /// Notes the org's API usage, used and allowed, for the flusher; only the last word counts.
+    pub(crate) fn note_api_usage(&self, id: &ConnectionId, entry: &Arc<Entry>, (used, allowed): (u64, u64)) {
+        let half = |n: u64| u64::from(u32::try_from(n).unwrap_or(u32::MAX));
+        entry.api_usage.store(half(used) << 32 | half(allowed), Ordering::Relaxed);
+        if !entry.told.load(Ordering::Relaxed) {
+            self.tell(id, entry);
+        }
+    }
+
+    /// What was used since the last call, when, and what the provider said about usage.
+    pub(crate) fn drain_uses(&self) -> Vec<(ConnectionId, HotFacts)> {
         let used = std::mem::take(
             &mut *self
                 .used
@@ -196,7 +223,12 @@ impl Cache {
         used.into_iter()
             .map(|(id, entry)| {
                 entry.told.store(false, Ordering::Release);
-                (id, Timestamp(entry.used_at.load(Ordering::Relaxed)))
+                let usage = entry.api_usage.swap(0, Ordering::Relaxed);
+                let facts = HotFacts {
+                    last_active_at: Some(Timestamp(entry.used_at.load(Ordering::Relaxed))),
+                    api_usage: (usage != 0).then_some((usage >> 32, usage & u64::from(u32::MAX))),
+                };
+                (id, facts)
             })
             .collect()
     }

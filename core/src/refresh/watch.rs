@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     engine::Engine,
     error::Error,
-    store::{DueEntry, HotFacts},
+    store::DueEntry,
 };
 
 /// How often the store is asked for changes.
@@ -117,22 +117,9 @@ async fn sweep(engine: &Arc<Engine>) -> Result<(), Error> {
 }
 
 impl Engine {
-    /// Writes down when connections were last used. Losing this in a crash loses two seconds of it.
+    /// Writes down when connections were last used, and their orgs' API usage. Losing this in a crash loses two seconds of it.
     pub(crate) async fn flush_uses(&self) {
-        let facts: Vec<_> = self
-            .cache
-            .drain_uses()
-            .into_iter()
-            .map(|(id, at)| {
-                (
-                    id,
-                    HotFacts {
-                        last_active_at: Some(at),
-                        api_usage: None,
-                    },
-                )
-            })
-            .collect();
+        let facts = self.cache.drain_uses();
         if !facts.is_empty() && self.stores.connections.touch_connections(&facts).await.is_err() {
             tracing::warn!("the times of last use could not be written");
         }

@@ -1,0 +1,346 @@
+//! Which headers cross the proxy, as data. Requests by a list of what may pass, answers by a list of what may not: the
+//! caller is the one who must not speak for the broker, and the provider's own headers are part of its answer.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Request headers that pass. Sorted.
+const SENT: &[&str] = &[
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-md5",
+    "content-range",
+    "content-type",
+    "digest",
+    "idempotency-key",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "pragma",
+    "prefer",
+    "range",
+    "soapaction",
+    "traceparent",
+    "tracestate",
+    "x-chatter-entity-encoding",
+    "x-correlation-id",
+    "x-prettyprint",
+    "x-request-id",
+];
+
+/// Beginnings of request headers that pass. Nothing under `x-sfdc-` passes as a whole: `x-sfdc-session` is a credential.
+const SENT_UNDER: &[&str] = &["sforce-", "x-sfdc-packageversion-"];
+
+/// Request headers of which the last one given counts.
+const ONCE: &[HeaderName] = &[
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_RANGE,
+];
+
+/// Answer headers that do not pass: those of the connection to the provider, those that set something in a browser for
+/// the host's own origin, and those that answer for the provider's origin. Sorted.
+const KEPT_BACK: &[&str] = &[
+    "accept-ch",
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "alt-svc",
+    "clear-site-data",
+    "connection",
+    "content-security-policy",
+    "content-security-policy-report-only",
+    "cross-origin-embedder-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "expect-ct",
+    "keep-alive",
+    "nel",
+    "origin-agent-cluster",
+    "permissions-policy",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-connection",
+    "public-key-pins",
+    "public-key-pins-report-only",
+    "refresh",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "set-cookie",
+    "set-cookie2",
+    "sourcemap",
+    "strict-transport-security",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-frame-options",
+];
+
+/// The most headers and bytes of headers that a call may have.
+pub(super) const MAX_HEADERS: usize = 128;
+pub(super) const MAX_BYTES: usize = 64 * 1024;
+
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("grantry/", env!("CARGO_PKG_VERSION")));
+
+/// Whether a request header passes. A name with `_` never does: some servers take `_` for `-`.
+pub(super) fn is_sent(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    SENT.binary_search(&name).is_ok()
+        || (SENT_UNDER.iter().any(|start| name.starts_with(start)) && !name.contains('_'))
+}
+
+/// Whether an answer header passes.
+fn is_handed_on(name: &HeaderName) -> bool {
+    KEPT_BACK.binary_search(&name.as_str()).is_err()
+}
+
+/// The headers that a `Connection` header names: they belong to the connection that it came over.
+pub(super) fn named(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+}
+
+/// The headers of a request: what passed of the caller's, then ours, which nothing overwrites any more.
+pub(super) fn outgoing<'a>(
+    given: impl ExactSizeIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    host: &HeaderValue,
+    authorization: &HeaderValue,
+) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(given.len() + 4);
+    for (name, value) in given {
+        if ONCE.contains(name) {
+            headers.insert(name.clone(), value.clone());
+        } else {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers.insert(header::HOST, host.clone());
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    headers.insert(header::AUTHORIZATION, authorization.clone());
+    headers
+}
+
+/// Removes from an answer what must not pass.
+pub(super) fn filter_answer(headers: &mut HeaderMap) {
+    // Nearly every answer loses one or two at the most: look first, then remove.
+    let mut drop: Vec<HeaderName> = Vec::new();
+    for (name, value) in &*headers {
+        if !is_handed_on(name) {
+            if name == header::CONNECTION {
+                drop.extend(
+                    named(value).filter(|n| *n != header::CONTENT_LENGTH && *n != header::CONTENT_TYPE),
+                );
+            } else if name == header::TRANSFER_ENCODING {
+                // A length beside chunks is not the length.
+                drop.push(header::CONTENT_LENGTH);
+            }
+            drop.push(name.clone());
+        }
+    }
+    for name in &drop {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> HeaderName {
+        HeaderName::from_bytes(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn lists_are_sorted_and_lower_case() {
+        for list in [SENT, KEPT_BACK] {
+            assert!(list.is_sorted_by(|a, b| a < b));
+            assert!(list.iter().all(|name| {
+                name.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b"-0123456789".contains(&b))
+            }));
+        }
+    }
+
+    /// P24 to P30: names that a caller may not speak under, in every spelling that a name can have.
+    #[test]
+    fn hostile_request_headers_do_not_pass() {
+        let hostile = [
+            "Authorization",
+            "AUTHORIZATION",
+            "Author_ization",
+            "Proxy-Authorization",
+            "X-Authorization",
+            "Cookie",
+            "Cookie2",
+            "Set-Cookie",
+            "Host",
+            "X-Host",
+            "X-Forwarded-Host",
+            "X-Forwarded-For",
+            "X_Forwarded_For",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Port",
+            "X-Forwarded-Uri",
+            "X-Forwarded-Prefix",
+            "X-Forwarded-User",
+            "Forwarded",
+            "X-Real-IP",
+            "X_Real_IP",
+            "True-Client-IP",
+            "CF-Connecting-IP",
+            "X-Client-IP",
+            "Via",
+            "Content-Length",
+            "Content_Length",
+            "Transfer-Encoding",
+            "Transfer_Encoding",
+            "TE",
+            "Trailer",
+            "Upgrade",
+            "Expect",
+            "Connection",
+            "Proxy-Connection",
+            "Keep-Alive",
+            "HTTP2-Settings",
+            "X-HTTP-Method-Override",
+            "X-Original-URL",
+            "X-Rewrite-URL",
+            "X-SFDC-Session",
+            "X_SFDC_Session",
+            "Sforce_Call_Options",
+            "Sforce-Call_Options",
+            "Content_Type",
+            "User-Agent",
+            "Origin",
+            "Referer",
+            "X-Connect-Bearer-Urls",
+            "Sec-Fetch-Site",
+            "X-Api-Key",
+            "X-Connection-Id",
+            "X-Integration-Id",
+        ];
+        for hostile in hostile {
+            assert!(!is_sent(&name(hostile)), "{hostile}");
+        }
+        let fine = [
+            "Accept",
+            "accept-encoding",
+            "Content-Type",
+            "Content-Encoding",
+            "If-Match",
+            "If-None-Match",
+            "Range",
+            "Sforce-Call-Options",
+            "Sforce-Query-Options",
+            "Sforce-Auto-Assign",
+            "X-PrettyPrint",
+            "Prefer",
+            "x-sfdc-packageversion-acme",
+        ];
+        for fine in fine {
+            assert!(is_sent(&name(fine)), "{fine}");
+        }
+    }
+
+    /// O06, and what else must not reach a browser through the host.
+    #[test]
+    fn answers_lose_what_is_not_theirs_to_set() {
+        let mut headers = HeaderMap::new();
+        let gone = [
+            ("set-cookie", "sid=x"),
+            ("set-cookie", "b=y"),
+            ("strict-transport-security", "max-age=1"),
+            ("alt-svc", "h3"),
+            ("connection", "keep-alive, x-hop"),
+            ("keep-alive", "5"),
+            ("x-hop", "1"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "7"),
+            ("access-control-allow-origin", "*"),
+            ("clear-site-data", "*"),
+            ("proxy-authenticate", "Basic"),
+            ("trailer", "x"),
+            ("upgrade", "h2c"),
+        ];
+        let kept = [
+            ("content-type", "application/json"),
+            ("content-encoding", "gzip"),
+            ("etag", "\"a\""),
+            ("location", "https://elsewhere.test/"),
+            ("retry-after", "7"),
+            ("sforce-limit-info", "api-usage=1/2"),
+            ("warning", "299"),
+            ("last-modified", "x"),
+            ("www-authenticate", "Token"),
+            ("link", "<x>"),
+            ("x-request-id", "1"),
+            ("content-disposition", "attachment"),
+            ("vary", "Accept"),
+            ("date", "x"),
+        ];
+        for (key, value) in gone.iter().chain(&kept) {
+            headers.append(name(key), HeaderValue::from_static(value));
+        }
+        filter_answer(&mut headers);
+        for (key, _) in gone {
+            assert!(!headers.contains_key(key), "{key}");
+        }
+        for (key, _) in kept {
+            assert!(headers.contains_key(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_stands_alone_passes() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
+        headers.insert(
+            header::CONNECTION,
+            HeaderValue::from_static("close, content-length"),
+        );
+        filter_answer(&mut headers);
+        assert_eq!(headers.len(), 1);
+        assert!(headers.contains_key(header::CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn ours_are_written_last() {
+        let given = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/plain")),
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (header::ACCEPT, HeaderValue::from_static("a/b")),
+            (header::ACCEPT, HeaderValue::from_static("c/d")),
+            // Never stored by the builder; even so ours would win.
+            (header::AUTHORIZATION, HeaderValue::from_static("Bearer theirs")),
+        ];
+        let host = HeaderValue::from_static("acme.test");
+        let ours = HeaderValue::from_static("Bearer ours");
+        let headers = outgoing(given.iter().map(|(n, v)| (n, v)), &host, &ours);
+        assert_eq!(
+            headers.get_all(header::AUTHORIZATION).iter().collect::<Vec<_>>(),
+            [&ours]
+        );
+        assert_eq!(
+            headers.get_all(header::CONTENT_TYPE).iter().collect::<Vec<_>>(),
+            ["application/json"]
+        );
+        assert_eq!(headers.get_all(header::ACCEPT).iter().count(), 2);
+        assert_eq!(headers[header::HOST], host);
+    }
+}

@@ -1,0 +1,26 @@
+//! Sends API calls on a user's behalf.
+//!
+//! A caller names a connection, a method and a path; the origin and the token come from the sealed token set and from
+//! nowhere else. What the provider answers is handed back as it came, but for a refused token: then the set is refreshed
+//! once and the call, which did not run, is sent once more.
+//!
+//! | what | where |
+//! |---|---|
+//! | the request, checked | `request`, `path`, `headers` |
+//! | bodies out and in | `body`, `response` |
+//! | origins, connections, sending | `host`, `wire`, `client` |
+//! | tokens, limits, the second try | `send` |
+
+mod body;
+mod client;
+mod headers;
+mod host;
+mod path;
+mod request;
+mod response;
+mod send;
+mod wire;
+
+pub(crate) use client::ProxyClient;
+pub use request::ApiRequest;
+pub use response::{ApiBody, ApiResponse};

@@ -1,0 +1,179 @@
+//! One call from the request to the answer: token, plan limit, sending, and what a refused token leads to.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use http::StatusCode;
+
+use super::{
+    ApiRequest, ApiResponse,
+    client::{Answer, Deadline, Failed},
+    headers,
+};
+use crate::{
+    engine::Engine,
+    error::{Code, Error},
+    event::What,
+    id::{ConnectionId, IntegrationId},
+    integrations::Loaded,
+    refresh::{Want, cache::Entry},
+    usage::Ticket,
+};
+
+/// How much of a refusal's body is read to judge it.
+const PREFIX: usize = 8 * 1024;
+
+/// A reserved call. If it ends before anything can have reached the provider, it is given back.
+struct Charge {
+    ticket: Option<Ticket>,
+    sent: bool,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take()
+            && !self.sent
+        {
+            ticket.give_back();
+        }
+    }
+}
+
+impl Engine {
+    /// Sends `request` with the connection's token. `provider` is the one that the caller takes the connection's for.
+    ///
+    /// # Errors
+    /// What is wrong with the request; why the connection serves no token; `plan_limit_exceeded`; why no answer came.
+    /// An answer is never an error, whatever its status.
+    ///
+    /// # Cancel safety
+    /// Dropping the future aborts the call, which may have reached the provider; a refresh that it waits for goes on.
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        id: &ConnectionId,
+        within: Option<&IntegrationId>,
+        provider: Option<&str>,
+        request: ApiRequest,
+    ) -> Result<ApiResponse, Error> {
+        let mut call = request.check()?;
+        let window = call.timeout.unwrap_or(self.proxy.limits.answer);
+        let sleep = pin!(tokio::time::sleep(window));
+        let mut deadline = Deadline { sleep, window };
+
+        let want = Want {
+            minimum: self.settings.minimum,
+            not: None,
+        };
+        let mut entry = deadline
+            .or_none(self.serve(id, within, want))
+            .await
+            .unwrap_or_else(|| Err(busy()))?;
+        let integration = self.integrations.get(self, entry.integration()).await?;
+        if provider.is_some_and(|name| name != integration.provider.name()) {
+            return Err(Code::ProviderMismatch.into());
+        }
+        let limit = integration.body.monthly_limit;
+        let ticket = self
+            .meter
+            .reserve(&self.stores, &*self.clock, &integration.id, limit)
+            .await?;
+        let mut charge = Charge {
+            ticket: Some(ticket),
+            sent: false,
+        };
+        metrics::counter!("grantry_api_calls").increment(1);
+
+        let mut may_refresh = true;
+        let mut may_repeat = call.is_safe();
+        let mut body = call.content.outgoing();
+        loop {
+            let Some(outgoing) = body.take() else {
+                return Err(Code::Internal.into());
+            };
+            let set = &entry.credentials;
+            let sent = &mut charge.sent;
+            let outcome = self
+                .proxy
+                .send(
+                    &set.instance_url,
+                    &set.authorization,
+                    &call,
+                    outgoing,
+                    &mut deadline,
+                    sent,
+                )
+                .await;
+            let mut answer = match outcome {
+                Ok(answer) => answer,
+                Err(Failed { lost: true, .. }) if may_repeat => {
+                    may_repeat = false;
+                    body = call.content.outgoing();
+                    continue;
+                }
+                Err(Failed { error, .. }) => {
+                    tracing::debug!(connection = %id, code = error.code().as_str(), "an API call got no answer");
+                    return Err(error);
+                }
+            };
+            let refused = self
+                .read_verdict(id, &entry, &integration, &mut answer, &mut deadline)
+                .await;
+            if refused && may_refresh {
+                may_refresh = false;
+                metrics::counter!("grantry_api_calls_refused").increment(1);
+                let newer = deadline
+                    .or_none(self.after_refusal(id, within, entry.name()))
+                    .await;
+                let newer = newer.unwrap_or_else(|| Err(busy()))?;
+                if newer.name() != entry.name() {
+                    // A refused call did not run, so every method may be sent again, if its body can.
+                    body = call.content.outgoing();
+                    if body.is_some() {
+                        entry = newer;
+                        continue;
+                    }
+                }
+            }
+            headers::filter_answer(&mut answer.headers);
+            return Ok(ApiResponse {
+                status: answer.status,
+                headers: answer.headers,
+                body: answer.body,
+            });
+        }
+    }
+
+    /// Notes what an answer says beside its content; `true` if it refuses the token.
+    async fn read_verdict(
+        &self,
+        id: &ConnectionId,
+        entry: &Arc<Entry>,
+        integration: &Loaded,
+        answer: &mut Answer,
+        deadline: &mut Deadline<'_>,
+    ) -> bool {
+        if answer.status >= StatusCode::BAD_REQUEST {
+            answer.body.read_ahead(PREFIX, deadline.sleep.as_mut()).await;
+        }
+        let prefix = answer.body.prefix(PREFIX);
+        let verdict = integration
+            .provider
+            .classify_api_response(answer.status, &answer.headers, &prefix);
+        if let Some(usage) = verdict.api_usage {
+            self.cache.note_api_usage(id, entry, usage);
+        }
+        // Told once, until a call gets through again.
+        if verdict.limit_reached {
+            if entry.limit_is_news() {
+                self.emit(&integration.id, Some(id), What::ProviderLimitReached);
+            }
+        } else if answer.status.is_success() {
+            entry.limit_is_over();
+        }
+        verdict.token_refused
+    }
+}
+
+/// The deadline passed while a refresh was waited for.
+fn busy() -> Error {
+    Error::new(Code::RefreshInProgress).retry_after(Duration::from_secs(2))
+}
