@@ -210,7 +210,7 @@ impl Broker {
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         // API calls that are on their way get the same time.
         let engine = &self.engine;
-        let (done, _) = tokio::join!(engine.tasks.close(deadline), engine.proxy.close(deadline));
+        let (done, _) = futures_util::future::join(engine.tasks.close(deadline), engine.proxy.close(deadline)).await;
         self.engine.flush_uses().await;
         self.engine.meter.settle(&self.engine.stores).await;
         let unfinished = if done {
