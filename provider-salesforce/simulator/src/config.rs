@@ -7,7 +7,7 @@ use crate::settings::Settings;
 /// The consumer key of the client that is there by default.
 pub const DEFAULT_CLIENT_ID: &str = "3MVG9GrantrySimulatorConsumerKey.0000000000000000000000001";
 /// The consumer secret of the client that is there by default.
-pub const DEFAULT_CLIENT_SECRET: &str = "5E3C0DE5E3C0DE5E3C0DE5E3C0DE5E3C0DE5E3C0DE5E3C0DE5E3C0DE5E3C0DE5";
+pub const DEFAULT_CLIENT_SECRET: &str = "5E3C0DE55E3C0DE55E3C0DE55E3C0DE55E3C0DE55E3C0DE55E3C0DE55E3C0DE5";
 /// The password of every user that is there by default.
 pub const DEFAULT_PASSWORD: &str = "simulator";
 
