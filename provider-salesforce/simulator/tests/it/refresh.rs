@@ -112,7 +112,7 @@ async fn without_rotation_the_token_stays() {
 
 #[tokio::test]
 async fn of_two_at_once_one_is_busy() {
-    let lab = Lab::start().await;
+    let lab = Lab::with(|settings| settings.token_latency_ms = 100).await;
     for rotation in [true, false] {
         lab.simulator.update(|settings| settings.rotation = rotation);
         let first = lab.grant();
