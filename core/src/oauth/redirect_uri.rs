@@ -249,6 +249,60 @@ mod tests {
         );
     }
 
+    /// S09: whatever is asked, the browser goes to the entry or nowhere.
+    #[test]
+    fn mangled_entries_lead_nowhere_else() {
+        const PIECES: [&str; 24] = [
+            "/",
+            "\\",
+            "//",
+            "@",
+            ":",
+            "?",
+            "#",
+            "%",
+            "%2f",
+            "%2e",
+            "%00",
+            ".",
+            "..",
+            "\t",
+            "\n",
+            " ",
+            "evil.test",
+            "a",
+            "H",
+            "443",
+            "https:",
+            "é",
+            "。",
+            "\u{ad}",
+        ];
+        let mut seed = 0x9e37_79b9_u32;
+        let mut next = |bound: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 17;
+            seed ^= seed << 5;
+            seed as usize % bound
+        };
+        let mut accepted = 0;
+        for _ in 0..100_000 {
+            let mut asked: Vec<char> = ENTRY.chars().collect();
+            for _ in 0..=next(3) {
+                let (at, piece) = (next(asked.len() + 1), PIECES[next(PIECES.len())]);
+                let removed = next(3).min(asked.len() - at);
+                asked.splice(at..at + removed, piece.chars());
+            }
+            let asked: String = asked.into_iter().collect();
+            if let Ok(uri) = RedirectUri::choose(&[ENTRY], &asked) {
+                assert_eq!(uri.as_str(), ENTRY, "{asked:?}");
+                accepted += 1;
+            }
+        }
+        // Some pieces change nothing, such as a capital in the host.
+        assert!((1..1000).contains(&accepted), "{accepted}");
+    }
+
     #[test]
     fn entries_match_themselves_only() {
         let entries = [

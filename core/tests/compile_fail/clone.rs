@@ -1,0 +1,23 @@
+//! A secret cannot be copied by accident.
+
+use grantry::{
+    connection::Credentials,
+    keys::PresentedKey,
+    oauth::{Pkce, State},
+    provider::TokenSet,
+    secret::{Secret, SecretBytes},
+    vault::Keyring,
+};
+
+fn cloned<T: Clone>() {}
+
+fn main() {
+    cloned::<Secret>();
+    cloned::<SecretBytes>();
+    cloned::<TokenSet>();
+    cloned::<Credentials>();
+    cloned::<PresentedKey>();
+    cloned::<Pkce>();
+    cloned::<State>();
+    cloned::<Keyring>();
+}
