@@ -3,7 +3,7 @@
 mod builder;
 mod connections;
 mod integrations;
-// mod keys;
+mod keys;
 mod list;
 mod within;
 
@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 pub use builder::{Builder, ConfigError};
 pub use connections::ConnectionUpdate;
 pub use integrations::{IntegrationUpdate, NewIntegration};
-// pub use keys::NewKey;
+pub use keys::{KeyInfo, NewKey};
 pub use list::{ConnectionPage, ListConnections};
 pub use within::Within;
 
@@ -210,7 +210,8 @@ impl Broker {
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         // API calls that are on their way get the same time.
         let engine = &self.engine;
-        let (done, _) = futures_util::future::join(engine.tasks.close(deadline), engine.proxy.close(deadline)).await;
+        let (done, _) =
+            futures_util::future::join(engine.tasks.close(deadline), engine.proxy.close(deadline)).await;
         self.engine.flush_uses().await;
         self.engine.meter.settle(&self.engine.stores).await;
         let unfinished = if done {

@@ -136,10 +136,6 @@ impl Policy {
 pub struct Rules {
     /// Cooling and give-back keep an unresolved unknown.
     pub keep_unknown: bool,
-    /// "In work already" is an unknown outcome, not a passing refusal.
-    pub busy_is_unknown: bool,
-    /// A writer knows its own set again after a write error.
-    pub know_own_set: bool,
     /// A later presentation waits until the access token is dead.
     pub wait_for_death: bool,
     /// A set that came late is tried before it counts as healthy.
@@ -155,8 +151,6 @@ pub struct Rules {
 impl Rules {
     const ALL: Self = Self {
         keep_unknown: true,
-        busy_is_unknown: true,
-        know_own_set: true,
         wait_for_death: true,
         verify_late: true,
         holder_only: true,
@@ -418,7 +412,7 @@ pub fn in_progress(
     wall: Timestamp,
     policy: &Policy,
 ) -> Option<Row> {
-    if policy.rotation == Rotation::Reusable || !policy.rules.busy_is_unknown {
+    if policy.rotation == Rotation::Reusable {
         let until = wall + Duration::from_secs(2);
         return cool(row, holder, replaced, until, Reason::AlreadyProcessing, policy);
     }
@@ -516,7 +510,7 @@ pub fn commit(row: &Row, spent: SetName, set: u128, policy: &Policy) -> Commit {
     if matches!(row.status, Status::Deleted | Status::Revoked) && policy.rules.epoch {
         return Commit::Ended;
     }
-    if row.set == set && policy.rules.know_own_set {
+    if row.set == set {
         return Commit::Stored;
     }
     if row.name.generation > spent.generation {

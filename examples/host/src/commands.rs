@@ -1,0 +1,33 @@
+//! `grantry-host keys …`.
+
+use grantry::vault::Keyring;
+
+use crate::{
+    KeysCommand,
+    secrets::{self, Problem},
+    serve,
+};
+
+/// Runs a `keys` command. The line goes to standard output, alone, so that it can be piped into a file.
+pub(crate) async fn keys(command: KeysCommand) -> Result<(), Problem> {
+    match command {
+        KeysCommand::Generate => println!("{}", Keyring::generate()?.expose()),
+        KeysCommand::Rotate { promote } => {
+            let line = secrets::read("GRANTRY_KEYS")?;
+            let rotated = match promote {
+                None => Keyring::add_key(&line)?,
+                Some(id) => Keyring::promote(&line, &id)?,
+            };
+            println!("{}", rotated.expose());
+            eprintln!("Give this line to every process before you promote the new key, and keep old keys until `keys usage` shows none of theirs.");
+        }
+        KeysCommand::Usage { store } => {
+            let store = serve::open_store(&store).await?;
+            println!("{:<24} connections", "key");
+            for (key, count) in store.connections.connections_by_key().await? {
+                println!("{:<24} {count}", if key.is_empty() { "(none)" } else { &key });
+            }
+        }
+    }
+    Ok(())
+}

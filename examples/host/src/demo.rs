@@ -1,0 +1,220 @@
+//! `grantry-host demo`: the simulator, the host on an embedded database, an integration, three connected users.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use grantry::{
+    Broker, NewIntegration, error::Error, id::{ConnectionId, IntegrationId}, integration::IntegrationState,
+    secret::Secret, store::KeyKind, vault::Keyring,
+};
+use grantry_salesforce_simulator::{Client, Config, DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, DEFAULT_PASSWORD, Simulator};
+use grantry_store_sqlite::SqliteStore;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::json;
+
+use crate::{
+    DemoArgs,
+    person::Person,
+    secrets::Problem,
+    serve,
+};
+
+const USERS: [&str; 3] = ["sarah@acme.com", "mike@acme.com", "lena@globex.com"];
+
+/// Everything that a person needs to try it.
+struct Ready {
+    base_url: String,
+    admin_key: Secret,
+    integration: IntegrationId,
+    api_key: Secret,
+    public_key: Secret,
+    connections: Vec<ConnectionId>,
+    simulator_url: String,
+    instance_url: String,
+}
+
+pub(crate) async fn run(args: DemoArgs) -> Result<(), Problem> {
+    let data = match args.data {
+        Some(data) => data,
+        None => std::env::temp_dir().join(format!("grantry-demo-{}", std::process::id())),
+    };
+    let listener = serve::bind(args.listen).await?;
+    let base_url = format!("http://{}", listener.local_addr()?);
+    let simulator = Simulator::start(Config::default()).await?;
+    let keyring = demo_keys(&data)?;
+    let store = SqliteStore::open(data.join("grantry.db")).await?;
+    let broker =
+        serve::broker(store.into(), keyring, &base_url).allow_loopback_upstream().build()?;
+    let admin_key = random_key()?;
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+
+    // The host runs while its first users connect, since their browsers go through it.
+    let mut surface = tokio::task::JoinSet::new();
+    let (served, admin) = (broker.clone(), admin_key.duplicate());
+    surface.spawn(async move {
+        serve::serve(listener, &served, admin, metrics, serve::ended()).await.map_err(|error| error.to_string())
+    });
+    let ready = tokio::select! {
+        ready = set_up(&broker, &simulator, &base_url, admin_key) => ready?,
+        ended = surface.join_next() => return Err(format!("the host ended: {ended:?}").into()),
+    };
+    print(&ready, &data);
+    if let Some(file) = &args.ready_file {
+        write_private(file, &ready.to_json().to_string())?;
+    }
+    let ended = surface.join_next().await;
+    simulator.shutdown().await;
+    match ended {
+        Some(Ok(Err(problem))) => Err(problem.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Makes an integration, and lets three people connect through it.
+async fn set_up(
+    broker: &Broker,
+    simulator: &Simulator,
+    base_url: &str,
+    admin_key: Secret,
+) -> Result<Ready, Problem> {
+    let integration = broker
+        .create_integration(NewIntegration {
+            name: "Demo".to_owned(),
+            offering: "salesforce/production".to_owned(),
+            client_id: DEFAULT_CLIENT_ID.to_owned(),
+            client_secret: Secret::new(DEFAULT_CLIENT_SECRET),
+            scopes: ["api", "refresh_token", "id"].map(str::to_owned).to_vec(),
+            redirect_uris: Vec::new(),
+            monthly_limit: Some(100_000),
+            options: [("loginUrl".to_owned(), json!(simulator.login_url()))].into(),
+        })
+        .await?;
+    if integration.state != IntegrationState::Configured {
+        return Err(format!("the integration is not configured: {}", integration.state_reason).into());
+    }
+    simulator.register_client(Client { callbacks: vec![integration.callback_url.clone()], ..Client::default() });
+    let api_key = broker.mint_key(KeyKind::Api, Some(&integration.id), None).await?.secret;
+    let public_key = broker.mint_key(KeyKind::Public, Some(&integration.id), None).await?.secret;
+    for user in USERS {
+        let url = format!("{base_url}/connect/{}?public_key={}", integration.id, public_key.expose());
+        let (status, page) = Person::new(user, DEFAULT_PASSWORD)?.connect(&url, base_url).await?;
+        if status != 200 {
+            return Err(format!("{user} could not connect: {status}\n{page}").into());
+        }
+    }
+    let page = all_connections(broker, &integration.id).await?;
+    Ok(Ready {
+        base_url: base_url.to_owned(),
+        admin_key,
+        integration: integration.id,
+        api_key,
+        public_key,
+        connections: page,
+        simulator_url: simulator.login_url().to_owned(),
+        instance_url: simulator.instance_url().to_owned(),
+    })
+}
+
+async fn all_connections(broker: &Broker, integration: &IntegrationId) -> Result<Vec<ConnectionId>, Error> {
+    let page = broker.connections(integration).limit(100).await?;
+    Ok(page.connections.into_iter().rev().map(|c| c.id).collect())
+}
+
+impl Ready {
+    fn to_json(&self) -> serde_json::Value {
+        json!({
+            "baseUrl": self.base_url,
+            "adminKey": self.admin_key.expose(),
+            "integrationId": self.integration,
+            "apiKey": self.api_key.expose(),
+            "publicKey": self.public_key.expose(),
+            "connectionIds": self.connections,
+            "simulatorUrl": self.simulator_url,
+            "instanceUrl": self.instance_url,
+        })
+    }
+}
+
+fn print(ready: &Ready, data: &Path) {
+    let Ready { base_url, integration, api_key, public_key, connections, simulator_url, .. } = ready;
+    let (api_key, public_key, admin) = (api_key.expose(), public_key.expose(), ready.admin_key.expose());
+    let Some(first) = connections.first() else { return };
+    println!(
+        "\nGrantry is up: three Salesforce users are connected.
+
+  host        {base_url}
+  API         {base_url}/openapi.json
+  simulator   {simulator_url}   (control: /__control, presented tokens: /__log)
+  database    {}
+  admin key   {admin}
+
+Connect one more user in your browser (user {}, password {DEFAULT_PASSWORD}):
+  {base_url}/connect/{integration}?public_key={public_key}
+
+Try:
+  export KEY={api_key}
+  export CONNECTION={first}
+
+  # list
+  curl -H \"Authorization: Bearer $KEY\" {base_url}/api/v1/connections
+  # credentials
+  curl -H \"Authorization: Bearer $KEY\" {base_url}/api/v1/connections/$CONNECTION/credentials
+  # a SOQL query through the proxy
+  curl -H \"Authorization: Bearer $KEY\" -H \"X-Connection-Id: $CONNECTION\" -H 'Content-Type: application/json' \\
+    -d '{{\"method\":\"GET\",\"path\":\"/services/data/v59.0/query\",\"query\":{{\"q\":\"SELECT Id, Name FROM Account LIMIT 5\"}}}}' {base_url}/api/v1/proxy/salesforce
+  # create, update and delete a record
+  curl -H \"Authorization: Bearer $KEY\" -H \"X-Connection-Id: $CONNECTION\" -H 'Content-Type: application/json' \\
+    -d '{{\"method\":\"POST\",\"path\":\"/services/data/v59.0/sobjects/Account\",\"data\":{{\"Name\":\"Grantry\"}}}}' {base_url}/api/v1/proxy/salesforce
+  export RECORD=<the id of that answer>
+  curl -i -H \"Authorization: Bearer $KEY\" -H \"X-Connection-Id: $CONNECTION\" -H 'Content-Type: application/json' \\
+    -d \"{{\\\"method\\\":\\\"PATCH\\\",\\\"path\\\":\\\"/services/data/v59.0/sobjects/Account/$RECORD\\\",\\\"data\\\":{{\\\"Name\\\":\\\"Grantry Ltd\\\"}}}}\" {base_url}/api/v1/proxy/salesforce
+  curl -i -H \"Authorization: Bearer $KEY\" -H \"X-Connection-Id: $CONNECTION\" -H 'Content-Type: application/json' \\
+    -d \"{{\\\"method\\\":\\\"DELETE\\\",\\\"path\\\":\\\"/services/data/v59.0/sobjects/Account/$RECORD\\\"}}\" {base_url}/api/v1/proxy/salesforce
+  # disconnect: deleted here at once, then revoked at Salesforce
+  curl -i -X DELETE -H \"Authorization: Bearer $KEY\" {base_url}/api/v1/connections/$CONNECTION
+
+Ctrl-C ends it.",
+        data.display(),
+        USERS[0],
+    );
+}
+
+/// The demo's own key line, kept beside its database so that the demo can be started again on the same data.
+fn demo_keys(data: &Path) -> Result<Keyring, Problem> {
+    let file: PathBuf = data.join("keys");
+    if let Ok(line) = fs::read_to_string(&file) {
+        return Ok(Keyring::parse(&Secret::new(line))?);
+    }
+    make_private_dir(data)?;
+    let line = Keyring::generate()?;
+    write_private(&file, line.expose())?;
+    Ok(Keyring::parse(&line)?)
+}
+
+fn make_private_dir(path: &Path) -> Result<(), Problem> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    Ok(builder.create(path)?)
+}
+
+/// Writes a file that only its owner can read; it appears whole or not at all.
+fn write_private(path: &Path, text: &str) -> Result<(), Problem> {
+    let part = path.with_extension("part");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(&part)?.write_all(text.as_bytes())?;
+    Ok(fs::rename(part, path)?)
+}
+
+fn random_key() -> Result<Secret, Problem> {
+    let line = Keyring::generate()?;
+    let text: String = line.expose().chars().filter(char::is_ascii_alphanumeric).collect();
+    Ok(Secret::new(format!("admin{text}")))
+}

@@ -1,0 +1,108 @@
+//! `grantry-host`: the broker as a running service, thin on purpose. What it can do lives in the `grantry` crate.
+
+mod commands;
+mod demo;
+mod person;
+mod secrets;
+mod serve;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Holds your users' OAuth connections and calls the provider on their behalf.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    /// Write logs as JSON, one object a line.
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring everything up against a Salesforce simulator: no account needed.
+    Demo(DemoArgs),
+    /// Run the service.
+    Serve(ServeArgs),
+    /// Make and change the keys that seal everything.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where to keep the database; a new temporary directory by default.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Write addresses, keys and ids to this file once all is up. It is made readable for its owner only.
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The URL under which browsers reach this service; https, or http on a loopback IP literal.
+    #[arg(long)]
+    public_url: String,
+    /// The store: `sqlite:FILE`.
+    #[arg(long)]
+    store: String,
+    /// Lets an integration's `loginUrl` be http on a loopback address. For tests only.
+    #[arg(long)]
+    allow_loopback_upstream: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Print a new key line for `GRANTRY_KEYS`.
+    Generate,
+    /// Print the line of `GRANTRY_KEYS` with one more key, which opens but does not seal yet; or put that key first.
+    Rotate {
+        /// The id of the key that seals from now on.
+        #[arg(long)]
+        promote: Option<String>,
+    },
+    /// Print how many connections each key has sealed.
+    Usage {
+        /// The store: `sqlite:FILE`.
+        #[arg(long)]
+        store: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One TLS backend for everything in this process. It can only be set already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    start_logs(cli.log_json);
+    let done = match cli.command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Keys(command) => commands::keys(command).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("grantry-host: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Structured logs on standard error, at the level of `RUST_LOG` or `info`.
+fn start_logs(json: bool) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { logs.json().init() } else { logs.init() }
+}
