@@ -37,4 +37,8 @@ mod broker;
 
 pub use broker::*;
 
+// Beside the layers: for authors of stores.
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 pub use async_trait::async_trait;

@@ -64,7 +64,8 @@ pub struct KeyRow {
 #[async_trait]
 pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// Stores the key, but answers `false` and stores nothing if `max_live` keys of its kind and integration are live:
-    /// neither revoked nor expired at `now`. The check and the write are one.
+    /// neither revoked nor expired at `now`. The check and the write are one. An id that is taken is an error, and the
+    /// key that has it stays.
     async fn insert_key(&self, row: &KeyRow, max_live: u32, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Reads a key.

@@ -27,6 +27,7 @@ pub use connection::{
 };
 pub use integration::{IntegrationRow, IntegrationStore, StoredIntegration};
 pub use key::{KeyKind, KeyRow, KeyStore};
+pub use memory::MemoryStore;
 pub use pending::{PendingRow, PendingStore, Taken};
 pub use usage::{Charged, DayCount, UsageKey, UsageStore};
 
