@@ -68,7 +68,8 @@ pub(super) fn foreign(error: impl Into<Box<dyn std::error::Error + Send + Sync>>
 
 /// A stream, and what went through of it as long as that is little.
 pub(super) struct Tape {
-    body: Option<UnsyncBoxBody<Bytes, Error>>,
+    /// Until it is sent. The mutex is never locked: it lets a call be shared, which a body alone may not.
+    body: Mutex<Option<UnsyncBoxBody<Bytes, Error>>>,
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -85,7 +86,7 @@ pub(super) struct Kept {
 impl Tape {
     pub(super) fn new(body: UnsyncBoxBody<Bytes, Error>) -> Self {
         Self {
-            body: Some(body),
+            body: Mutex::new(Some(body)),
             kept: Arc::default(),
         }
     }
@@ -95,7 +96,7 @@ impl Tape {
     }
 
     fn outgoing(&mut self) -> Option<Outgoing> {
-        if let Some(body) = self.body.take() {
+        if let Some(body) = self.body.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             self.kept().ended = body.is_end_stream();
             return Some(Outgoing::Stream {
                 body,

@@ -31,6 +31,7 @@ use super::{
     wire::{Counted, Line, State, drive},
 };
 use crate::{
+    connection::Credentials,
     error::{Code, Error},
     task::Tasks,
     transport::{ExtraRoots, PublicResolver, ResolveError, client_config},
@@ -150,27 +151,28 @@ impl ProxyClient {
         })
     }
 
-    /// Sends one call to `origin`, and returns when the header section of the answer is there. `sent` becomes true when
-    /// the call may have reached the provider.
+    /// Sends one call with the set's token to the set's origin, and returns when the header section of the answer is there. `sent` becomes true when
+    /// the call may have reached the provider. `fresh` asks for a connection of its own.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the provider may have processed the call.
     pub(super) async fn send(
         &self,
-        origin: &str,
-        authorization: &HeaderValue,
+        set: &Credentials,
         call: &Call,
         body: Outgoing,
         deadline: &mut Deadline<'_>,
         sent: &mut bool,
+        fresh: bool,
     ) -> Result<Answer, Failed> {
-        let host = self.host(origin)?;
-        if *host.origin != *origin {
+        let host = self.host(&set.instance_url)?;
+        if *host.origin != *set.instance_url {
             return Err(Error::new(Code::Internal).because("origin").into());
         }
-        let mut request = compose(&host, authorization, call, body);
+        let mut request = compose(&host, &set.authorization, call, body);
         loop {
-            let (mut line, kept) = match host.idle_line().await {
+            let kept = if fresh { None } else { host.idle_line().await };
+            let (mut line, kept) = match kept {
                 Some(line) => (line, true),
                 None => (self.dial(&host, deadline).await?, false),
             };

@@ -62,6 +62,14 @@ impl Host {
             Ok(_) => return Err(Error::new(Code::TargetForbidden).because("ip")),
             Err(_) => false,
         };
+        // Resolvers take names such as `127.1` or `0x7f.1` for addresses.
+        let last = name.rsplit('.').next().unwrap_or_default();
+        let hex = last
+            .strip_prefix("0x")
+            .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        if !loopback && (hex || (!last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()))) {
+            return Err(Error::new(Code::TargetForbidden).because("ip"));
+        }
         let secure = uri.scheme() == Some(&Scheme::HTTPS);
         let open = uri.scheme() == Some(&Scheme::HTTP) && loopback;
         if name.is_empty() || name.ends_with('.') || !(secure || open) {
@@ -195,6 +203,12 @@ mod tests {
             "https://[2606:4700::1111]",
             "http://[::1]:8080",
             "https://0.0.0.0",
+            "https://127.1",
+            "https://2130706433",
+            "https://0x7f.1",
+            "https://0x7f000001:443",
+            "https://127.0.0.0x1",
+            "https://acme.0x",
         ];
         for origin in bare {
             assert_eq!(code(origin, false), Some("ip"), "{origin}");

@@ -118,10 +118,10 @@ impl ApiResponse {
 pub struct ApiBody {
     /// What was read ahead.
     front: VecDeque<Bytes>,
-    incoming: Incoming,
-    /// How it ended, told once.
+    /// What is still to come; gone when it ended or broke off.
+    incoming: Option<Incoming>,
+    /// How it broke off, if that was found when reading ahead.
     failed: Option<Error>,
-    ended: bool,
     /// The connection, until it is ready for another request.
     line: Option<(Arc<Host>, Line)>,
     idle: Duration,
@@ -140,9 +140,8 @@ impl ApiBody {
         };
         Self {
             front: VecDeque::new(),
-            incoming,
+            incoming: Some(incoming),
             failed: None,
-            ended: false,
             line,
             idle,
             patience: None,
@@ -164,7 +163,7 @@ impl ApiBody {
     /// Reads ahead until `limit` bytes, the end or the deadline.
     pub(super) async fn read_ahead(&mut self, limit: usize, mut deadline: Pin<&mut Sleep>) {
         let mut bytes = 0;
-        while bytes < limit && !self.ended {
+        while bytes < limit && self.incoming.is_some() {
             let chunk = std::future::poll_fn(|cx| match self.poll_incoming(cx) {
                 Poll::Ready(chunk) => Poll::Ready(Some(chunk)),
                 Poll::Pending => deadline.as_mut().poll(cx).map(|()| None),
@@ -200,11 +199,11 @@ impl ApiBody {
     }
 
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
         loop {
-            match Pin::new(&mut self.incoming).poll_frame(cx) {
+            let Some(incoming) = &mut self.incoming else {
+                return Poll::Ready(None);
+            };
+            match Pin::new(incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.waiting = false;
                     // Trailers are headers that nobody judged.
@@ -217,7 +216,7 @@ impl ApiBody {
                     return Poll::Ready(Some(Err(broken(&error))));
                 }
                 Poll::Ready(None) => {
-                    self.ended = true;
+                    self.incoming = None;
                     self.release();
                     return Poll::Ready(None);
                 }
@@ -245,8 +244,9 @@ impl ApiBody {
             .map_or(Poll::Pending, |patience| patience.as_mut().poll(cx))
     }
 
+    /// Closes the connection.
     fn abort(&mut self) {
-        self.ended = true;
+        self.incoming = None;
         self.line = None;
     }
 
@@ -278,16 +278,17 @@ impl Body for ApiBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.front.is_empty() && self.failed.is_none() && (self.ended || self.incoming.is_end_stream())
+        self.front.is_empty()
+            && self.failed.is_none()
+            && self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let ahead: u64 = self.front.iter().map(|chunk| chunk.len() as u64).sum();
-        let rest = if self.ended {
-            SizeHint::with_exact(0)
-        } else {
-            self.incoming.size_hint()
-        };
+        let rest = self
+            .incoming
+            .as_ref()
+            .map_or(SizeHint::with_exact(0), Incoming::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + ahead);
         if let Some(upper) = rest.upper()
@@ -302,7 +303,7 @@ impl Body for ApiBody {
 impl Drop for ApiBody {
     fn drop(&mut self) {
         // A reader who knows the length does not ask for the end.
-        if !self.ended && self.incoming.is_end_stream() {
+        if self.incoming.as_ref().is_some_and(Incoming::is_end_stream) {
             self.release();
         }
     }

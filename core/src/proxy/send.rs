@@ -84,28 +84,28 @@ impl Engine {
 
         let mut may_refresh = true;
         let mut may_repeat = call.is_safe();
+        let mut fresh = false;
         let mut body = call.content.outgoing();
         loop {
             let Some(outgoing) = body.take() else {
                 return Err(Code::Internal.into());
             };
-            let set = &entry.credentials;
-            let sent = &mut charge.sent;
             let outcome = self
                 .proxy
                 .send(
-                    &set.instance_url,
-                    &set.authorization,
+                    &entry.credentials,
                     &call,
                     outgoing,
                     &mut deadline,
-                    sent,
+                    &mut charge.sent,
+                    fresh,
                 )
                 .await;
             let mut answer = match outcome {
                 Ok(answer) => answer,
                 Err(Failed { lost: true, .. }) if may_repeat => {
                     may_repeat = false;
+                    fresh = true;
                     body = call.content.outgoing();
                     continue;
                 }

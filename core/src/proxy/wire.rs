@@ -17,8 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::Outgoing;
 
-/// The most bytes that may come before an answer's body: its header section and all that was sent ahead of it (1xx).
-const MAX_HEAD: usize = 512 * 1024;
+/// The most bytes that may come before an answer's body: its header section, which has a limit of its own, and all that
+/// was sent ahead of it (1xx). Wide, because the first pieces of a body may come before anybody has seen the headers.
+const MAX_HEAD: usize = 4 << 20;
 /// How often an idle connection is looked at; one that was not used between two looks is closed.
 const LOOK: Duration = Duration::from_secs(15);
 
