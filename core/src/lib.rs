@@ -37,6 +37,10 @@ mod broker;
 
 pub use broker::*;
 
+// Layer 5: surface.
+#[cfg(feature = "http")]
+pub mod http;
+
 // Beside the layers: for authors of stores.
 #[cfg(feature = "conformance")]
 pub mod conformance;

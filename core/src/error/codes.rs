@@ -59,6 +59,9 @@ codes! {
     HeaderNameInvalid, "header_name_invalid", 400, Request, "A header name is not valid.";
     HeaderValueInvalid, "header_value_invalid", 400, Request, "A header value has control characters.";
     HeaderDuplicate, "header_duplicate", 400, Request, "A header that must be unique was sent twice.";
+    ParameterInvalid, "parameter_invalid", 400, Request, "A query parameter has a value that it cannot have.";
+    ParameterDuplicate, "parameter_duplicate", 400, Request, "A query parameter was given twice.";
+    RequestTimeout, "request_timeout", 408, Request, "The request body did not arrive in time; nothing was done.";
 
     // API keys.
     KeyMissing, "key_missing", 401, Key, "Send the key as 'Authorization: Bearer <key>'.";
@@ -114,6 +117,7 @@ codes! {
     LinkExpired, "link_expired", 400, Connect, "The link has expired; ask for a new one.";
     LinkUsed, "link_used", 400, Connect, "The link was used already; ask for a new one.";
     PublicKeyMissing, "public_key_missing", 400, Connect, "Give the integration's public_key.";
+    NavigationRequired, "navigation_required", 403, Connect, "Open this address in a window of its own, by a link or a redirect.";
     AccessDenied, "access_denied", 403, Connect, "The user did not allow the access.";
     AccountMismatch, "account_mismatch", 409, Connect, "Another account was used than the one that this connection belongs to; log in with the same account, or connect it as a new one.";
     ProviderRejected, "provider_rejected", 502, Connect, "The provider refused to finish the connection; see the reason.";

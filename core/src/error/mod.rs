@@ -120,6 +120,11 @@ impl Error {
         self.0.reason
     }
 
+    /// When the same call may be made again, where that is known. [`Error::advice`] says whether it makes sense at all.
+    pub fn wait(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
     /// The plan's figures, for [`Code::PlanLimitExceeded`].
     pub fn plan(&self) -> Option<PlanUsage> {
         self.0.plan

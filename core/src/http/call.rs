@@ -1,0 +1,94 @@
+//! A request on its way to its handler: routed, its key checked, its JSON body read.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Method, request::Parts};
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::{body::Incoming, json, problem::Problem, query::Query, route::Route, service::Inner};
+use crate::{
+    Broker, Within,
+    error::{Code, Error},
+    id::{ConnectionId, IdError},
+};
+
+/// What a handler is given.
+pub(super) struct Call {
+    pub(super) service: Arc<Inner>,
+    pub(super) route: &'static Route,
+    pub(super) parts: Parts,
+    pub(super) body: Content,
+}
+
+/// A request's body.
+pub(super) enum Content {
+    /// Read whole, for routes that take JSON.
+    Json(Zeroizing<Vec<u8>>),
+    /// Not read.
+    Stream(Incoming),
+}
+
+impl Call {
+    pub(super) fn broker(&self) -> &Broker {
+        &self.service.broker
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// How long until an answer must have begun, less a moment to give it in.
+    pub(super) fn patience(&self) -> Duration {
+        self.service.deadline.saturating_sub(self.service.deadline / 50)
+    }
+
+    /// A segment of the path as it was sent.
+    pub(super) fn segment(&self, name: &str) -> &str {
+        self.route.param(self.parts.uri.path(), name).unwrap_or_default()
+    }
+
+    /// An id in the path. An id needs no percent-encoding, so a segment with a `%` is none.
+    pub(super) fn id<T: std::str::FromStr<Err = IdError>>(&self, name: &str) -> Result<T, IdError> {
+        self.segment(name).parse()
+    }
+
+    /// The query, by the table's parameters.
+    pub(super) fn query(&self) -> Result<Query<'_>, Error> {
+        Query::strict(self.parts.uri.query(), self.route.params)
+    }
+
+    /// The JSON body.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        match &self.body {
+            Content::Json(text) => json::parse(text),
+            Content::Stream(_) => Err(Code::Internal.into()),
+        }
+    }
+
+    /// The JSON body; no body stands for an empty object.
+    pub(super) fn json_or_empty<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        match &self.body {
+            Content::Json(text) if text.is_empty() => json::parse(b"{}"),
+            _ => self.json(),
+        }
+    }
+}
+
+/// Adds to an error what helps the caller of a connection: where its user connects again.
+pub(super) async fn explain(within: &Within, id: &ConnectionId, error: Error) -> Problem {
+    if !matches!(error.code(), Code::ConnectionExpired | Code::ConnectionRevoked) {
+        return error.into();
+    }
+    // The link is sealed, not stored: a refused call costs no row. Without it the answer is still the right one.
+    let url = within
+        .reconnect_link(id)
+        .await
+        .map(|link| link.url)
+        .unwrap_or_default();
+    Problem::from(error).reconnect_url(url)
+}

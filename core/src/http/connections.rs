@@ -1,0 +1,114 @@
+//! Connections as an API key sees them: listed, read, changed, deleted, connected again.
+
+use http::StatusCode;
+
+use super::{
+    answer,
+    call::Call,
+    problem::Problem,
+    query::number,
+    route::Reply,
+    shape::{ConnectionDetail, ConnectionList, LinkBody, NewConnectLink, UpdateConnection},
+};
+use crate::{
+    ConnectionUpdate, Within,
+    connect::NewLink,
+    connection::Status,
+    error::{Code, Error},
+    id::ConnectionId,
+    integration::Environment,
+};
+
+/// `GET /api/v1/connections`.
+pub(super) fn list(call: Call, within: Within) -> Reply {
+    Box::pin(async move {
+        let query = call.query()?;
+        let invalid = |name| Error::new(Code::FilterInvalid).because(name);
+        let mut list = within.connections();
+        if let Some(text) = query.get("status") {
+            list = list.status(Status::parse(text).ok_or_else(|| invalid("status"))?);
+        }
+        if let Some(text) = query.get("environment") {
+            list = list.environment(Environment::parse(text).ok_or_else(|| invalid("environment"))?);
+        }
+        if let Some(text) = query.get("search") {
+            list = list.email_contains(text);
+        }
+        if let Some(owner) = query.get("owner") {
+            list = list.owner(owner);
+        }
+        for (key, value) in query.under("metadata.") {
+            list = list.metadata(key, value);
+        }
+        if let Some(text) = query.get("limit") {
+            list = list.limit(number(text).ok_or(Code::LimitInvalid)?);
+        }
+        if let Some(cursor) = query.get("cursor") {
+            list = list.cursor(cursor);
+        }
+        let page = list.await?;
+        let body = ConnectionList {
+            total_count: page.connections.len(),
+            connections: page.connections.iter().map(Into::into).collect(),
+            next_cursor: page.next_cursor,
+        };
+        Ok(answer::json(StatusCode::OK, &body))
+    })
+}
+
+/// `GET /api/v1/connections/{id}`.
+pub(super) fn get(call: Call, within: Within) -> Reply {
+    Box::pin(async move {
+        let id: ConnectionId = call.id("id")?;
+        let connection = within.connection(&id).await?;
+        Ok(answer::json(StatusCode::OK, &ConnectionDetail::from(&connection)))
+    })
+}
+
+/// `PATCH /api/v1/connections/{id}`.
+pub(super) fn update(call: Call, within: Within) -> Reply {
+    Box::pin(async move {
+        let id: ConnectionId = call.id("id")?;
+        let UpdateConnection { owner, metadata } = call.json()?;
+        let connection = within
+            .update_connection(&id, ConnectionUpdate { owner, metadata })
+            .await?;
+        Ok(answer::json(StatusCode::OK, &ConnectionDetail::from(&connection)))
+    })
+}
+
+/// `DELETE /api/v1/connections/{id}`.
+pub(super) fn delete(call: Call, within: Within) -> Reply {
+    Box::pin(async move {
+        let id: ConnectionId = call.id("id")?;
+        within.disconnect(&id).await?;
+        Ok(answer::no_content())
+    })
+}
+
+/// `POST /api/v1/connections/{id}/reconnect`.
+pub(super) fn reconnect(call: Call, within: Within) -> Reply {
+    Box::pin(async move {
+        let id: ConnectionId = call.id("id")?;
+        let link = within.reconnect_link(&id).await?;
+        Ok(answer::json(StatusCode::CREATED, &LinkBody::from(link)))
+    })
+}
+
+/// `POST /api/v1/connect-links`.
+pub(super) fn connect_link(call: Call, within: Within) -> Reply {
+    Box::pin(async move {
+        let NewConnectLink {
+            owner,
+            redirect_uri,
+            metadata,
+        } = call.json_or_empty()?;
+        let link = NewLink {
+            owner: owner.unwrap_or_default(),
+            metadata: metadata.unwrap_or_default(),
+            redirect_uri,
+        };
+        let link = within.connect_link(link).await.map_err(Problem::from)?;
+        Ok(answer::json(StatusCode::CREATED, &LinkBody::from(link)))
+    })
+}

@@ -1,0 +1,121 @@
+//! `GET /api/v1/connections/{id}/credentials`: a living access token, and the name of the set that it belongs to.
+
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode, header};
+
+use super::{
+    answer,
+    call::{self, Call},
+    query::{Query, number},
+    route::Reply,
+    shape::CredentialsBody,
+};
+use crate::{
+    Within,
+    connection::SetName,
+    error::{Code, Error},
+    id::ConnectionId,
+};
+
+/// Nobody's access token lives longer than a day for sure.
+const LONGEST: u64 = 24 * 3600;
+
+/// What the caller asks for.
+struct Wish {
+    minimum: Option<Duration>,
+    refused: Option<SetName>,
+}
+
+impl Wish {
+    fn read(query: &Query<'_>) -> Result<Self, Error> {
+        let invalid = |name| Error::new(Code::ParameterInvalid).because(name);
+        let minimum = match query.get("minValidSeconds") {
+            Some(text) => {
+                let seconds = number(text).filter(|seconds| *seconds <= LONGEST);
+                Some(Duration::from_secs(
+                    seconds.ok_or_else(|| invalid("minValidSeconds"))?,
+                ))
+            }
+            None => None,
+        };
+        let refused = match query.get("refused") {
+            Some(text) => Some(set_of(text).ok_or_else(|| invalid("refused"))?),
+            None => None,
+        };
+        Ok(Self { minimum, refused })
+    }
+}
+
+/// Reads what [`etag`] wrote, with or without its quotes.
+fn set_of(text: &str) -> Option<SetName> {
+    let text = text.strip_prefix("W/").unwrap_or(text);
+    let text = text
+        .strip_prefix('"')
+        .map_or(Some(text), |text| text.strip_suffix('"'))?;
+    let (epoch, generation) = text.split_once('.')?;
+    Some(SetName {
+        epoch: number(epoch)?,
+        generation: number(generation)?,
+    })
+}
+
+fn etag(set: SetName) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("\"{set}\"")).ok()
+}
+
+pub(super) fn get(call: Call, within: Within) -> Reply {
+    Box::pin(async move {
+        let id: ConnectionId = call.id("id")?;
+        let Wish { minimum, refused } = Wish::read(&call.query()?)?;
+        let found = match refused {
+            // Refreshes only if that set is still the current one.
+            Some(set) => within.refused(&id, set).await,
+            None => within.credentials(&id, minimum).await,
+        };
+        let found = match (found, refused, minimum) {
+            (Ok(_), Some(_), Some(_)) => within.credentials(&id, minimum).await,
+            (found, _, _) => found,
+        };
+        let credentials = match found {
+            Ok(credentials) => credentials,
+            Err(error) => return Err(call::explain(&within, &id, error).await),
+        };
+        let mut response = answer::json(StatusCode::OK, &CredentialsBody::from(&*credentials));
+        if let Some(etag) = etag(credentials.set) {
+            response.headers_mut().insert(header::ETAG, etag);
+        }
+        Ok(response)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_named_by_an_etag() {
+        let set = SetName {
+            epoch: 3,
+            generation: 41,
+        };
+        let tag = etag(set).unwrap();
+        assert_eq!(tag, "\"3.41\"");
+        for text in ["\"3.41\"", "3.41", "W/\"3.41\""] {
+            assert_eq!(set_of(text), Some(set), "{text}");
+        }
+        for text in [
+            "",
+            "3",
+            "3.",
+            ".4",
+            "3.4.1",
+            "\"3.41",
+            "-3.41",
+            "3.x",
+            "99999999999999999999.1",
+        ] {
+            assert_eq!(set_of(text), None, "{text}");
+        }
+    }
+}

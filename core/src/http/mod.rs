@@ -1,0 +1,54 @@
+//! The HTTP surface (feature `http`): connect pages, connections, credentials, the proxy and the admin routes.
+//!
+//! [`HttpService`] maps an [`http::Request`] to an [`http::Response`] and never fails, whatever it is sent. It belongs to
+//! no framework:
+//!
+//! - **axum**: `Router::new().fallback_service(service)`, or `.nest_service("/integrations", service)` under a prefix,
+//!   which is then part of the broker's `public_url`.
+//! - **poem**: `Route::new().nest("/", service.compat())`, with `poem::endpoint::TowerCompatExt` in scope.
+//! - **actix-web**: a default handler of some twenty lines. It copies method, URI and headers into an [`http::Request`],
+//!   wraps the `Payload` as a body ([`http_body_util::StreamBody`] over a channel, since a `Payload` is not `Send`),
+//!   awaits [`HttpService::handle`], and hands the answer's body on as a `BodyStream`.
+//! - **hyper**: [`HttpService`] is a [`tower_service::Service`]; `hyper_util`'s `TowerToHyperService` takes it.
+//!
+//! The host brings TLS, the listener, limits on header sizes and on the number of connections, and, where it wants them,
+//! its own routes beside these. Everything under `/api` is answered as JSON and checked against one table, from which
+//! `GET /openapi.json` is made as well: see [`routes`].
+//!
+//! ```
+//! # use grantry::{Broker, http::HttpService, secret::Secret};
+//! # fn service(broker: Broker) -> Result<HttpService, Box<dyn std::error::Error>> {
+//! let service = HttpService::builder(broker)
+//!     .admin_key(&Secret::new("32-or-more-visible-characters-abcdef"))
+//!     .build()?;
+//! # Ok(service)
+//! # }
+//! ```
+
+mod activity;
+mod answer;
+mod body;
+mod browser;
+mod call;
+mod connections;
+mod cookie;
+mod credentials;
+mod details;
+mod integration_keys;
+mod integrations;
+mod json;
+mod key;
+mod openapi;
+mod page;
+mod problem;
+mod proxy;
+mod query;
+mod route;
+mod service;
+mod shape;
+mod shape_admin;
+mod table;
+
+pub use body::Body;
+pub use service::{HttpConfigError, HttpService, HttpServiceBuilder};
+pub use table::{Caller, RouteInfo, routes};

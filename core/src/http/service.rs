@@ -1,0 +1,309 @@
+//! From any request to an answer: routed, its key checked, its time bounded, its panics caught.
+
+use std::{
+    any::Any,
+    convert::Infallible,
+    fmt,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{
+    FutureExt as _,
+    future::{Either, select},
+};
+use http::{Method, Request, Response, request::Parts};
+use http_body_util::BodyExt as _;
+use tokio::time::Sleep;
+
+use super::{
+    body::{Body, Incoming},
+    call::{Call, Content},
+    cookie::Cookies,
+    json, key, page,
+    problem::Problem,
+    query::Query,
+    route::{self, Handler, Miss, Route, Verb},
+};
+use crate::{
+    Broker,
+    error::{Code, Error, Kind},
+    secret::Secret,
+};
+
+/// By when an answer has begun: the published client gives up after 30 seconds.
+const DEADLINE: Duration = Duration::from_secs(25);
+
+/// A setting that cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpConfigError {
+    /// An admin key is too short, or has characters that do not fit into a header.
+    #[error("admin_key_weak: an admin key has 32 or more visible ASCII characters, without spaces")]
+    AdminKey,
+    /// The deadline is under a second or over ten minutes.
+    #[error("deadline_invalid: the deadline is 1 second to 10 minutes")]
+    Deadline,
+}
+
+/// Puts an [`HttpService`] together.
+#[derive(Debug)]
+#[must_use]
+pub struct HttpServiceBuilder {
+    broker: Broker,
+    admin: Result<key::AdminKeys, HttpConfigError>,
+    deadline: Duration,
+}
+
+impl HttpServiceBuilder {
+    /// Lets `key` manage integrations: any 32 or more visible ASCII characters. May be called several times, so that an
+    /// old key can serve until the new one is in use. Without one, only admin keys that the broker made open the admin
+    /// routes.
+    pub fn admin_key(mut self, key: &Secret) -> Self {
+        self.admin = self.admin.and_then(|mut keys| {
+            if keys.add(key) {
+                Ok(keys)
+            } else {
+                Err(HttpConfigError::AdminKey)
+            }
+        });
+        self
+    }
+
+    /// By when an answer must have begun, waiting, refresh and upstream included. 25 seconds by default.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Builds the service.
+    ///
+    /// # Errors
+    /// [`HttpConfigError`] names the setting that is wrong.
+    pub fn build(self) -> Result<HttpService, HttpConfigError> {
+        if !(Duration::from_secs(1)..=Duration::from_mins(10)).contains(&self.deadline) {
+            return Err(HttpConfigError::Deadline);
+        }
+        let inner = Inner {
+            cookies: Cookies::new(&self.broker.engine.settings.public_url),
+            broker: self.broker,
+            admin: self.admin?,
+            deadline: self.deadline,
+            openapi: OnceLock::new(),
+        };
+        Ok(HttpService {
+            inner: Arc::new(inner),
+        })
+    }
+}
+
+/// What all handlers share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) broker: Broker,
+    pub(super) admin: key::AdminKeys,
+    pub(super) deadline: Duration,
+    pub(super) cookies: Cookies,
+    pub(super) openapi: OnceLock<Bytes>,
+}
+
+/// The HTTP surface of a [`Broker`]. Cheap to clone, always ready, and never fails.
+#[derive(Clone)]
+pub struct HttpService {
+    inner: Arc<Inner>,
+}
+
+impl HttpService {
+    /// Settings to begin with.
+    pub fn builder(broker: Broker) -> HttpServiceBuilder {
+        HttpServiceBuilder {
+            broker,
+            admin: Ok(key::AdminKeys::default()),
+            deadline: DEADLINE,
+        }
+    }
+
+    /// Answers a request. Whatever is wrong with it, there is an answer: JSON under `/api`, a page for browsers.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing that must not be lost: refreshes and connect attempts run to their end, and a
+    /// change of the caller's is wholly done or wholly undone. A proxied call is aborted; it may have run.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+    {
+        let (parts, body) = request.into_parts();
+        // What the caller's side says of its own failure stays there.
+        let body = body
+            .map_err(|_| Error::new(Code::BodyInvalid).because("stream"))
+            .boxed_unsync();
+        self.answer(parts, body).await
+    }
+
+    async fn answer(&self, parts: Parts, body: Incoming) -> Response<Body> {
+        let method = parts.method.clone();
+        let path = parts.uri.path();
+        let browser = ["/connect", "/callback"]
+            .iter()
+            .any(|start| path.starts_with(start));
+        let found = route::find(&method, path);
+        let label = found.as_ref().map_or("none", |route| route.template);
+        let result = match found {
+            Ok(route) => self.guarded(route, parts, body).await,
+            Err(Miss::Path) => Err(Code::RouteUnknown.into()),
+            Err(Miss::Method(allow)) => Err(Problem::allow(allow)),
+        };
+        let mut response = match result {
+            Ok(response) => response,
+            Err(problem) => self.refuse(problem, browser, label),
+        };
+        if method == Method::HEAD {
+            *response.body_mut() = Body::empty();
+        }
+        let status = response.status();
+        metrics::counter!("grantry_http_requests", "route" => label, "status" => status.as_str().to_owned())
+            .increment(1);
+        tracing::debug!(
+            method = method.as_str(),
+            route = label,
+            status = status.as_u16(),
+            "answered"
+        );
+        response
+    }
+
+    /// Runs a route; a panic becomes an error. What the panic said is not repeated.
+    async fn guarded(
+        &self,
+        route: &'static Route,
+        parts: Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Problem> {
+        let work = AssertUnwindSafe(self.serve(route, parts, body)).catch_unwind();
+        work.await.unwrap_or_else(|_: Box<dyn Any + Send>| {
+            tracing::error!(route = route.template, "a handler panicked");
+            Err(Code::Internal.into())
+        })
+    }
+
+    async fn serve(
+        &self,
+        route: &'static Route,
+        parts: Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Problem> {
+        let inner = &self.inner;
+        let mut clock = pin!(tokio::time::sleep(inner.deadline));
+        let broker = &inner.broker;
+        key::refuse_duplicates(&parts.headers)?;
+        let opened = match route.handler {
+            Handler::Api(handler) => {
+                key::refuse_in_url(&parts, &inner.admin, route.verb == Verb::Any)?;
+                let key = key::api(broker, &inner.admin, &parts.headers);
+                let within = in_time(clock.as_mut(), key, Code::StoreUnavailable).await??;
+                Opened::Api(handler, within)
+            }
+            Handler::Admin(handler) => {
+                key::refuse_in_url(&parts, &inner.admin, false)?;
+                let key = key::admin(broker, &inner.admin, &parts.headers);
+                in_time(clock.as_mut(), key, Code::StoreUnavailable).await??;
+                Opened::Other(handler)
+            }
+            Handler::Browser(handler) | Handler::Open(handler) => Opened::Other(handler),
+        };
+        if !matches!(route.handler, Handler::Browser(_)) && route.verb != Verb::Any {
+            Query::strict(parts.uri.query(), route.params)?;
+        }
+        let body = match route.takes {
+            Some(takes) => {
+                let read = json::read(&parts.headers, body, takes.limit);
+                let text = in_time(clock.as_mut(), read, Code::RequestTimeout).await??;
+                if text.is_empty() && takes.required {
+                    return Err(Problem::from(Code::BodyInvalid).because("empty"));
+                }
+                Content::Json(text)
+            }
+            None => Content::Stream(body),
+        };
+        let call = Call {
+            service: inner.clone(),
+            route,
+            parts,
+            body,
+        };
+        let reply = match opened {
+            Opened::Api(handler, within) => handler(call, within),
+            Opened::Other(handler) => handler(call),
+        };
+        if route.streams {
+            return reply.await;
+        }
+        in_time(clock.as_mut(), reply, route.late).await?
+    }
+
+    fn refuse(&self, problem: Problem, browser: bool, route: &'static str) -> Response<Body> {
+        let code = problem.error.code();
+        if code.kind() == Kind::Internal {
+            tracing::error!(
+                route,
+                code = code.as_str(),
+                reason = problem.error.reason(),
+                "a request failed"
+            );
+        }
+        if browser {
+            return page::problem(&problem);
+        }
+        let broker = &self.inner.broker;
+        problem.into_json(|| {
+            broker
+                .offerings()
+                .into_iter()
+                .map(|offering| offering.id)
+                .collect()
+        })
+    }
+}
+
+/// A handler, with what its key opened.
+enum Opened {
+    Api(fn(Call, crate::Within) -> route::Reply, crate::Within),
+    Other(fn(Call) -> route::Reply),
+}
+
+/// Waits for `work` until the deadline.
+async fn in_time<F: Future>(deadline: Pin<&mut Sleep>, work: F, late: Code) -> Result<F::Output, Error> {
+    match select(deadline, pin!(work)).await {
+        Either::Left(_) => Err(Error::new(late).because("deadline")),
+        Either::Right((done, _)) => Ok(done),
+    }
+}
+
+impl fmt::Debug for HttpService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpService").finish_non_exhaustive()
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for HttpService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.handle(request).await) })
+    }
+}
