@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The largest page.
-pub const MAX_LIMIT: u32 = 100;
+const MAX_LIMIT: u32 = 100;
 /// The longest search text, in bytes.
 const MAX_TEXT: usize = 512;
 const CURSOR_LIFE_MS: i64 = 24 * 3600 * 1000;

@@ -170,6 +170,16 @@ fn failure(redirect_uri: &str, state: Option<&str>, error: &str, description: &s
     with_query(redirect_uri, &pairs)
 }
 
+/// What the pages come to when `user` logs in and allows everything: where the browser is sent.
+pub(crate) fn approve(auth: &mut Auth, form: &Form, user: usize, now: Millis) -> Result<String, String> {
+    match checked(auth, form, now) {
+        Ok(flow) if flow.lacks_scope => Err("the client lacks a scope that was asked for".to_owned()),
+        Ok(flow) => Ok(grant(auth, &flow, user, now)),
+        Err(Refusal::Here(error)) => Err(error.description.to_owned()),
+        Err(Refusal::Redirect(location)) => Ok(location),
+    }
+}
+
 /// Sends the browser to the next page that the flow needs, or back to the client with a code.
 pub(crate) fn go_on(auth: &mut Auth, id: &str, browser: Option<&str>, now: Millis) -> Response {
     let Some(flow) = auth.flows.get(id).cloned() else {

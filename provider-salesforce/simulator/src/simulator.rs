@@ -158,6 +158,19 @@ impl Simulator {
         steer::grant(&self.shared, username, client_id, scope).map_err(UnknownName)
     }
 
+    /// Does what a user does who opens an authorize URL, logs in and allows everything, without the pages. Gives the
+    /// URL of the client's callback, with code and state.
+    ///
+    /// # Errors
+    /// If there is no such user, or if the browser would be left on a page of this host.
+    pub fn approve(&self, authorize_url: &str, username: &str) -> Result<String, UnknownName> {
+        let uri: http::Uri = authorize_url.parse().map_err(|_| UnknownName("that is no URL".to_owned()))?;
+        let now = self.shared.clock.now();
+        let mut auth = self.shared.auth();
+        let user = auth.user_named(username).map_err(UnknownName)?;
+        crate::authorize::approve(&mut auth, &crate::http::Form::query(&uri), user, now).map_err(UnknownName)
+    }
+
     /// Revokes all tokens of a user, and forgets what the user allowed. Gives the number of ended families.
     ///
     /// # Errors

@@ -1,0 +1,67 @@
+//! The whole job in one process, without an HTTP server: an integration, a connected user, credentials, a query.
+//!
+//! `cargo run -p grantry-quickstart`
+
+use std::error::Error;
+
+use grantry::{
+    Broker, NewIntegration, connect::Binding, connect::Outcome, proxy::ApiRequest, secret::Secret, vault::Keyring,
+};
+use grantry_provider_salesforce::Salesforce;
+use grantry_salesforce_simulator::{Client, Config, DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Simulator};
+use grantry_store_sqlite::SqliteStore;
+use serde_json::{Value, json};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // Stands in for Salesforce. Leave it and `allow_loopback_upstream` out to talk to the real one.
+    let salesforce = Simulator::start(Config::default()).await?;
+    let directory = tempfile::tempdir()?;
+
+    // In earnest the key line comes from where your secrets live; `grantry-host keys generate` prints one.
+    let keyring = Keyring::parse(&Keyring::generate()?)?;
+    let store = SqliteStore::open(directory.path().join("grantry.db")).await?;
+    let broker = Broker::builder(store, keyring)
+        .provider(Salesforce::new())
+        .public_url("https://app.example.com/integrations")
+        .allow_loopback_upstream()
+        .build()?;
+
+    let integration = broker
+        .create_integration(NewIntegration {
+            name: "My app".to_owned(),
+            offering: "salesforce/production".to_owned(),
+            client_id: DEFAULT_CLIENT_ID.to_owned(),
+            client_secret: Secret::new(DEFAULT_CLIENT_SECRET),
+            scopes: vec!["api".to_owned(), "refresh_token".to_owned(), "id".to_owned()],
+            redirect_uris: vec![],
+            monthly_limit: None,
+            options: [("loginUrl".to_owned(), json!(salesforce.login_url()))].into(),
+        })
+        .await?;
+    println!("integration {} is {}", integration.id, integration.state.as_str());
+    salesforce.register_client(Client { callbacks: vec![integration.callback_url.clone()], ..Client::default() });
+
+    // Your signed-in user presses "connect": bind the attempt to the session, and send the browser to `start.url`.
+    let session = "the session id of user 42";
+    let start = broker.begin_connect(&integration.id, Binding::new(session)).owner("user-42").await?;
+    let callback = salesforce.approve(&start.url, "sarah@acme.com")?;
+    // The browser comes back to your callback route: hand its query over, with the same binding.
+    let query = callback.split_once('?').map_or("", |(_, query)| query);
+    let outcome = broker.finish_connect(&integration.id, query, &Binding::new(session)).await?;
+    let Outcome::Connected { connection, .. } = outcome else { return Err("not connected".into()) };
+
+    let credentials = broker.credentials(&connection).await?;
+    println!("{connection} works until {} at {}", credentials.expires_at, credentials.instance_url);
+
+    let soql = "SELECT Id, Name FROM Account LIMIT 3";
+    let request = ApiRequest::get("/services/data/v59.0/query").query("q", soql);
+    let answer: Value = broker.send(&connection, request).await?.json(1 << 20).await?;
+    println!("{}", answer["records"]);
+
+    broker.disconnect(&connection).await?;
+    broker.shutdown(std::time::Duration::from_secs(10)).await;
+    println!("disconnected; grants left at Salesforce: {}", salesforce.families().len());
+    salesforce.shutdown().await;
+    Ok(())
+}
