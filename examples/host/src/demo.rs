@@ -22,7 +22,7 @@ use crate::{
     serve,
 };
 
-const USERS: [&str; 3] = ["sarah@acme.com", "mike@acme.com", "lena@globex.com"];
+const USERS: [&str; 3] = ["sarah@acme.com", "tom@acme.com", "greta@globex.com"];
 
 /// Everything that a person needs to try it.
 struct Ready {
