@@ -19,8 +19,8 @@
 //! # use grantry::{Broker, http::HttpService, secret::Secret};
 //! # fn service(broker: Broker) -> Result<HttpService, Box<dyn std::error::Error>> {
 //! let service = HttpService::builder(broker)
-//!     .admin_key(&Secret::new("32-or-more-visible-characters-abcdef"))
-//!     .build()?;
+//!     .admin_key(Secret::new("32-or-more-visible-characters-abcdef"))?
+//!     .build();
 //! # Ok(service)
 //! # }
 //! ```

@@ -56,7 +56,7 @@ pub enum HttpConfigError {
 #[must_use]
 pub struct HttpServiceBuilder {
     broker: Broker,
-    admin: Result<key::AdminKeys, HttpConfigError>,
+    admin: key::AdminKeys,
     deadline: Duration,
 }
 
@@ -64,41 +64,51 @@ impl HttpServiceBuilder {
     /// Lets `key` manage integrations: any 32 or more visible ASCII characters. May be called several times, so that an
     /// old key can serve until the new one is in use. Without one, only admin keys that the broker made open the admin
     /// routes.
-    pub fn admin_key(mut self, key: &Secret) -> Self {
-        self.admin = self.admin.and_then(|mut keys| {
-            if keys.add(key) {
-                Ok(keys)
-            } else {
-                Err(HttpConfigError::AdminKey)
-            }
-        });
-        self
+    ///
+    /// # Errors
+    /// [`HttpConfigError::AdminKey`].
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the secret ends here; only its digest is kept"
+    )]
+    pub fn admin_key(mut self, key: Secret) -> Result<Self, HttpConfigError> {
+        if self.admin.add(&key) {
+            Ok(self)
+        } else {
+            Err(HttpConfigError::AdminKey)
+        }
     }
 
     /// By when an answer must have begun, waiting, refresh and upstream included. 25 seconds by default.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
-    }
-
-    /// Builds the service.
     ///
     /// # Errors
-    /// [`HttpConfigError`] names the setting that is wrong.
-    pub fn build(self) -> Result<HttpService, HttpConfigError> {
-        if !(Duration::from_secs(1)..=Duration::from_mins(10)).contains(&self.deadline) {
+    /// [`HttpConfigError::Deadline`].
+    pub fn deadline(mut self, deadline: Duration) -> Result<Self, HttpConfigError> {
+        if !(Duration::from_secs(1)..=Duration::from_mins(10)).contains(&deadline) {
             return Err(HttpConfigError::Deadline);
         }
+        self.deadline = deadline;
+        Ok(self)
+    }
+
+    /// The service.
+    pub fn build(self) -> HttpService {
+        let Self {
+            broker,
+            admin,
+            deadline,
+        } = self;
+        let cookies = Cookies::new(&broker.engine.settings.public_url);
         let inner = Inner {
-            cookies: Cookies::new(&self.broker.engine.settings.public_url),
-            broker: self.broker,
-            admin: self.admin?,
-            deadline: self.deadline,
+            broker,
+            admin,
+            deadline,
+            cookies,
             openapi: OnceLock::new(),
         };
-        Ok(HttpService {
+        HttpService {
             inner: Arc::new(inner),
-        })
+        }
     }
 }
 
@@ -123,7 +133,7 @@ impl HttpService {
     pub fn builder(broker: Broker) -> HttpServiceBuilder {
         HttpServiceBuilder {
             broker,
-            admin: Ok(key::AdminKeys::default()),
+            admin: key::AdminKeys::default(),
             deadline: DEADLINE,
         }
     }
