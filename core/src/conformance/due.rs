@@ -69,6 +69,10 @@ pub async fn due_rows_come_in_order<F: Fixture<Store: ConnectionStore>>(fixture:
         (300, "con_1"),
         (Timestamp::MAX.0, "con_8"),
     ]);
+    for (limit, more) in [(6, true), (7, false), (8, false)] {
+        let page = store.due_connections(Timestamp::MAX, None, limit).await.works();
+        assert_eq!(page.more, more, "more follow behind {limit} of 7, or do not");
+    }
     for limit in [1, 2, 3, 100] {
         assert_eq!(due(&peer, Timestamp::MAX.0, limit).await, all, "by {limit}");
         assert_eq!(due(&peer, 300, limit).await, all[..6]);

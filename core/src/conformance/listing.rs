@@ -158,6 +158,12 @@ pub async fn pages_make_the_whole_list<F: Fixture<Store: ConnectionStore>>(fixtu
         let size = u32::try_from(whole.len()).unwrap();
         for limit in [1, 2, 7, size - 1, size, size + 1] {
             assert_eq!(ids(&store, &filter, limit).await, whole, "{filter:?} by {limit}");
+            let page = store.list_connections(&filter, None, limit).await.works();
+            assert_eq!(
+                page.more,
+                limit < size,
+                "more follow behind {limit} of {size}, or do not"
+            );
         }
     }
 }

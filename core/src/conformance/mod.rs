@@ -27,7 +27,7 @@
 //!
 //! Whatever is under a fixture may be destroyed. A later minor release may add cases; the changelog names them.
 //!
-//! The suite is tested itself: `core/tests/conformance_catches.rs` has a broken store for each promise.
+//! The suite is tested itself: `core/tests/conformance_catches` has a broken store for each promise.
 
 #![expect(
     clippy::unwrap_used,
