@@ -151,8 +151,8 @@ impl ProxyClient {
         })
     }
 
-    /// Sends one call with the set's token to the set's origin, and returns when the header section of the answer is there. `sent` becomes true when
-    /// the call may have reached the provider. `fresh` asks for a connection of its own.
+    /// Sends one call with the set's token to the set's origin, and returns when the header section of the answer is
+    /// there. `sent` becomes true when the call may have reached the provider. `fresh` asks for a new connection.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the provider may have processed the call.

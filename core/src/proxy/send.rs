@@ -59,27 +59,10 @@ impl Engine {
         let sleep = pin!(tokio::time::sleep(window));
         let mut deadline = Deadline { sleep, window };
 
-        let want = Want {
-            minimum: self.settings.minimum,
-            not: None,
-        };
-        let mut entry = deadline
-            .or_none(self.serve(id, within, want))
+        let (mut entry, integration, mut charge) = deadline
+            .or_none(self.prepare(id, within, provider))
             .await
             .unwrap_or_else(|| Err(busy()))?;
-        let integration = self.integrations.get(self, entry.integration()).await?;
-        if provider.is_some_and(|name| name != integration.provider.name()) {
-            return Err(Code::ProviderMismatch.into());
-        }
-        let limit = integration.body.monthly_limit;
-        let ticket = self
-            .meter
-            .reserve(&self.stores, &*self.clock, &integration.id, limit)
-            .await?;
-        let mut charge = Charge {
-            ticket: Some(ticket),
-            sent: false,
-        };
         metrics::counter!("grantry_api_calls").increment(1);
 
         let mut may_refresh = true;
@@ -142,6 +125,34 @@ impl Engine {
         }
     }
 
+    /// All that is needed before anything is sent.
+    async fn prepare(
+        self: &Arc<Self>,
+        id: &ConnectionId,
+        within: Option<&IntegrationId>,
+        provider: Option<&str>,
+    ) -> Result<(Arc<Entry>, Arc<Loaded>, Charge), Error> {
+        let want = Want {
+            minimum: self.settings.minimum,
+            not: None,
+        };
+        let entry = self.serve(id, within, want).await?;
+        let integration = self.integrations.get(self, entry.integration()).await?;
+        if provider.is_some_and(|name| name != integration.provider.name()) {
+            return Err(Code::ProviderMismatch.into());
+        }
+        let limit = integration.body.monthly_limit;
+        let ticket = self
+            .meter
+            .reserve(&self.stores, &*self.clock, &integration.id, limit)
+            .await?;
+        let charge = Charge {
+            ticket: Some(ticket),
+            sent: false,
+        };
+        Ok((entry, integration, charge))
+    }
+
     /// Notes what an answer says beside its content; `true` if it refuses the token.
     async fn read_verdict(
         &self,
@@ -173,7 +184,7 @@ impl Engine {
     }
 }
 
-/// The deadline passed while a refresh was waited for.
+/// The deadline passed before anything could be sent: a refresh, or the store, takes long.
 fn busy() -> Error {
     Error::new(Code::RefreshInProgress).retry_after(Duration::from_secs(2))
 }
