@@ -7,6 +7,9 @@ use std::{
 
 use crate::error::OpenError;
 
+/// The smallest page that SQLite has, and so the smallest file.
+const SMALLEST: u64 = 512;
+
 /// Makes sure that there is a file which only its owner can reach, on a local disk, and gives its absolute path.
 /// Nothing is written to a file that exists.
 pub(crate) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
@@ -62,7 +65,7 @@ fn check(path: &Path) -> Result<(), OpenError> {
             path,
             mode: found.permissions().mode() & 0o7777,
         }),
-        Ok(_) => Ok(()),
+        Ok(found) => check_length(path, found.len()),
     }
 }
 
@@ -82,6 +85,18 @@ fn writable(path: &Path, directory: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// SQLite takes a few bytes for an empty file and would write over them. More is for SQLite itself to judge: opening and
+/// closing the file here would end the locks that this process may hold on it.
+fn check_length(path: PathBuf, length: u64) -> Result<(), OpenError> {
+    if (1..SMALLEST).contains(&length) {
+        return Err(OpenError::Corrupt {
+            path,
+            detail: "too short for a SQLite file".to_owned(),
+        });
+    }
+    Ok(())
+}
+
 #[cfg(not(unix))]
 fn create_directory(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
@@ -97,10 +112,10 @@ pub(crate) fn create(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn check(path: &Path) -> Result<(), OpenError> {
     let path = path.to_owned();
-    if path.is_file() {
-        Ok(())
-    } else {
-        Err(OpenError::ForeignFile { path })
+    match fs::metadata(&path) {
+        Err(source) => Err(OpenError::NotWritable { path, source }),
+        Ok(found) if !found.is_file() => Err(OpenError::ForeignFile { path }),
+        Ok(found) => check_length(path, found.len()),
     }
 }
 

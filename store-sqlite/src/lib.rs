@@ -111,14 +111,8 @@ impl SqliteStore {
     pub async fn backup_to(&self, path: impl AsRef<Path>) -> Result<(), OpenError> {
         let path = path.as_ref().to_owned();
         let shared = self.shared.clone();
-        let of_task = path.clone();
-        let copied = tokio::task::spawn_blocking(move || {
-            let db = shared
-                .readers
-                .connect()
-                .map_err(|error| OpenError::from_driver(of_task.clone(), &error))?;
-            backup::copy(&db, &of_task)
-        });
+        let target = path.clone();
+        let copied = tokio::task::spawn_blocking(move || shared.readers.copy_to(&target));
         copied.await.unwrap_or_else(|_| {
             Err(OpenError::Unavailable {
                 path,

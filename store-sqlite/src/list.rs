@@ -6,6 +6,7 @@
 
 use grantry::{
     id::ConnectionId,
+    integration::Environment,
     store::{ConnectionFilter, DueEntry, ListEntry, Page, StatusFilter},
     time::Timestamp,
 };
@@ -77,7 +78,7 @@ pub(crate) fn connections(
     } = filter;
     let integration = integration.as_str();
     let before = before.map(ConnectionId::as_str);
-    let environment = environment.map(|environment| environment.as_str());
+    let environment = environment.map(Environment::as_str);
     if email_contains.is_some() || !metadata.is_empty() {
         return searched(db, filter, before, limit);
     }

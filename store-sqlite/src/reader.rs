@@ -2,7 +2,7 @@
 //! cost more than that.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -10,7 +10,11 @@ use std::{
 use grantry::store::StoreError;
 use rusqlite::Connection;
 
-use crate::{error::store_error, schema};
+use crate::{
+    backup,
+    error::{OpenError, store_error},
+    schema,
+};
 
 /// Connections that are kept open. More exist only while more threads than this read at the same moment.
 const KEPT: usize = 16;
@@ -52,8 +56,14 @@ impl Readers {
         self.idle().clear();
     }
 
-    /// A connection that reads and never writes.
-    pub(crate) fn connect(&self) -> rusqlite::Result<Connection> {
+    /// Writes the store as it is at this moment to a new file.
+    pub(crate) fn copy_to(&self, path: &Path) -> Result<(), OpenError> {
+        let db = schema::connect(&self.path, self.busy)
+            .map_err(|error| OpenError::from_driver(self.path.clone(), &error))?;
+        backup::copy(&db, path)
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
         let db = schema::connect(&self.path, self.busy)?;
         db.execute_batch("PRAGMA query_only = ON")?;
         Ok(db)

@@ -257,12 +257,11 @@ impl Thread {
 
     /// The connection, set to this durability.
     fn db(&mut self, durability: Durability) -> rusqlite::Result<&mut Connection> {
-        let db = match self.db.take() {
-            Some(db) => db,
-            None => {
-                self.durability = Durability::Full;
-                schema::connect(&self.path, self.busy)?
-            }
+        let db = if let Some(db) = self.db.take() {
+            db
+        } else {
+            self.durability = Durability::Full;
+            schema::connect(&self.path, self.busy)?
         };
         let db = self.db.insert(db);
         if self.durability != durability {
@@ -298,3 +297,6 @@ fn in_transaction(db: &mut Connection, group: &mut [Box<dyn Job>]) -> Result<(),
     }
     transaction.commit().map_err(Failed::Group)
 }
+
+#[cfg(test)]
+mod tests;

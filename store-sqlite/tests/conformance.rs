@@ -1,5 +1,6 @@
 //! The store passes the suite. Every handle opens the file anew, as another process would.
 #![allow(missing_docs, reason = "the cases are documented where they are defined")]
+#![expect(clippy::unwrap_used, reason = "all of this is a test")]
 
 use grantry::conformance::Fixture;
 use grantry_store_sqlite::SqliteStore;
