@@ -74,7 +74,7 @@ fn described(call: ProxyCall, patience: Duration) -> Result<ApiRequest, Problem>
 pub(super) fn raw(call: Call, within: Within) -> Reply {
     Box::pin(async move {
         let id: ConnectionId = call.id("id")?;
-        let mut target = call.segment("path...").to_owned();
+        let mut target = call.segment("path").to_owned();
         if let Some(query) = call.parts.uri.query() {
             target.push('?');
             target.push_str(query);
