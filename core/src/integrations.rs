@@ -100,6 +100,20 @@ struct Fault {
     reason: Reason,
     until: BootInstant,
     failures: u32,
+    /// Somebody asks whether it is over.
+    probed: bool,
+}
+
+/// How long one who asks whether a fault is over is waited for.
+const PROBE: Duration = Duration::from_secs(30);
+
+/// Why somebody may ask the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// There is no fault.
+    Free,
+    /// There was one, and this one finds out whether it is over.
+    Probe,
 }
 
 impl Gate {
@@ -119,12 +133,17 @@ impl Gate {
     /// Answers whether this is news.
     pub(crate) fn trip(&self, reason: Reason, now: BootInstant) -> bool {
         let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if fault.is_some_and(|f| now < f.until && !f.probed) {
+            // Of those that were on their way already.
+            return false;
+        }
         let failures = fault.map_or(0, |f| f.failures) + 1;
         let wait = Duration::from_secs(15 << failures.min(6));
         *fault = Some(Fault {
             reason,
             until: now + wait,
             failures,
+            probed: false,
         });
         failures == 1
     }
@@ -132,6 +151,20 @@ impl Gate {
     /// The client works.
     pub(crate) fn mend(&self) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Lets the caller ask the provider, or says why not. After a fault one may ask, and the others wait for its word.
+    pub(crate) fn pass(&self, now: BootInstant) -> Result<Pass, (Reason, Duration)> {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match fault.as_mut() {
+            None => Ok(Pass::Free),
+            Some(fault) if now < fault.until => Err((fault.reason, fault.until - now)),
+            Some(fault) => {
+                fault.until = now + PROBE;
+                fault.probed = true;
+                Ok(Pass::Probe)
+            }
+        }
     }
 
     /// The fault, if nobody may ask now.
@@ -310,7 +343,14 @@ impl Integrations {
             .collect();
         for id in known {
             match engine.stores.integrations.integration(&id).await? {
-                Some(stored) => drop(self.keep(engine, &stored).await?),
+                // One that this process cannot read serves nothing here, and stands in nobody else's way.
+                Some(stored) => match self.keep(engine, &stored).await {
+                    Err(error) if !error.is_retryable() => {
+                        tracing::error!(integration = %id, code = error.code().as_str(), "an integration cannot be read");
+                        self.forget(&id);
+                    }
+                    kept => drop(kept?),
+                },
                 None => self.forget(&id),
             }
         }

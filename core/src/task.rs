@@ -53,6 +53,11 @@ impl Tasks {
         );
     }
 
+    /// Waits for `span`, or until shutdown begins.
+    pub(crate) async fn pause(&self, span: Duration) {
+        self.stop.run_until_cancelled(tokio::time::sleep(span)).await;
+    }
+
     /// Whether shutdown has begun.
     pub(crate) fn closing(&self) -> bool {
         self.stop.is_cancelled()

@@ -52,16 +52,20 @@ impl Timestamp {
     }
 
     fn civil(self) -> jiff::civil::Date {
-        let stamp = jiff::Timestamp::from_millisecond(self.0.clamp(0, LAST)).unwrap_or_default();
-        stamp.to_zoned(jiff::tz::TimeZone::UTC).date()
+        self.datetime().date()
+    }
+
+    /// In UTC. Reckoned on the calendar, since a `jiff::Timestamp` ends some hours before [`LAST`].
+    fn datetime(self) -> jiff::civil::DateTime {
+        let since = jiff::SignedDuration::from_millis(self.0.clamp(0, LAST));
+        jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0).saturating_add(since)
     }
 }
 
 /// RFC 3339 in UTC with milliseconds: `2026-04-10T14:32:00.000Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stamp = jiff::Timestamp::from_millisecond(self.0.clamp(0, LAST)).unwrap_or_default();
-        write!(f, "{stamp:.3}")
+        write!(f, "{:.3}Z", self.datetime())
     }
 }
 

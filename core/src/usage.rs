@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -35,6 +35,8 @@ struct Block {
     left: AtomicU64,
     /// The month's total when the store was last asked.
     total: AtomicU64,
+    /// Somebody was told that the limit is reached.
+    told: AtomicBool,
 }
 
 /// A reserved call.
@@ -99,7 +101,17 @@ impl Meter {
             (Some(limit), total) if limit.saturating_sub(total) > HEADROOM => BLOCK,
             (Some(_), _) => 1,
         };
-        match stores.usage.charge_usage(&block.key, amount, limit).await? {
+        let mut amount = amount;
+        let mut charged = stores.usage.charge_usage(&block.key, amount, limit).await?;
+        if let Charged::Refused(total) = charged
+            && amount > 1
+            && limit.is_some_and(|limit| total < limit)
+        {
+            // Other processes brought the month near its end: no block fits in any more, but a call does.
+            amount = 1;
+            charged = stores.usage.charge_usage(&block.key, amount, limit).await?;
+        }
+        match charged {
             Charged::Counted(total) => {
                 block.total.store(total, Ordering::Release);
                 block.left.fetch_add(amount - 1, Ordering::AcqRel);
@@ -115,6 +127,24 @@ impl Meter {
                     .retry_after(now.until(now.next_month())))
             }
         }
+    }
+
+    /// A block that is over and could not be given back is tried again.
+    fn keep_if_old(&self, block: Arc<Block>) {
+        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = blocks.values().any(|b| Arc::ptr_eq(b, &block));
+        let mut old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
+        if !current && !old.iter().any(|b| Arc::ptr_eq(b, &block)) {
+            old.push(block);
+        }
+    }
+
+    /// Whether nobody was told today that the limit is reached. It is news once.
+    pub(crate) fn limit_is_news(&self, integration: &IntegrationId) -> bool {
+        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks
+            .get(integration)
+            .is_some_and(|block| !block.told.swap(true, Ordering::AcqRel))
     }
 
     fn block(&self, integration: &IntegrationId, limit: Option<u64>, now: Timestamp) -> Arc<Block> {
@@ -136,6 +166,7 @@ impl Meter {
             limit,
             left: AtomicU64::new(0),
             total: AtomicU64::new(0),
+            told: AtomicBool::new(false),
         });
         if let Some(over) = blocks.insert(integration.clone(), block.clone()) {
             self.old.lock().unwrap_or_else(PoisonError::into_inner).push(over);
@@ -155,13 +186,14 @@ impl Meter {
         {
             let mut old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
             blocks.extend(old.iter().cloned());
-            // Calls of yesterday that still run may give back; two owners are this list and `blocks`.
+            // Calls of yesterday that still run may give back; two owners are this list and `blocks` here.
             old.retain(|block| Arc::strong_count(block) > 2);
         }
         for block in blocks {
             let left = block.left.swap(0, Ordering::AcqRel);
             if left > 0 && stores.usage.refund_usage(&block.key, left).await.is_err() {
                 block.left.fetch_add(left, Ordering::AcqRel);
+                self.keep_if_old(block);
             }
         }
     }

@@ -36,6 +36,9 @@ pub struct Broker {
     pub(crate) engine: Arc<Engine>,
 }
 
+/// How long shutdown may write down last uses and give reserved calls back, once everything else is done.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
 /// What shutdown left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShutdownReport {
@@ -212,8 +215,12 @@ impl Broker {
         let engine = &self.engine;
         let (done, _) =
             futures_util::future::join(engine.tasks.close(deadline), engine.proxy.close(deadline)).await;
-        self.engine.flush_uses().await;
-        self.engine.meter.settle(&self.engine.stores).await;
+        // A store that hangs must not hold the host up.
+        let rest = async {
+            engine.flush_uses().await;
+            engine.meter.settle(&engine.stores).await;
+        };
+        let _ = tokio::time::timeout(deadline.min(LAST_WRITES), rest).await;
         let unfinished = if done {
             Vec::new()
         } else {

@@ -31,6 +31,36 @@ struct Arrival {
     profile: Profile,
 }
 
+/// A new grant was not stored.
+struct Lost {
+    error: Error,
+    /// Not stored, for certain.
+    certain: bool,
+}
+
+impl Lost {
+    /// The store did not answer: the grant may be stored all the same.
+    fn unsure() -> Self {
+        Self {
+            error: Code::StoreUnavailable.into(),
+            certain: false,
+        }
+    }
+}
+
+/// What went wrong before anything was written.
+impl From<Error> for Lost {
+    fn from(error: Error) -> Self {
+        Self { error, certain: true }
+    }
+}
+
+impl From<Code> for Lost {
+    fn from(code: Code) -> Self {
+        Error::from(code).into()
+    }
+}
+
 impl Engine {
     /// Exchanges the code, finds out who it is, and stores the connection.
     pub(super) async fn complete(
@@ -56,15 +86,47 @@ impl Engine {
                     .await
                     .map(|()| (id.clone(), true)),
             },
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         };
-        if stored.is_err() {
-            // A grant that nobody keeps must not be left at the provider.
-            let (http, client) = (self.http(), integration.client());
+        stored.map_err(|lost| {
+            if lost.certain {
+                self.discard(integration, attempt.reconnect.clone(), token);
+            } else {
+                tracing::error!(integration = %integration.id, "whether a new connection is stored is not known");
+            }
+            lost.error
+        })
+    }
+
+    /// A grant that nobody keeps must not be left at the provider. It is revoked behind the user's back, unless the
+    /// connection that was to be connected again lives on the same token.
+    fn discard(self: &Arc<Self>, integration: &Arc<Loaded>, again: Option<ConnectionId>, token: Secret) {
+        let (engine, integration) = (self.clone(), integration.clone());
+        self.tasks.spawn(async move {
+            if let Some(id) = again
+                && !engine.lives_without(&id, &token).await
+            {
+                return;
+            }
+            let (http, client) = (engine.http(), integration.client());
             let revoke = integration.provider.revoke(&http, &client, &token);
             let _ = tokio::time::timeout(LIMIT, revoke).await;
+        });
+    }
+
+    /// Whether a connection certainly does not live on this refresh token.
+    async fn lives_without(&self, id: &ConnectionId, token: &Secret) -> bool {
+        let Ok((stored, _)) = self.stores.connections.connection(id).await else {
+            return false;
+        };
+        let Some(stored) = stored else { return true };
+        let Ok(record) = Record::decode(&stored) else {
+            return false;
+        };
+        match crate::refresh::open_grant(self, &record).await {
+            Ok(grant) => grant.refresh_token.as_ref() != Some(token),
+            Err(_) => record.sealed.is_empty(),
         }
-        stored
     }
 
     async fn exchange(
@@ -91,6 +153,7 @@ impl Engine {
 
     fn connect_error(&self, integration: &Loaded, failure: &Failure) -> Error {
         let reason = failure.reason();
+        self.emit(&integration.id, None, What::ConnectFailed(reason));
         if let Failure::Refused(refusal) = failure
             && refusal.verdict == Verdict::ClientMisconfigured
         {
@@ -151,7 +214,7 @@ impl Engine {
         integration: &Arc<Loaded>,
         attempt: &Attempt,
         arrival: Arrival,
-    ) -> Result<ConnectionId, Error> {
+    ) -> Result<ConnectionId, Lost> {
         let Arrival {
             grant,
             subject,
@@ -200,7 +263,7 @@ impl Engine {
                 Err(_) => tokio::time::sleep(schedule::store_retry(round, random::spread())).await,
             }
         }
-        Err(Code::StoreUnavailable.into())
+        Err(Lost::unsure())
     }
 
     /// The connection gets a new grant, which works; the old one is revoked afterwards.
@@ -210,7 +273,7 @@ impl Engine {
         attempt: &Attempt,
         id: &ConnectionId,
         arrival: Arrival,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Lost> {
         let Arrival {
             grant,
             subject,
@@ -218,6 +281,7 @@ impl Engine {
         } = arrival;
         let set = random::id()?;
         let token = grant.refresh_token.as_ref().map(|t| fingerprint(t.expose()));
+        let mut unsure = false;
         for round in 0..WRITES {
             let stored = match self.stores.connections.connection(id).await {
                 Ok((Some(stored), _)) => stored,
@@ -229,7 +293,8 @@ impl Engine {
             };
             let mut record = Record::decode(&stored)?;
             if record.facts.row.set == set {
-                return self.reconnected(integration, &record);
+                self.reconnected(integration, &record);
+                return Ok(());
             }
             if record.facts.row.status == Status::Deleted {
                 return Err(Code::ConnectionNotFound.into());
@@ -237,11 +302,14 @@ impl Engine {
             if record.facts.subject != subject && !attempt.allow_account_change {
                 return Err(Code::AccountMismatch.into());
             }
-            let same_token = match crate::refresh::open_grant(self, &record).await {
-                Ok(old) => old.refresh_token.is_some() && old.refresh_token == grant.refresh_token,
+            let owed = match crate::refresh::open_grant(self, &record).await {
+                Ok(old) => old.refresh_token.is_none() || old.refresh_token != grant.refresh_token,
+                // It may be the very same token.
+                Err(error) if error.is_retryable() => return Err(error.into()),
+                // What does not open cannot be revoked, either.
                 Err(_) => false,
             };
-            if same_token {
+            if !owed {
                 record.sealed = bytes::Bytes::new();
             }
             record.owe_set(self.clock.wall());
@@ -261,21 +329,29 @@ impl Engine {
                 .swap_connection(&record.encode(), stored.revision)
                 .await
             {
-                Ok(Swap::Swapped(_)) => return self.reconnected(integration, &record),
+                Ok(Swap::Swapped(_)) => {
+                    self.reconnected(integration, &record);
+                    return Ok(());
+                }
                 Ok(Swap::Missing) => return Err(Code::ConnectionNotFound.into()),
                 Ok(Swap::Conflict) => {}
-                Err(_) => tokio::time::sleep(schedule::store_retry(round, random::spread())).await,
+                Err(_) => {
+                    unsure = true;
+                    tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
+                }
             }
         }
-        Err(Code::StoreUnavailable.into())
+        Err(Lost {
+            certain: !unsure,
+            ..Lost::unsure()
+        })
     }
 
-    fn reconnected(self: &Arc<Self>, integration: &Loaded, record: &Record) -> Result<(), Error> {
+    fn reconnected(self: &Arc<Self>, integration: &Loaded, record: &Record) {
         self.cache.remove(&record.id);
         self.emit(&integration.id, Some(&record.id), What::Reconnected);
         self.scopes_event(integration, record);
         self.revoke_owed(&record.id);
-        Ok(())
     }
 
     fn scopes_event(&self, integration: &Loaded, record: &Record) {

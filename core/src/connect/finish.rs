@@ -17,7 +17,7 @@ impl Engine {
     /// Finishes a connect attempt with the query that the provider sent the browser back with.
     ///
     /// # Cancel safety
-    /// Once the state is taken the rest runs in a task of the broker's own: a closed tab loses nothing.
+    /// All of it runs in a task of the broker's own: a closed tab loses nothing.
     pub(crate) async fn finish_connect(
         self: &Arc<Self>,
         path: &IntegrationId,
@@ -26,12 +26,28 @@ impl Engine {
     ) -> Result<Outcome, Error> {
         let callback = Callback::parse(query)?;
         let key = callback.state().ok_or(Code::CallbackMissingState)?.digest();
-        let taken = self
-            .stores
-            .pending
-            .take_pending(&key, binding.digest(), self.clock.wall())
-            .await?;
-        let sealed = match taken {
+        if self.tasks.closing() {
+            return Err(Code::ShuttingDown.into());
+        }
+        let (engine, path, guard) = (self.clone(), path.clone(), *binding.digest());
+        let work = async move { engine.take_and_judge(&path, callback, key, guard).await };
+        self.tasks
+            .run(work)
+            .await
+            .ok_or_else(|| Error::new(Code::Internal).because("connect_aborted"))?
+    }
+
+    async fn take_and_judge(
+        self: &Arc<Self>,
+        path: &IntegrationId,
+        callback: Callback,
+        key: [u8; 32],
+        guard: [u8; 32],
+    ) -> Result<Outcome, Error> {
+        // Everything that can be missing is fetched before the state is used up.
+        let integration = self.integrations.get(self, path).await?;
+        let now = self.clock.wall();
+        let sealed = match self.stores.pending.take_pending(&key, &guard, now).await? {
             Taken::Row(sealed) => sealed,
             Taken::Guarded => return Err(Code::BrowserMismatch.into()),
             Taken::Missing => return Err(Code::StateUnknown.into()),
@@ -47,13 +63,7 @@ impl Engine {
         if attempt.integration != *path {
             return Err(Code::CallbackIntegrationMismatch.into());
         }
-        let integration = self.integrations.get(self, path).await?;
-        let engine = self.clone();
-        let work = async move { engine.judge(&integration, &attempt, callback).await };
-        self.tasks
-            .run(work)
-            .await
-            .ok_or_else(|| Error::new(Code::Internal).because("connect_aborted"))
+        Ok(self.judge(&integration, &attempt, callback).await)
     }
 
     async fn judge(

@@ -1,6 +1,6 @@
 //! Connect and reconnect links: sealed, so that they need no row until they are used, and usable once.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -35,12 +35,20 @@ pub struct NewLink {
 }
 
 /// A link that can be used once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The URL to give to the user.
+    /// The URL to give to the user. Whoever has it can use it.
     pub url: String,
     /// From then on it cannot be used.
     pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -51,12 +51,19 @@ impl fmt::Debug for Binding {
 }
 
 /// The first half of a connect attempt.
-#[derive(Debug)]
 pub struct Started {
-    /// Where to send the browser (303).
+    /// Where to send the browser (303). The state is in it: it is for this browser only.
     pub url: String,
     /// From then on the attempt cannot be finished.
     pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Started")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a connect attempt ended, once it was certain whose attempt it was.
@@ -109,7 +116,7 @@ impl Outcome {
 }
 
 /// What is remembered of an attempt, sealed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Attempt {
     integration: IntegrationId,
     verifier: String,

@@ -137,7 +137,6 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// What the browser is sent to the provider with (RFC 6749 section 4.1.1, RFC 7636 section 4.3).
-#[derive(Debug)]
 pub struct AuthorizeRequest<'a> {
     /// `state`.
     pub state: &'a str,
@@ -145,6 +144,13 @@ pub struct AuthorizeRequest<'a> {
     pub code_challenge: &'a str,
     /// `login_hint`, when a known user reconnects.
     pub login_hint: Option<&'a str>,
+}
+
+/// Without the state, and without the user's address.
+impl fmt::Debug for AuthorizeRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizeRequest").finish_non_exhaustive()
+    }
 }
 
 /// What a code is exchanged with (RFC 6749 section 4.1.3, RFC 7636 section 4.5).

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use crate::{
     id::{ConnectionId, IntegrationId},
     integrations::Gate,
     provider::Expiry,
-    store::{HotFacts, Revision},
+    store::{Changes, HotFacts, Revision},
     time::{Clock, Timestamp},
 };
 
@@ -34,11 +34,17 @@ pub(crate) struct Entry {
     pub(crate) obtained_at: Timestamp,
     /// Good for callers who ask for the usual minimum, until then.
     soft: AtomicI64,
+    /// Until then callers who ask for the usual minimum need not wait.
+    hard: i64,
     spread: u8,
     /// Somebody's call was refused with this token.
-    pub(crate) refused: AtomicBool,
+    refused: AtomicBool,
+    /// The row may have changed: it is read before the set is served again.
+    doubted: AtomicBool,
+    /// A refresh failed, and is not worth another try before then.
+    rests_until: AtomicI64,
     /// The row's revision when the entry was made; `None` while the set is not stored yet.
-    pub(crate) revision: Mutex<Option<Revision>>,
+    revision: Mutex<Option<Revision>>,
     /// The sealed set as it stands in the row, to repair a store that was rolled back.
     pub(crate) sealed: Bytes,
     pub(crate) sealed_by: String,
@@ -67,16 +73,19 @@ impl Entry {
         minimum: Duration,
         spread: u8,
     ) -> Self {
-        let soft = Window::new(obtained_at, expiry.at(), minimum, spread).soft;
+        let window = Window::new(obtained_at, expiry.at(), minimum, spread);
         Self {
             integration,
             credentials: Arc::new(credentials),
             gate,
             expiry,
             obtained_at,
-            soft: AtomicI64::new(soft.0),
+            soft: AtomicI64::new(window.soft.0),
+            hard: window.hard.0,
             spread,
             refused: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
+            rests_until: AtomicI64::new(i64::MIN),
             revision: Mutex::new(revision),
             sealed,
             sealed_by,
@@ -100,10 +109,55 @@ impl Entry {
         Window::new(self.obtained_at, self.expiry.at(), minimum, self.spread)
     }
 
+    /// The row's revision when the set was read or stored; `None` while it is not stored yet.
+    pub(crate) fn revision(&self) -> Option<Revision> {
+        *self.revision.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stored_as(&self, revision: Revision) {
+        *self.revision.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);
+    }
+
     /// Marks the token as refused, so that nobody is served from here.
     pub(crate) fn refuse(&self) {
         self.refused.store(true, Ordering::Release);
         self.soft.store(i64::MIN, Ordering::Release);
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    /// The row may have changed: it is read before the set is served again. The set itself stays, since it may be all
+    /// that is left of one that the store lost.
+    pub(crate) fn doubt(&self) {
+        self.doubted.store(true, Ordering::Release);
+        self.soft.store(i64::MIN, Ordering::Release);
+    }
+
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Acquire)
+    }
+
+    /// A refresh failed: those whose token lives are served without another try until then.
+    pub(crate) fn rest_until(&self, until: Timestamp) {
+        self.rests_until.fetch_max(until.0, Ordering::AcqRel);
+        let later = until.0.min(self.hard);
+        // The lowest value says that the set is refused or doubted, and stays.
+        let raise = |soft: i64| (soft != i64::MIN && soft < later).then_some(later);
+        let _ = self.soft.fetch_update(Ordering::AcqRel, Ordering::Acquire, raise);
+    }
+
+    pub(crate) fn rests(&self, now: Timestamp) -> bool {
+        now.0 < self.rests_until.load(Ordering::Acquire)
+    }
+
+    /// What was learnt about the same set before it was read again still holds.
+    fn learn_from(&self, old: &Self) {
+        if old.is_refused() {
+            self.refuse();
+        }
+        self.rest_until(Timestamp(old.rests_until.load(Ordering::Acquire)));
     }
 
     /// The provider's limit is reached; `true` if nobody said so since the last call that got through.
@@ -120,7 +174,7 @@ impl Entry {
 
     /// Whether the token can still be used at all.
     pub(crate) fn alive(&self, now: Timestamp) -> bool {
-        !self.refused.load(Ordering::Acquire) && now < self.expiry.at()
+        !self.is_refused() && now < self.expiry.at()
     }
 }
 
@@ -147,6 +201,8 @@ pub(crate) struct Cache {
     entries: papaya::HashMap<ConnectionId, Arc<Entry>, foldhash::fast::RandomState>,
     pub(crate) freshness: Freshness,
     capacity: usize,
+    /// How often the store's changes were applied.
+    looks: AtomicU64,
     /// Connections that were used since the flusher looked.
     used: Mutex<Vec<(ConnectionId, Arc<Entry>)>>,
 }
@@ -157,6 +213,7 @@ impl Cache {
             entries: papaya::HashMap::with_hasher(foldhash::fast::RandomState::default()),
             freshness: Freshness::default(),
             capacity,
+            looks: AtomicU64::new(0),
             used: Mutex::new(Vec::new()),
         }
     }
@@ -192,7 +249,7 @@ impl Cache {
         if !entry.told.swap(true, Ordering::AcqRel) {
             self.used
                 .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .unwrap_or_else(PoisonError::into_inner)
                 .push((id.clone(), entry.clone()));
         }
     }
@@ -206,7 +263,9 @@ impl Cache {
     /// Notes the org's API usage, used and allowed, for the flusher; only the last word counts.
     pub(crate) fn note_api_usage(&self, id: &ConnectionId, entry: &Arc<Entry>, (used, allowed): (u64, u64)) {
         let half = |n: u64| u64::from(u32::try_from(n).unwrap_or(u32::MAX));
-        entry.api_usage.store(half(used) << 32 | half(allowed), Ordering::Relaxed);
+        entry
+            .api_usage
+            .store(half(used) << 32 | half(allowed), Ordering::Relaxed);
         if !entry.told.load(Ordering::Relaxed) {
             self.tell(id, entry);
         }
@@ -214,12 +273,7 @@ impl Cache {
 
     /// What was used since the last call, when, and what the provider said about usage.
     pub(crate) fn drain_uses(&self) -> Vec<(ConnectionId, HotFacts)> {
-        let used = std::mem::take(
-            &mut *self
-                .used
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
         used.into_iter()
             .map(|(id, entry)| {
                 entry.told.store(false, Ordering::Release);
@@ -237,21 +291,33 @@ impl Cache {
         self.entries.pin().get(id).cloned()
     }
 
-    /// Puts an entry in, unless a newer set is there: a slow reader must not bring an older one back.
-    pub(crate) fn put(&self, id: &ConnectionId, entry: Arc<Entry>) -> Arc<Entry> {
+    /// To be asked before a row is read that [`Cache::put`] then takes in.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Acquire)
+    }
+
+    /// Puts an entry in, unless a newer set is there: a slow reader must not bring an older one back. `looks` is from
+    /// before its row was read or written. If changes were applied since, one of them may have been about this row, and
+    /// found no entry to doubt.
+    pub(crate) fn put(&self, id: &ConnectionId, entry: Arc<Entry>, looks: u64) -> Arc<Entry> {
         let entries = self.entries.pin();
         let kept = entries.update_or_insert_with(
             id.clone(),
             |old| {
                 if old.name() > entry.name() {
-                    old.clone()
-                } else {
-                    entry.clone()
+                    return old.clone();
                 }
+                if old.name() == entry.name() {
+                    entry.learn_from(old);
+                }
+                entry.clone()
             },
             || entry.clone(),
         );
         let kept = kept.clone();
+        if self.looks() != looks {
+            kept.doubt();
+        }
         if entries.len() > self.capacity {
             self.evict();
         }
@@ -262,11 +328,21 @@ impl Cache {
         self.entries.pin().remove(id);
     }
 
-    /// Forgets every set that is in the store: changes to it may have been missed.
-    pub(crate) fn forget_stored(&self) {
-        self.entries
-            .pin()
-            .retain(|_, e| e.revision.lock().is_ok_and(|r| r.is_none()));
+    /// Applies what was written to the store. With a gap anything may have been.
+    pub(crate) fn apply(&self, changes: &Changes, gap: bool) {
+        // Counted before the entries are looked at: whoever puts one in later sees that it came too late for this.
+        self.looks.fetch_add(1, Ordering::AcqRel);
+        let entries = self.entries.pin();
+        if gap {
+            entries.values().for_each(|entry| entry.doubt());
+        }
+        for change in &changes.changed {
+            if let Some(entry) = entries.get(&change.id)
+                && entry.revision() != Some(change.revision)
+            {
+                entry.doubt();
+            }
+        }
     }
 
     /// Makes room: drops an eighth of the entries, those first that were not used of late. Unsaved sets stay.
@@ -275,7 +351,7 @@ impl Cache {
         let entries = self.entries.pin();
         let mut ages: Vec<_> = entries
             .iter()
-            .filter(|(_, e)| e.revision.lock().is_ok_and(|r| r.is_some()))
+            .filter(|(_, e)| e.revision().is_some())
             .map(|(id, e)| (e.used_at.load(Ordering::Relaxed), id.clone()))
             .collect();
         let drop = (self.capacity / 8).max(1).min(ages.len());

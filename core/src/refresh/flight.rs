@@ -50,14 +50,6 @@ impl Flights {
         )
     }
 
-    /// Whether the connection has a flight in the air.
-    pub(crate) fn has(&self, id: &ConnectionId) -> bool {
-        self.map
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains_key(id)
-    }
-
     /// The connections whose refresh has not ended.
     pub(crate) fn in_the_air(&self) -> Vec<ConnectionId> {
         self.map
@@ -70,9 +62,17 @@ impl Flights {
 }
 
 impl Pilot {
-    /// Tells the waiting callers. The place stays taken until the pilot is dropped.
-    pub(crate) fn land(&self, landing: Landing) {
+    /// Tells the waiting callers, and those who still come: the place stays taken.
+    pub(crate) fn tell(&self, landing: Landing) {
         self.out.send_replace(Some(landing));
+    }
+
+    /// Frees the place and tells the waiting callers; in this order, so that nobody who is told and asks again finds
+    /// the flight that is over.
+    pub(crate) fn land(self, landing: Landing) {
+        let out = self.out.clone();
+        drop(self);
+        out.send_replace(Some(landing));
     }
 }
 

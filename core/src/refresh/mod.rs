@@ -30,15 +30,19 @@ pub(crate) use turn::open as open_grant;
 use crate::{
     connection::{Credentials, SetName, Status},
     engine::Engine,
-    error::{Code, Error},
+    error::{Advice, Code, Error},
     event::What,
-    grant::{Grant, tokens_context},
+    grant::Grant,
     id::{ConnectionId, IntegrationId},
     integrations::Loaded,
+    provider::Expiry,
     random,
     record::Record,
-    store::Stored,
+    store::{Revision, StoreError, StoreErrorKind, Stored, Swap},
 };
+
+/// How long somebody whose token lives waits for the store.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a caller asks of a token set.
 #[derive(Clone, Copy, Debug)]
@@ -59,17 +63,28 @@ impl Engine {
         id: &ConnectionId,
         within: Option<&IntegrationId>,
     ) -> Result<(Arc<Entry>, Arc<Loaded>), Error> {
+        let looks = self.cache.looks();
         let cached = self.cache.get(id);
         let fresh = self.cache.freshness.holds(&*self.clock);
         if let Some(entry) = &cached
             && fresh
+            && !entry.is_doubted()
         {
             let integration = self.integrations.get(self, entry.integration()).await?;
             within_check(within, &integration.id)?;
             integration.usable()?;
             return Ok((entry.clone(), integration));
         }
-        let stored = match self.stores.connections.connection(id).await {
+        let living = cached.as_ref().filter(|e| e.alive(self.clock.wall()));
+        let read = self.stores.connections.connection(id);
+        let read = match living {
+            // Nobody whose token lives waits for a store that hangs.
+            Some(_) => tokio::time::timeout(STORE_PATIENCE, read)
+                .await
+                .unwrap_or_else(|_| Err(StoreError::bare(StoreErrorKind::Unavailable, "connection"))),
+            None => read.await,
+        };
+        let stored = match read {
             Ok((Some(stored), _)) => stored,
             Ok((None, _)) => {
                 self.cache.remove(id);
@@ -77,58 +92,76 @@ impl Engine {
             }
             // The store cannot be reached: what is alive in memory is served on.
             Err(error) => {
-                let entry = cached
-                    .filter(|e| e.alive(self.clock.wall()))
-                    .ok_or_else(|| Error::from(error))?;
+                let entry = living.ok_or_else(|| Error::from(error))?;
                 metrics::counter!("grantry_served_stale").increment(1);
                 let integration = self.integrations.get(self, entry.integration()).await?;
                 within_check(within, &integration.id)?;
                 integration.usable()?;
-                return Ok((entry, integration));
+                return Ok((entry.clone(), integration));
             }
         };
         within_check(within, &stored.row.index.integration)?;
         let integration = self.integrations.get(self, &stored.row.index.integration).await?;
         integration.usable()?;
         if let Some(entry) = cached {
-            // An unsaved set is newer than anything in the store.
-            let known = *entry
-                .revision
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if known.is_none() || known == Some(stored.revision) {
+            let current = match entry.revision() {
+                Some(known) => known == stored.revision && !entry.is_doubted(),
+                // An unsaved set is newer than anything in the store, as long as the connection stands.
+                None => {
+                    let row = Record::decode(&stored)?.facts.row;
+                    row.name.epoch == entry.name().epoch && row.name < entry.name()
+                }
+            };
+            if current {
                 return Ok((entry, integration));
             }
         }
-        let entry = self.load(&stored, &integration).await?;
+        let entry = self.load(&stored, &integration, looks).await?;
         Ok((entry, integration))
     }
 
-    /// Opens a stored row's token set and takes it into memory.
-    pub(crate) async fn load(&self, stored: &Stored, integration: &Loaded) -> Result<Arc<Entry>, Error> {
+    /// Opens a stored row's token set and takes it into memory. `looks` is from before the row was read.
+    pub(crate) async fn load(
+        &self,
+        stored: &Stored,
+        integration: &Loaded,
+        looks: u64,
+    ) -> Result<Arc<Entry>, Error> {
+        self.load_until(stored, integration, looks, None).await
+    }
+
+    /// [`Engine::load`], with an end that was found out about the access token.
+    pub(crate) async fn load_until(
+        &self,
+        stored: &Stored,
+        integration: &Loaded,
+        looks: u64,
+        end: Option<Expiry>,
+    ) -> Result<Arc<Entry>, Error> {
         let record = Record::decode(stored)?;
-        status_check(&record)?;
-        if let Some(newer) = self
-            .cache
-            .get(&record.id)
-            .filter(|e| e.name() > record.facts.row.name)
-        {
-            return self
-                .rolled_back(record, stored.revision, newer, integration)
-                .await;
+        let newer = |e: &Arc<Entry>| e.name() > record.facts.row.name;
+        if let Some(held) = self.cache.get(&record.id).filter(newer) {
+            if self.repair(&record.id, &held, integration).await? {
+                return Ok(held);
+            }
+            // Who it belonged to is forgotten; the store's word counts.
+            self.cache.remove(&record.id);
         }
-        let context = tokens_context(&record.integration, &record.id, record.facts.row.name);
-        let opened = self.vault.open(&context, &record.sealed).await?;
-        let grant = Grant::decode(opened.expose())?;
+        if let Err(ended) = status_check(&record) {
+            self.cache.remove(&record.id);
+            return Err(ended);
+        }
+        let mut grant = turn::open(self, &record).await?;
+        grant.expiry = end.unwrap_or(grant.expiry);
         let entry = self.make_entry(&record, grant, Some(stored.revision), integration)?;
-        Ok(self.cache.put(&record.id, entry))
+        Ok(self.cache.put(&record.id, entry, looks))
     }
 
     pub(crate) fn make_entry(
         &self,
         record: &Record,
         grant: Grant,
-        revision: Option<crate::store::Revision>,
+        revision: Option<Revision>,
         integration: &Loaded,
     ) -> Result<Arc<Entry>, Error> {
         let mut authorization =
@@ -173,43 +206,53 @@ impl Engine {
         let (entry, integration) = self.entry(id, within).await?;
         let now = self.clock.wall();
         self.cache.note_use(id, &entry, now);
-        let window = entry.window(want.minimum);
-        let refused =
-            want.not == Some(entry.name()) || entry.refused.load(std::sync::atomic::Ordering::Acquire);
-        if !refused && now < window.hard {
-            if now >= window.soft {
-                // Still good: refreshed behind the caller's back.
-                drop(self.depart(id, entry.name(), &integration));
-            }
-            return Ok(entry);
+        if want.not == Some(entry.name()) {
+            entry.refuse();
         }
-        match self.await_newer(id, entry.name(), &integration).await {
+        if !entry.is_refused() {
+            let window = entry.window(want.minimum);
+            if now < window.soft {
+                return Ok(entry);
+            }
+            // What failed a moment ago is not tried again for everybody whose token lives.
+            let rests = entry.rests(now);
+            if now < window.hard {
+                if !rests {
+                    // Still good: refreshed behind the caller's back.
+                    drop(self.depart(id, &entry, &integration));
+                }
+                return Ok(entry);
+            }
+            if rests && entry.alive(now) {
+                return Ok(entry);
+            }
+        }
+        match self.await_newer(id, &entry, &integration).await {
             Ok(newer) => Ok(newer),
             // What may pass does not matter to a caller whose token still lives.
-            Err(error) if !refused && entry.alive(now) && error.code() != Code::ConnectionNotFound => {
-                match error.advice() {
-                    crate::error::Advice::Reconnect => Err(error),
-                    _ => Ok(entry),
-                }
-            }
+            Err(error) if may_serve_on(&error) && entry.alive(self.clock.wall()) => Ok(entry),
             Err(error) => Err(error),
         }
     }
 
-    /// Waits for a newer set than `seen`, for as long as a caller is asked to.
+    /// Waits for a newer set than `held`, for as long as a caller is asked to.
     async fn await_newer(
         self: &Arc<Self>,
         id: &ConnectionId,
-        seen: SetName,
+        held: &Arc<Entry>,
         integration: &Arc<Loaded>,
     ) -> Result<Arc<Entry>, Error> {
+        let better = |entry: &Entry| {
+            let longer = entry.name() == held.name() && entry.expiry.at() > held.expiry.at();
+            entry.name() > held.name() || longer
+        };
         let wait = async {
             // A flight may have been in the air for an older wish; then one more is flown.
             for _ in 0..2 {
-                let mut landing = self.depart(id, seen, integration);
+                let mut landing = self.depart(id, held, integration);
                 let landed = landing.wait_for(Option::is_some).await;
                 match landed.as_deref() {
-                    Ok(Some(Ok(entry))) if entry.name() > seen => return Ok(entry.clone()),
+                    Ok(Some(Ok(entry))) if better(entry) => return Ok(entry.clone()),
                     Ok(Some(Ok(_))) => {}
                     Ok(Some(Err(error))) => return Err(error.clone()),
                     // The flight ended without a word: it panicked, or the runtime is going down.
@@ -227,7 +270,7 @@ impl Engine {
     fn depart(
         self: &Arc<Self>,
         id: &ConnectionId,
-        seen: SetName,
+        held: &Arc<Entry>,
         integration: &Arc<Loaded>,
     ) -> tokio::sync::watch::Receiver<Option<flight::Landing>> {
         let (landing, pilot) = self.flights.join(id);
@@ -236,9 +279,10 @@ impl Engine {
                 pilot.land(Err(Code::ShuttingDown.into()));
                 return landing;
             }
-            let (engine, id, integration) = (self.clone(), id.clone(), integration.clone());
+            let (engine, id) = (self.clone(), id.clone());
+            let (held, integration) = (held.clone(), integration.clone());
             self.tasks
-                .spawn(async move { turn::fly(&engine, &id, seen, &integration, pilot).await });
+                .spawn(async move { turn::fly(&engine, &id, &held, &integration, pilot).await });
         }
         landing
     }
@@ -250,62 +294,77 @@ impl Engine {
         within: Option<&IntegrationId>,
         name: SetName,
     ) -> Result<Arc<Entry>, Error> {
-        if let Some(entry) = self.cache.get(id).filter(|e| e.name() == name) {
-            entry.refuse();
+        // A set that this process has not heard of yet: another one stored it.
+        if let Some(entry) = self.cache.get(id).filter(|e| e.name() < name) {
+            entry.doubt();
         }
-        self.serve(
-            id,
-            within,
-            Want {
-                minimum: Duration::ZERO,
-                not: Some(name),
-            },
-        )
-        .await
+        let want = Want {
+            minimum: Duration::ZERO,
+            not: Some(name),
+        };
+        self.serve(id, within, want).await
     }
 
-    /// The store shows an older set than this process holds: it was rolled back. Ours is written again.
-    async fn rolled_back(
+    /// The store showed an older set than this process holds. If it still does, it was rolled back, and ours is written
+    /// again; while the store does not take it, it is served from memory. `false` if it may not be written.
+    async fn repair(
         &self,
-        mut record: Record,
-        revision: crate::store::Revision,
-        held: Arc<Entry>,
+        id: &ConnectionId,
+        held: &Arc<Entry>,
         integration: &Loaded,
-    ) -> Result<Arc<Entry>, Error> {
-        let Some(row) = protocol::repair(&record.facts.row, held.name(), held.set) else {
-            // Another epoch: the connection was reconnected or ended since; what we hold is history.
-            self.cache.remove(&record.id);
-            let context = tokens_context(&record.integration, &record.id, record.facts.row.name);
-            let opened = self.vault.open(&context, &record.sealed).await?;
-            let entry = self.make_entry(
-                &record,
-                Grant::decode(opened.expose())?,
-                Some(revision),
-                integration,
-            )?;
-            return Ok(self.cache.put(&record.id, entry));
+    ) -> Result<bool, Error> {
+        if held.sealed.is_empty() {
+            // On its way into the store already.
+            return Ok(true);
+        }
+        // What was seen may have been read before our own write.
+        let (Some(stored), _) = self.stores.connections.connection(id).await? else {
+            return Ok(false);
         };
-        self.emit(&record.integration, Some(&record.id), What::StoreRolledBack);
+        let mut record = Record::decode(&stored)?;
+        if record.facts.row.name >= held.name() {
+            return Ok(true);
+        }
+        let Some(row) = protocol::repair(&record.facts.row, held.name(), held.set) else {
+            self.rolled_back(&record);
+            return Ok(false);
+        };
         record.facts.row = row;
         record.facts.access_ends = held.expiry.at();
-        record.facts.access_end_known = matches!(held.expiry, crate::provider::Expiry::Known(_));
+        record.facts.access_end_known = matches!(held.expiry, Expiry::Known(_));
         record.facts.obtained_at = held.obtained_at;
+        let idle = integration.provider.idle_limit(&integration.client());
+        record.facts.refresh_by = idle.map(|limit| held.obtained_at + limit);
         record.sealed = held.sealed.clone();
-        record.sealed_by = held.sealed_by.clone();
+        record.sealed_by.clone_from(&held.sealed_by);
         self.note(&mut record, "store_rolled_back", None, None);
-        if let crate::store::Swap::Swapped(revision) = self
+        let next = record.encode();
+        // If it is not taken, whoever comes next tries again.
+        if let Ok(Swap::Swapped(revision)) = self
             .stores
             .connections
-            .swap_connection(&record.encode(), revision)
-            .await?
+            .swap_connection(&next, stored.revision)
+            .await
         {
-            *held
-                .revision
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(revision);
+            held.stored_as(revision);
+            self.rolled_back(&record);
         }
-        Ok(held)
+        Ok(true)
     }
+
+    fn rolled_back(&self, record: &Record) {
+        self.emit(&record.integration, Some(&record.id), What::StoreRolledBack);
+        metrics::counter!("grantry_store_rolled_back").increment(1);
+    }
+}
+
+/// Whether an error of a refresh leaves a token that still lives good to serve.
+fn may_serve_on(error: &Error) -> bool {
+    let ended = matches!(
+        error.code(),
+        Code::ConnectionNotFound | Code::IntegrationDisabled | Code::IntegrationFrozen
+    );
+    !ended && error.advice() != Advice::Reconnect
 }
 
 fn within_check(within: Option<&IntegrationId>, actual: &IntegrationId) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use super::{
     turn::store_time,
 };
 use crate::{
-    connection::{Reason, SetName},
+    connection::{Reason, SetName, Status},
     engine::Engine,
     error::{Code, Error},
     event::What,
@@ -18,7 +18,7 @@ use crate::{
     provider::{AccessLife, Expiry, Failure, Presentation, Refusal, TokenHttp, TokenSet, Verdict},
     random,
     record::Record,
-    secret::fingerprint,
+    secret::{Secret, fingerprint},
     store::{Stored, Swap},
     time::{BootInstant, StoreInstant},
 };
@@ -53,7 +53,8 @@ pub(super) async fn present(
     pilot: &Pilot,
 ) -> Landing {
     let Some(refresh_token) = &grant.refresh_token else {
-        return not_sent(engine, policy, record, stored, &turn).await;
+        give_back(engine, policy, record, stored, &turn).await;
+        return Err(not_sent());
     };
     let token = fingerprint(refresh_token.expose());
     let (http, presentation) = TokenHttp::new(engine.transport.clone());
@@ -82,7 +83,7 @@ pub(super) async fn present(
                 .as_ref()
                 .is_some_and(|s| !record.facts.subject.is_empty() && *s != record.facts.subject)
             {
-                return identity_changed(engine, integration, record, stored, turn, &set).await;
+                return identity_changed(engine, integration, record, turn, &set).await;
             }
             settle::settle(
                 engine,
@@ -93,11 +94,15 @@ pub(super) async fn present(
                 grant,
                 set,
                 token,
+                turn.holder,
                 pilot,
             )
             .await
         }
-        Err(Failure::NotSent) => not_sent(engine, policy, record, stored, &turn).await,
+        Err(Failure::NotSent) => {
+            give_back(engine, policy, record, stored, &turn).await;
+            Err(not_sent())
+        }
         Err(Failure::Unknown(reason)) => {
             engine.emit(&record.integration, Some(&record.id), What::OutcomeUnknown);
             metrics::counter!("grantry_outcomes_unknown").increment(1);
@@ -142,21 +147,17 @@ fn believe(answer: Result<TokenSet, Failure>, presentation: &Presentation) -> Re
     }
 }
 
-/// Nothing was sent: the turn is given back as it was found. Only this process backs off.
-pub(super) async fn not_sent(
-    engine: &Arc<Engine>,
-    policy: &Policy,
-    record: Record,
-    stored: Stored,
-    turn: &Turn,
-) -> Landing {
+/// Nothing was sent. Only this process backs off.
+pub(super) fn not_sent() -> Error {
+    Error::new(Code::RefreshNotSent).retry_after(Duration::from_secs(2))
+}
+
+/// Nothing was sent: the turn is given back as it was found.
+pub(super) async fn give_back(engine: &Engine, policy: &Policy, record: Record, stored: Stored, turn: &Turn) {
     let write = |row: &Row| protocol::give_back(row, turn.holder, turn.replaced, policy);
     engine
         .write_while_mine(record, stored, write, "not_sent", Some(Reason::NotSent), None)
         .await;
-    // The flight keeps its place for a moment, so that callers who come now do not each try again.
-    tokio::time::sleep(schedule::poll(3, random::spread())).await;
-    Err(Error::new(Code::RefreshNotSent).retry_after(Duration::from_secs(2)))
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything a refusal is judged by")]
@@ -181,11 +182,13 @@ async fn refused(
             dead(engine, integration, record, turn, reason, token).await
         }
         Verdict::ClientMisconfigured => {
+            // Told first: a write may take a while, and nobody else should ask meanwhile.
+            let error = engine.client_refused(integration, reason);
             let write = |row: &Row| protocol::give_back(row, turn.holder, turn.replaced, policy);
             engine
                 .write_while_mine(record, stored, write, "client_refused", Some(reason), None)
                 .await;
-            Err(engine.client_refused(integration, reason))
+            Err(error)
         }
         Verdict::InProgress => {
             let now = store_time(turn.now, turn.read_at, engine.clock.boot());
@@ -236,7 +239,9 @@ async fn dead(
     token: &str,
 ) -> Landing {
     let (id, spent) = (record.id.clone(), record.facts.row.name);
+    let mut unsure = false;
     for round in 0.. {
+        let looks = engine.cache.looks();
         let stored = match engine.stores.connections.connection(&id).await {
             Ok((Some(stored), _)) => stored,
             Ok((None, _)) => return Err(Code::ConnectionNotFound.into()),
@@ -249,12 +254,17 @@ async fn dead(
         let mut record = Record::decode(&stored)?;
         match protocol::dead(&record.facts.row, turn.holder, spent, turn.attempt, reason) {
             Dead::NotMine => {
+                let row = &record.facts.row;
+                if unsure && row.name == spent && row.status == Status::Expired {
+                    // My write was applied though its answer was lost.
+                    engine.expired(&record, row.reason.unwrap_or(reason));
+                }
                 super::status_check(&record)?;
                 return Err(Error::new(Code::RefreshInProgress).because(reason.as_str()));
             }
             Dead::Newer => {
                 // Our refusal may just have ended the family of the newer set: it is tried once.
-                let entry = engine.load(&stored, integration).await?;
+                let entry = engine.load(&stored, integration, looks).await?;
                 engine.emit(&record.integration, Some(&id), What::LatePresenter);
                 return settle::verify(engine, integration, &id, entry).await;
             }
@@ -265,7 +275,10 @@ async fn dead(
                     Ok(true) => return Err(Error::new(Code::ConnectionExpired).because(why.as_str())),
                     Ok(false) => {}
                     Err(error) if round > 5 => return Err(error),
-                    Err(_) => tokio::time::sleep(schedule::store_retry(round, random::spread())).await,
+                    Err(_) => {
+                        unsure = true;
+                        tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
+                    }
                 }
             }
         }
@@ -279,16 +292,11 @@ async fn identity_changed(
     engine: &Arc<Engine>,
     integration: &Arc<Loaded>,
     record: Record,
-    stored: Stored,
     turn: Turn,
     set: &TokenSet,
 ) -> Landing {
     let token = set.refresh_token.as_ref().unwrap_or(&set.access_token);
-    let _ = integration
-        .provider
-        .revoke(&engine.http(), &integration.client(), token)
-        .await;
-    drop(stored);
+    revoke_at_once(engine, integration, token).await;
     dead(
         engine,
         integration,
@@ -298,6 +306,13 @@ async fn identity_changed(
         "",
     )
     .await
+}
+
+/// Revokes a token that stands in no row, as far as that goes.
+pub(super) async fn revoke_at_once(engine: &Engine, integration: &Loaded, token: &Secret) {
+    let (http, client) = (engine.http(), integration.client());
+    let revoke = integration.provider.revoke(&http, &client, token);
+    let _ = tokio::time::timeout(Duration::from_secs(20), revoke).await;
 }
 
 /// Whether an access token works; `None` if that cannot be found out now.
@@ -383,14 +398,18 @@ impl Engine {
             .await?
         {
             Swap::Swapped(_) => {
-                self.cache.remove(&record.id);
-                self.emit(&record.integration, Some(&record.id), What::Expired(reason));
-                metrics::counter!("grantry_expired").increment(1);
+                self.expired(&record, reason);
                 Ok(true)
             }
             Swap::Conflict => Ok(false),
             Swap::Missing => Err(Code::ConnectionNotFound.into()),
         }
+    }
+
+    fn expired(&self, record: &Record, reason: Reason) {
+        self.cache.remove(&record.id);
+        self.emit(&record.integration, Some(&record.id), What::Expired(reason));
+        metrics::counter!("grantry_expired").increment(1);
     }
 
     /// Adds a decision to a record's history.

@@ -179,6 +179,8 @@ pub struct Ask {
 pub enum Take {
     /// The row has a newer set: adopt it.
     Newer,
+    /// The row has an older set than was seen: the store was rolled back. Its token was spent and is not presented.
+    Older,
     /// The connection is not connected.
     Ended,
     /// Refused for now; ask again after `until`.
@@ -274,6 +276,9 @@ fn lapsed(until: StoreInstant, attempt: u32, policy: &Policy) -> Unresolved {
 pub fn take(row: &Row, ask: &Ask, policy: &Policy) -> Take {
     if row.name > ask.seen {
         return Take::Newer;
+    }
+    if row.name < ask.seen {
+        return Take::Older;
     }
     if row.status != Status::Connected {
         return Take::Ended;

@@ -61,6 +61,12 @@ impl Engine {
             return false;
         };
         let token = grant.refresh_token.as_ref().unwrap_or(&grant.access_token);
+        // The connection may live on the very same token again: then nothing is owed any more.
+        match super::turn::open(self, record).await {
+            Ok(living) if living.refresh_token.as_ref() == Some(token) => return true,
+            Err(error) if error.is_retryable() => return false,
+            Ok(_) | Err(_) => {}
+        }
         let limit = Duration::from_secs(20);
         let (http, client) = (self.http(), integration.client());
         let revoke = integration.provider.revoke(&http, &client, token);

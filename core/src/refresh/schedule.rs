@@ -31,7 +31,7 @@ impl Window {
 /// How long to cool after the `failures`th refusal in a row: from 5 seconds to an hour, spread by `random` (0 to 255),
 /// but never less than the provider asked for.
 pub(crate) fn cooling(failures: u32, asked: Option<Duration>, random: u8) -> Duration {
-    let base = Duration::from_secs(5 << failures.saturating_sub(1).min(9));
+    let base = Duration::from_secs(5 << failures.saturating_sub(1).min(10));
     let spread = base * u32::from(random) / 1024;
     (base + spread)
         .min(Duration::from_secs(3600))

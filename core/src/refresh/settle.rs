@@ -9,17 +9,18 @@ use bytes::Bytes;
 use super::{
     cache::Entry,
     flight::{Landing, Pilot},
-    present::access_life_of,
+    present::{access_life_of, revoke_at_once},
     protocol::{self, Commit, Policy},
     schedule,
 };
 use crate::{
-    connection::{Reason, SetName},
+    connection::{Reason, SetName, Status},
     engine::Engine,
     error::{Code, Error},
     event::What,
     grant::{Grant, tokens_context},
     id::ConnectionId,
+    integration::Environment,
     integrations::Loaded,
     provider::{AccessLife, Expiry, TokenSet},
     random,
@@ -38,6 +39,29 @@ struct Lifeboat {
     sealed: Option<(SetName, Bytes, String)>,
     /// Fingerprint of the refresh token that was spent.
     token: String,
+    /// One of the tries to store would have it verified.
+    verify: bool,
+    /// It came back for an expired connection.
+    recovers: bool,
+    environment: Environment,
+    region: String,
+    unsaved: Option<Unsaved>,
+}
+
+/// One set that lives in this process only, in the gauge.
+struct Unsaved;
+
+impl Unsaved {
+    fn new() -> Self {
+        metrics::gauge!("grantry_unsaved").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Unsaved {
+    fn drop(&mut self) {
+        metrics::gauge!("grantry_unsaved").decrement(1.0);
+    }
 }
 
 /// What became of one try to store.
@@ -45,11 +69,13 @@ enum Try {
     Stored {
         record: Record,
         revision: Revision,
-        verify: bool,
     },
     Superseded(Stored),
-    Ended(Option<Stored>),
-    Again,
+    Ended,
+    /// Somebody else wrote the row.
+    Conflict,
+    /// The store or the vault did not do it, as far as is known.
+    Failed,
 }
 
 /// Stores what came back for the set `spent`, serves the waiting callers, and does not give up.
@@ -63,6 +89,7 @@ pub(super) async fn settle(
     spent: Grant,
     answer: TokenSet,
     token: String,
+    set: u128,
     pilot: &Pilot,
 ) -> Landing {
     let instance_changed = answer
@@ -74,14 +101,20 @@ pub(super) async fn settle(
     let mut boat = Lifeboat {
         grant,
         spent: record.facts.row.name,
-        set: random::id()?,
+        set,
         sealed: None,
         token,
+        verify: false,
+        recovers: false,
+        environment: record.facts.environment,
+        region: record.facts.profile.region.clone(),
+        unsaved: None,
     };
     let id = record.id.clone();
-    let mut unsaved = false;
+    let mut failures = 0;
     let mut row = Some((record, stored.revision));
-    for round in 0.. {
+    loop {
+        let looks = engine.cache.looks();
         let outcome = match row.take() {
             Some((record, revision)) => {
                 engine
@@ -95,20 +128,19 @@ pub(super) async fn settle(
                             .try_store(&mut boat, integration, policy, record, stored.revision)
                             .await
                     }
-                    Err(_) => Try::Again,
+                    Err(_) => Try::Failed,
                 },
-                Ok((None, _)) => Try::Ended(None),
-                Err(_) => Try::Again,
+                Ok((None, _)) => Try::Ended,
+                Err(_) => Try::Failed,
             },
         };
         match outcome {
-            Try::Stored {
-                record,
-                revision,
-                verify,
-            } => {
-                if unsaved {
-                    engine.saved(&record);
+            Try::Stored { record, revision } => {
+                if boat.unsaved.take().is_some() {
+                    engine.emit(&record.integration, Some(&id), What::Saved);
+                }
+                if boat.recovers {
+                    engine.emit(&record.integration, Some(&id), What::Recovered);
                 }
                 if instance_changed {
                     engine.emit(&record.integration, Some(&id), What::InstanceChanged);
@@ -119,11 +151,8 @@ pub(super) async fn settle(
                     What::Refreshed(record.facts.row.name),
                 );
                 let entry = engine.make_entry(&record, boat.grant, Some(revision), integration)?;
-                let entry = engine.cache.put(&id, entry);
-                if let Ok(mut slot) = entry.revision.lock() {
-                    *slot = Some(revision);
-                }
-                return if verify {
+                let entry = engine.cache.put(&id, entry, looks);
+                return if boat.verify {
                     self::verify(engine, integration, &id, entry).await
                 } else {
                     Ok(entry)
@@ -131,24 +160,28 @@ pub(super) async fn settle(
             }
             Try::Superseded(stored) => {
                 engine.emit(&integration.id, Some(&id), What::Superseded);
-                return engine.load(&stored, integration).await;
+                return engine.load(&stored, integration, looks).await;
             }
-            Try::Ended(stored) => {
-                engine.owe_late(integration, &id, stored, &boat).await;
+            Try::Ended => {
                 engine.cache.remove(&id);
-                return Err(Code::ConnectionNotFound.into());
+                // Who reconnected it meanwhile left a set to serve.
+                return match engine.owe_late(integration, &id, &boat).await {
+                    Some(stored) => engine.load(&stored, integration, looks).await,
+                    None => Err(Code::ConnectionNotFound.into()),
+                };
             }
-            Try::Again => {
-                if round > 0 && !unsaved {
+            Try::Conflict => {}
+            Try::Failed => {
+                if failures > 0 && boat.unsaved.is_none() {
                     // The second failure: callers are served from memory, visibly.
-                    unsaved = true;
-                    engine.publish_unsaved(&id, &boat, integration, pilot).await;
+                    boat.unsaved = Some(Unsaved::new());
+                    engine.publish_unsaved(&id, &boat, integration, pilot);
                 }
-                tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
+                tokio::time::sleep(schedule::store_retry(failures, random::spread())).await;
+                failures = failures.saturating_add(1);
             }
         }
     }
-    Err(Error::new(Code::Internal).because("settle"))
 }
 
 impl Engine {
@@ -167,22 +200,18 @@ impl Engine {
                     verify,
                     rolled_back,
                 } => (row, verify, rolled_back),
-                Commit::Stored => {
-                    return Try::Stored {
-                        record,
-                        revision,
-                        verify: false,
-                    };
-                }
+                Commit::Stored => return Try::Stored { record, revision },
                 Commit::Superseded => return Try::Superseded(self.stored(record, revision)),
-                Commit::Ended => return Try::Ended(Some(self.stored(record, revision))),
+                Commit::Ended => return Try::Ended,
             };
         let Ok((sealed, key)) = self.seal_boat(boat, &record, row.name).await else {
-            return Try::Again;
+            return Try::Failed;
         };
+        boat.verify |= verify;
+        boat.recovers |= record.facts.row.status == Status::Expired;
         let mut next = record;
         if rolled_back {
-            self.emit(&next.integration, Some(&next.id), What::StoreRolledBack);
+            self.rolled_back(&next);
         }
         next.facts.row = row;
         next.take_set(
@@ -202,10 +231,10 @@ impl Engine {
             Ok(Swap::Swapped(revision)) => Try::Stored {
                 record: next,
                 revision,
-                verify,
             },
-            Ok(Swap::Missing) => Try::Ended(None),
-            Ok(Swap::Conflict) | Err(_) => Try::Again,
+            Ok(Swap::Missing) => Try::Ended,
+            Ok(Swap::Conflict) => Try::Conflict,
+            Err(_) => Try::Failed,
         }
     }
 
@@ -236,11 +265,9 @@ impl Engine {
     }
 
     /// Serves the waiting callers from memory, since the set is safe here but not stored yet.
-    async fn publish_unsaved(&self, id: &ConnectionId, boat: &Lifeboat, integration: &Loaded, pilot: &Pilot) {
+    fn publish_unsaved(&self, id: &ConnectionId, boat: &Lifeboat, integration: &Loaded, pilot: &Pilot) {
         self.emit(&integration.id, Some(id), What::Unsaved);
-        metrics::gauge!("grantry_unsaved").increment(1.0);
         tracing::error!(connection = %id, "a new token set cannot be stored yet; it lives in this process only");
-        let Some(old) = self.cache.get(id) else { return };
         let name = SetName {
             generation: boat.spent.generation + 1,
             ..boat.spent
@@ -254,8 +281,8 @@ impl Engine {
         let credentials = crate::connection::Credentials {
             access_token: boat.grant.access_token.duplicate(),
             instance_url: boat.grant.instance_url.clone(),
-            environment: old.credentials.environment,
-            region: old.credentials.region.clone(),
+            environment: boat.environment,
+            region: boat.region.clone(),
             token_type: "Bearer",
             expires_at: boat.grant.expiry.at(),
             set: name,
@@ -274,53 +301,49 @@ impl Engine {
             self.settings.minimum,
             random::spread(),
         );
-        let entry = self.cache.put(id, Arc::new(entry));
-        pilot.land(Ok(entry));
-    }
-
-    fn saved(&self, record: &Record) {
-        metrics::gauge!("grantry_unsaved").decrement(1.0);
-        self.emit(&record.integration, Some(&record.id), What::Saved);
+        let entry = self.cache.put(id, Arc::new(entry), self.cache.looks());
+        pilot.tell(Ok(entry));
     }
 
     /// A set came back for a connection that was ended or reconnected meanwhile. It is owed a revocation, unless its
-    /// refresh token is the one that the connection lives on.
+    /// refresh token is the one that the connection lives on. Answers the row, if there is one.
     async fn owe_late(
         self: &Arc<Self>,
         integration: &Arc<Loaded>,
         id: &ConnectionId,
-        stored: Option<Stored>,
         boat: &Lifeboat,
-    ) {
+    ) -> Option<Stored> {
         let mine = boat
             .grant
             .refresh_token
             .as_ref()
             .unwrap_or(&boat.grant.access_token);
-        for round in 0..6 {
-            let current = match (&stored, round) {
-                (Some(stored), 0) => Some(stored.clone()),
-                _ => match self.stores.connections.connection(id).await {
-                    Ok((current, _)) => current,
-                    Err(_) => {
-                        tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
-                        continue;
-                    }
-                },
+        let name = SetName {
+            generation: boat.spent.generation + 1,
+            ..boat.spent
+        };
+        for round in 0.. {
+            if round > 0 {
+                tokio::time::sleep(schedule::store_retry(round - 1, random::spread())).await;
+            }
+            let Ok((current, _)) = self.stores.connections.connection(id).await else {
+                continue;
             };
             let Some(current) = current else { break };
             let Ok(mut record) = Record::decode(&current) else {
-                break;
+                continue;
             };
-            if let Ok(living) = super::turn::open(self, &record).await
-                && living.refresh_token.as_ref() == Some(mine)
-            {
-                return;
+            let known = |o: &Owed| o.name == name;
+            if record.facts.owed.iter().any(known) || record.facts.row.set == boat.set {
+                // My write was applied though its answer was lost.
+                return Some(current);
             }
-            let name = SetName {
-                generation: boat.spent.generation + 1,
-                ..boat.spent
-            };
+            match super::turn::open(self, &record).await {
+                Ok(living) if living.refresh_token.as_ref() == Some(mine) => return Some(current),
+                // Whether it lives on my token cannot be seen now; it must not be revoked by mistake.
+                Err(error) if error.is_retryable() => continue,
+                Ok(_) | Err(_) => {}
+            }
             let context = tokens_context(&record.integration, id, name);
             let Ok(sealed) = self.vault.seal(&context, &boat.grant.encode()).await else {
                 continue;
@@ -331,27 +354,21 @@ impl Engine {
                 failures: 0,
                 next: self.clock.wall(),
             });
-            self.note(
-                &mut record,
-                "late_set_owed",
-                None,
-                Some(&fingerprint(mine.expose())),
-            );
-            if let Ok(Swap::Swapped(_)) = self
+            let token = fingerprint(mine.expose());
+            self.note(&mut record, "late_set_owed", None, Some(&token));
+            if let Ok(Swap::Swapped(revision)) = self
                 .stores
                 .connections
                 .swap_connection(&record.encode(), current.revision)
                 .await
             {
                 self.revoke_owed(id);
-                return;
+                return Some(self.stored(record, revision));
             }
         }
-        // No row to write it in: it is revoked from memory, as far as that goes.
-        let _ = integration
-            .provider
-            .revoke(&self.http(), &integration.client(), mine)
-            .await;
+        // No row to write it in.
+        revoke_at_once(self, integration, mine).await;
+        None
     }
 }
 

@@ -3,19 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    cache::Entry,
     flight::{Landing, Pilot},
     present::{self, Turn},
     protocol::{self, Ask, Policy, Take},
     schedule,
 };
 use crate::{
-    connection::SetName,
+    connection::Reason,
     engine::Engine,
     error::{Code, Error},
     grant::{Grant, tokens_context},
     id::ConnectionId,
-    integrations::Loaded,
-    provider::AccessLife,
+    integrations::{Loaded, Pass},
+    provider::{AccessLife, Expiry},
     random,
     record::Record,
     store::{Stored, Swap},
@@ -27,29 +28,53 @@ const LAST_SECONDS: Duration = Duration::from_secs(30);
 /// How near a refresh token's idle limit may come before waiting costs more than it saves.
 const IDLE_MARGIN: Duration = Duration::from_secs(24 * 3600);
 
-/// A whole flight: from "somebody needs a newer set than `seen`" to a stored set or a reason why not.
+/// For how long a token set that was found alive counts so, where the provider does not say until when.
+const FOUND_ALIVE: Duration = Duration::from_secs(300);
+/// After a request that was not sent nobody here tries this connection again for so long.
+const NOT_SENT_PAUSE: Duration = Duration::from_secs(2);
+/// For how long callers with a living token are spared a refresh that failed, at the most.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// A whole flight: from "somebody needs a newer set than `held`" to a stored set or a reason why not.
 pub(super) async fn fly(
     engine: &Arc<Engine>,
     id: &ConnectionId,
-    seen: SetName,
+    held: &Arc<Entry>,
     integration: &Arc<Loaded>,
     pilot: Pilot,
 ) {
-    let landing = attempt(engine, id, seen, integration, &pilot).await;
+    let landing = attempt(engine, id, held, integration, &pilot).await;
+    if let Err(error) = &landing {
+        let rest = error.wait().unwrap_or_default().min(LONGEST_REST);
+        let until = engine.clock.wall() + rest;
+        held.rest_until(until);
+        // It may have been read again meanwhile.
+        if let Some(entry) = engine.cache.get(id).filter(|e| e.name() == held.name()) {
+            entry.rest_until(until);
+        }
+        if error.code() == Code::RefreshNotSent {
+            // The flight keeps its place, so that callers who come now do not each try again.
+            pilot.tell(landing.clone());
+            engine.tasks.pause(NOT_SENT_PAUSE).await;
+        }
+    }
     pilot.land(landing);
 }
 
-/// My tries to write the turn. One whose answer was lost may be applied at any later moment, so all count from the first.
+/// My tries to write the turn.
 struct Tried {
+    /// From before the first of them that may be applied, be it at a later moment.
     since: BootInstant,
     attempt: u32,
     replaced: protocol::Refresh,
+    /// One of them got no answer.
+    unsure: bool,
 }
 
 async fn attempt(
     engine: &Arc<Engine>,
     id: &ConnectionId,
-    seen: SetName,
+    held: &Arc<Entry>,
     integration: &Arc<Loaded>,
     pilot: &Pilot,
 ) -> Landing {
@@ -58,7 +83,10 @@ async fn attempt(
     let begun = engine.clock.boot();
     let mut tried: Option<Tried> = None;
     let mut probed = None;
+    let mut pass = None;
+    let mut seen = held.name();
     for round in 0.. {
+        let looks = engine.cache.looks();
         let read_at = engine.clock.boot();
         let (stored, now) = match engine.stores.connections.connection(id).await {
             Ok((Some(stored), now)) => (stored, now),
@@ -77,10 +105,21 @@ async fn attempt(
             holder,
             now,
             wall,
-            nothing_to_lose: nothing_to_lose(engine, &record, wall, probed),
+            nothing_to_lose: nothing_to_lose(engine, held, &record, wall, probed),
         };
         match protocol::take(&record.facts.row, &ask, &policy) {
-            Take::Newer => return engine.load(&stored, integration).await,
+            Take::Newer => return engine.load(&stored, integration, looks).await,
+            Take::Older => match engine.repair(id, held, integration).await? {
+                true if engine.clock.boot() - begun < policy.gate => {
+                    tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
+                }
+                true => return Err(Code::StoreUnavailable.into()),
+                // What was seen cannot be brought back; the store's word counts.
+                false => {
+                    engine.cache.remove(id);
+                    seen = record.facts.row.name;
+                }
+            },
             Take::Ended => {
                 engine.cache.remove(id);
                 super::status_check(&record)?;
@@ -96,8 +135,13 @@ async fn attempt(
             }
             Take::LetLive => match probed {
                 // An assumed end is no proof of death: the provider is asked, which risks nothing.
-                None if !record.facts.access_end_known && wall >= record.facts.access_ends => {
-                    probed = Some(probe(engine, &record, integration).await?);
+                None if !record.facts.access_end_known && wall >= held.expiry.at() => {
+                    let life = probe(engine, &record, integration).await?;
+                    if let AccessLife::Alive(until) = life {
+                        let end = until.map_or(Expiry::Assumed(wall + FOUND_ALIVE), Expiry::Known);
+                        return engine.load_until(&stored, integration, looks, Some(end)).await;
+                    }
+                    probed = Some(life);
                 }
                 _ => return Err(Error::new(Code::RefreshOutcomeUnknown).retry_after(LAST_SECONDS)),
             },
@@ -110,58 +154,55 @@ async fn attempt(
             Take::Rewrite(row) => {
                 let mut next = record;
                 next.facts.row = row;
-                // Whatever comes of it, the row is read again.
+                // On a conflict the row is read again; a store that takes no writes gets no turn, either.
                 let _ = engine
                     .stores
                     .connections
                     .swap_connection(&next.encode(), stored.revision)
-                    .await;
+                    .await?;
             }
             Take::Mine => {
-                let Some(Tried {
-                    since,
-                    attempt,
-                    replaced,
-                }) = tried
-                else {
+                let Some(tried) = tried else {
                     return Err(Error::new(Code::Internal).because("turn"));
                 };
-                let turn = Turn {
-                    holder,
-                    attempt,
-                    replaced,
-                    since,
-                    read_at,
-                    now,
+                let turn = tried.turn(holder, read_at, now);
+                let grant = match open(engine, &record).await {
+                    Ok(grant) => grant,
+                    Err(error) => {
+                        present::give_back(engine, &policy, record, stored, &turn).await;
+                        return Err(error);
+                    }
                 };
-                return engage(engine, integration, &policy, record, stored, turn, pilot).await;
+                return engage(engine, integration, &policy, record, stored, grant, turn, pilot).await;
             }
             Take::Turn {
                 row,
                 attempt,
                 replaced,
             } => {
-                if let Some((reason, wait)) = integration.gate.fault(engine.clock.boot()) {
-                    return Err(Error::new(Code::ClientInvalid)
-                        .because(reason.as_str())
-                        .retry_after(wait));
+                let since = tried.as_ref().map_or_else(|| engine.clock.boot(), |t| t.since);
+                if engine.clock.boot() - since > policy.gate {
+                    // The store answers reads and no writes; nothing could be sent any more.
+                    return Err(Code::StoreUnavailable.into());
+                }
+                if pass.is_none() {
+                    pass = Some(integration.gate.pass(engine.clock.boot()).map_err(client_fault)?);
                 }
                 integration.usable()?;
                 // Everything that could fail for a reason of ours fails before the token is touched.
                 engine.vault.ready().await?;
                 let grant = open(engine, &record).await?;
                 if grant.refresh_token.is_none() {
-                    return expire_without_refresh_token(engine, record, stored).await;
+                    return without_refresh_token(engine, held, record, stored).await;
                 }
-                drop(grant);
                 let mut next = record;
                 next.facts.row = row;
                 engine.note(&mut next, "turn_taken", None, None);
-                let since = tried.as_ref().map_or_else(|| engine.clock.boot(), |t| t.since);
-                tried = Some(Tried {
+                let mine = tried.insert(Tried {
                     since,
                     attempt,
                     replaced,
+                    unsure: tried.as_ref().is_some_and(|t| t.unsure),
                 });
                 match engine
                     .stores
@@ -170,20 +211,26 @@ async fn attempt(
                     .await
                 {
                     Ok(Swap::Swapped(revision)) => {
-                        let turn = Turn {
-                            holder,
-                            attempt,
-                            replaced,
-                            since,
-                            read_at,
-                            now,
-                        };
+                        let turn = mine.turn(holder, read_at, now);
                         let stored = Stored { revision, ..stored };
-                        return engage(engine, integration, &policy, next, stored, turn, pilot).await;
+                        if pass != Some(Pass::Probe)
+                            && let Some(fault) = integration.gate.fault(engine.clock.boot())
+                        {
+                            // Others learnt meanwhile that the client is refused.
+                            present::give_back(engine, &policy, next, stored, &turn).await;
+                            return Err(client_fault(fault));
+                        }
+                        return engage(engine, integration, &policy, next, stored, grant, turn, pilot).await;
                     }
                     Ok(Swap::Missing) => return Err(Code::ConnectionNotFound.into()),
-                    // Conflict, or no answer: the row tells.
-                    Ok(Swap::Conflict) | Err(_) => {}
+                    // Certainly not applied: the next try is a first one, unless an earlier one may still be.
+                    Ok(Swap::Conflict) if !mine.unsure => tried = None,
+                    Ok(Swap::Conflict) => {}
+                    // The row tells.
+                    Err(_) => {
+                        mine.unsure = true;
+                        tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
+                    }
                 }
             }
         }
@@ -191,13 +238,36 @@ async fn attempt(
     Err(Error::new(Code::Internal).because("turn"))
 }
 
+impl Tried {
+    fn turn(&self, holder: u128, read_at: BootInstant, now: StoreInstant) -> Turn {
+        Turn {
+            holder,
+            attempt: self.attempt,
+            replaced: self.replaced,
+            since: self.since,
+            read_at,
+            now,
+        }
+    }
+}
+
+fn client_fault((reason, wait): (Reason, Duration)) -> Error {
+    Error::new(Code::ClientInvalid)
+        .because(reason.as_str())
+        .retry_after(wait)
+}
+
 /// Whether presenting the token once more could not end anything that lives.
-fn nothing_to_lose(engine: &Engine, record: &Record, wall: Timestamp, probed: Option<AccessLife>) -> bool {
+fn nothing_to_lose(
+    engine: &Engine,
+    held: &Entry,
+    record: &Record,
+    wall: Timestamp,
+    probed: Option<AccessLife>,
+) -> bool {
     let facts = &record.facts;
-    let refused = engine
-        .cache
-        .get(&record.id)
-        .is_some_and(|e| e.name() == facts.row.name && e.refused.load(std::sync::atomic::Ordering::Acquire));
+    let is_refused = |e: &Entry| e.name() == facts.row.name && e.is_refused();
+    let refused = is_refused(held) || engine.cache.get(&record.id).is_some_and(|e| is_refused(&e));
     let ended = facts.access_end_known && wall.until(facts.access_ends) <= LAST_SECONDS;
     let idle = facts.refresh_by.is_some_and(|by| wall.until(by) <= IDLE_MARGIN);
     refused || ended || idle || probed == Some(AccessLife::Dead)
@@ -218,16 +288,20 @@ pub(crate) async fn open(engine: &Engine, record: &Record) -> Result<Grant, Erro
 }
 
 /// The turn is mine: gate, present, settle.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything a presentation needs, gathered by the turn"
+)]
 async fn engage(
     engine: &Arc<Engine>,
     integration: &Arc<Loaded>,
     policy: &Policy,
     record: Record,
     stored: Stored,
+    grant: Grant,
     turn: Turn,
     pilot: &Pilot,
 ) -> Landing {
-    let grant = open(engine, &record).await?;
     // From the second attempt on the row is read once more: a late answer may have come in meanwhile.
     let still_mine = turn.attempt < 2
         || matches!(
@@ -235,14 +309,27 @@ async fn engage(
             Ok((Some(again), _)) if Record::decode(&again).is_ok_and(|r| protocol::holds(&r.facts.row, turn.holder))
         );
     if !still_mine || !protocol::gate(engine.clock.boot() - turn.since, policy) {
-        return present::not_sent(engine, policy, record, stored, &turn).await;
+        present::give_back(engine, policy, record, stored, &turn).await;
+        return Err(present::not_sent());
     }
     present::present(engine, integration, policy, record, stored, grant, turn, pilot).await
 }
 
 /// A grant without a refresh token cannot be refreshed; when its access token ends, so does the connection.
-async fn expire_without_refresh_token(engine: &Arc<Engine>, record: Record, stored: Stored) -> Landing {
-    let reason = crate::connection::Reason::GrantExpiredOrRevoked;
+async fn without_refresh_token(
+    engine: &Arc<Engine>,
+    held: &Entry,
+    record: Record,
+    stored: Stored,
+) -> Landing {
+    let reason = Reason::GrantExpiredOrRevoked;
+    let wall = engine.clock.wall();
+    if held.alive(wall) {
+        let left = wall.until(held.expiry.at());
+        return Err(Error::new(Code::RefreshCooling)
+            .because("no_refresh_token")
+            .retry_after(left));
+    }
     if let Some(row) = protocol::found_dead(&record.facts.row, record.facts.row.name, reason) {
         engine.expire(record, stored.revision, row, reason).await?;
     }

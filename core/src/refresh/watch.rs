@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    engine::Engine,
-    error::Error,
-    store::DueEntry,
-};
+use crate::{engine::Engine, error::Error, store::DueEntry};
 
 /// How often the store is asked for changes.
 const LOOK: Duration = Duration::from_millis(250);
@@ -70,22 +66,10 @@ async fn look(engine: &Arc<Engine>, seen: &mut Seen) -> Result<(), Error> {
         .connections
         .connection_changes(seen.connections)
         .await?;
-    for change in &changes.changed {
-        let Some(entry) = engine.cache.get(&change.id) else {
-            continue;
-        };
-        let known = *entry
-            .revision
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        // An unsaved set has no revision and stays; our own writes are known already.
-        if known.is_some() && known != Some(change.revision) && !engine.flights.has(&change.id) {
-            engine.cache.remove(&change.id);
-        }
-    }
-    if changes.gap && seen.connections.is_some() {
-        engine.cache.forget_stored();
-    }
+    // What was read before the first look may have changed before it, too.
+    engine
+        .cache
+        .apply(&changes, changes.gap || seen.connections.is_none());
     seen.connections = Some(changes.next);
     engine.cache.freshness.heard_at(begun);
     Ok(())
