@@ -164,7 +164,9 @@ impl Simulator {
     /// # Errors
     /// If there is no such user, or if the browser would be left on a page of this host.
     pub fn approve(&self, authorize_url: &str, username: &str) -> Result<String, UnknownName> {
-        let uri: http::Uri = authorize_url.parse().map_err(|_| UnknownName("that is no URL".to_owned()))?;
+        let uri: http::Uri = authorize_url
+            .parse()
+            .map_err(|_| UnknownName("that is no URL".to_owned()))?;
         let now = self.shared.clock.now();
         let mut auth = self.shared.auth();
         let user = auth.user_named(username).map_err(UnknownName)?;

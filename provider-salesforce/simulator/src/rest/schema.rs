@@ -138,6 +138,8 @@ pub(crate) static OBJECTS: [Object; 5] = [
             required("CloseDate", Kind::Date),
             field("Amount", Kind::Number),
             field("Probability", Kind::Number),
+            system("IsClosed", Kind::Bool),
+            system("IsWon", Kind::Bool),
             field("Type", Kind::Text(255)),
             field("NextStep", Kind::Text(255)),
             field("Description", Kind::Text(32_000)),

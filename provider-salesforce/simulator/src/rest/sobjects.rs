@@ -235,7 +235,23 @@ fn assign(object: usize, values: &mut [Value], given: Map<String, Value>) -> Res
         };
     }
     full_name(object, values);
+    outcome(object, values);
     Ok(())
+}
+
+/// Whether an opportunity is closed and won: its stage tells, in an org that kept Salesforce's own stages.
+fn outcome(object: usize, values: &mut [Value]) {
+    let schema = &OBJECTS[object];
+    let Some(stage) = schema.field("StageName").and_then(|place| values.get(place)) else {
+        return;
+    };
+    let won = stage == "Closed Won";
+    let closed = won || stage == "Closed Lost";
+    for (name, value) in [("IsClosed", closed), ("IsWon", won)] {
+        if let Some(slot) = schema.field(name).and_then(|place| values.get_mut(place)) {
+            *slot = Value::from(value);
+        }
+    }
 }
 
 /// A contact's name is made of its two parts.

@@ -391,7 +391,23 @@ async fn wrong_records_are_refused() {
     }
     let deal = json!({ "Name": "Deal", "StageName": "Prospecting", "CloseDate": "2026-12-31" });
     let path = "/services/data/v66.0/sobjects/Opportunity";
-    assert_eq!(api.call(Method::POST, path, Some(deal)).await.0, 201);
+    let (status, deal) = api.call(Method::POST, path, Some(deal)).await;
+    assert_eq!(status, 201);
+    let one = format!("{path}/{}", deal["id"].as_str().unwrap());
+    for (stage, closed, won) in [
+        ("Prospecting", false, false),
+        ("Closed Lost", true, false),
+        ("Closed Won", true, true),
+    ] {
+        let change = json!({ "StageName": stage });
+        assert_eq!(api.call(Method::PATCH, &one, Some(change)).await.0, 204);
+        let (_, read) = api.get(&one).await;
+        assert_eq!(
+            (&read["IsClosed"], &read["IsWon"]),
+            (&json!(closed), &json!(won)),
+            "{stage}"
+        );
+    }
 
     assert_eq!(api.get("/services/data/v66.0/sobjects/Nope").await.0, 404);
     assert_eq!(
