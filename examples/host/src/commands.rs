@@ -13,13 +13,15 @@ pub(crate) async fn keys(command: KeysCommand) -> Result<(), Problem> {
     match command {
         KeysCommand::Generate => println!("{}", Keyring::generate()?.expose()),
         KeysCommand::Rotate { promote } => {
-            let line = secrets::read("GRANTRY_KEYS")?;
+            let line = secrets::read(secrets::KEYS)?;
             let rotated = match promote {
                 None => Keyring::add_key(&line)?,
                 Some(id) => Keyring::promote(&line, &id)?,
             };
             println!("{}", rotated.expose());
-            eprintln!("Give this line to every process before you promote the new key, and keep old keys until `keys usage` shows none of theirs.");
+            eprintln!(
+                "Give this line to every process before you promote the new key, and keep old keys until `keys usage` shows none of theirs."
+            );
         }
         KeysCommand::Usage { store } => {
             let store = serve::open_store(&store).await?;

@@ -2,23 +2,29 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
 use grantry::{
-    Broker, NewIntegration, error::Error, id::{ConnectionId, IntegrationId}, integration::IntegrationState,
-    secret::Secret, store::KeyKind, vault::Keyring,
+    Broker, NewIntegration,
+    error::Error,
+    id::{ConnectionId, IntegrationId},
+    integration::IntegrationState,
+    secret::Secret,
+    store::KeyKind,
+    vault::Keyring,
 };
-use grantry_salesforce_simulator::{Client, Config, DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, DEFAULT_PASSWORD, Simulator};
+use grantry_salesforce_simulator::{
+    Client, Config, DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, DEFAULT_PASSWORD, Simulator,
+};
 use grantry_store_sqlite::SqliteStore;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 
 use crate::{
-    DemoArgs,
+    DemoArgs, files,
     person::Person,
-    secrets::Problem,
+    secrets::{self, Problem},
     serve,
 };
 
@@ -46,8 +52,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Problem> {
     let simulator = Simulator::start(Config::default()).await?;
     let keyring = demo_keys(&data)?;
     let store = SqliteStore::open(data.join("grantry.db")).await?;
-    let broker =
-        serve::broker(store.into(), keyring, &base_url).allow_loopback_upstream().build()?;
+    let broker = serve::broker(store.into(), keyring, &base_url)
+        .allow_loopback_upstream()
+        .build()?;
     let admin_key = random_key()?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
 
@@ -55,7 +62,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Problem> {
     let mut surface = tokio::task::JoinSet::new();
     let (served, admin) = (broker.clone(), admin_key.duplicate());
     surface.spawn(async move {
-        serve::serve(listener, &served, admin, metrics, serve::ended()).await.map_err(|error| error.to_string())
+        serve::serve(listener, &served, admin, metrics, serve::ended())
+            .await
+            .map_err(|error| error.to_string())
     });
     let ready = tokio::select! {
         ready = set_up(&broker, &simulator, &base_url, admin_key) => ready?,
@@ -63,7 +72,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Problem> {
     };
     print(&ready, &data);
     if let Some(file) = &args.ready_file {
-        write_private(file, &ready.to_json().to_string())?;
+        files::write_private(file, &ready.to_json().to_string())?;
     }
     let ended = surface.join_next().await;
     simulator.shutdown().await;
@@ -95,12 +104,27 @@ async fn set_up(
     if integration.state != IntegrationState::Configured {
         return Err(format!("the integration is not configured: {}", integration.state_reason).into());
     }
-    simulator.register_client(Client { callbacks: vec![integration.callback_url.clone()], ..Client::default() });
-    let api_key = broker.mint_key(KeyKind::Api, Some(&integration.id), None).await?.secret;
-    let public_key = broker.mint_key(KeyKind::Public, Some(&integration.id), None).await?.secret;
+    simulator.register_client(Client {
+        callbacks: vec![integration.callback_url.clone()],
+        ..Client::default()
+    });
+    let api_key = broker
+        .mint_key(KeyKind::Api, Some(&integration.id), None)
+        .await?
+        .secret;
+    let public_key = broker
+        .mint_key(KeyKind::Public, Some(&integration.id), None)
+        .await?
+        .secret;
     for user in USERS {
-        let url = format!("{base_url}/connect/{}?public_key={}", integration.id, public_key.expose());
-        let (status, page) = Person::new(user, DEFAULT_PASSWORD)?.connect(&url, base_url).await?;
+        let url = format!(
+            "{base_url}/connect/{}?public_key={}",
+            integration.id,
+            public_key.expose()
+        );
+        let (status, page) = Person::new(user, DEFAULT_PASSWORD)?
+            .connect(&url, base_url)
+            .await?;
         if status != 200 {
             return Err(format!("{user} could not connect: {status}\n{page}").into());
         }
@@ -139,7 +163,15 @@ impl Ready {
 }
 
 fn print(ready: &Ready, data: &Path) {
-    let Ready { base_url, integration, api_key, public_key, connections, simulator_url, .. } = ready;
+    let Ready {
+        base_url,
+        integration,
+        api_key,
+        public_key,
+        connections,
+        simulator_url,
+        ..
+    } = ready;
     let (api_key, public_key, admin) = (api_key.expose(), public_key.expose(), ready.admin_key.expose());
     let Some(first) = connections.first() else { return };
     println!(
@@ -186,35 +218,20 @@ Ctrl-C ends it.",
 fn demo_keys(data: &Path) -> Result<Keyring, Problem> {
     let file: PathBuf = data.join("keys");
     if let Ok(line) = fs::read_to_string(&file) {
-        return Ok(Keyring::parse(&Secret::new(line))?);
+        return secrets::keyring(&Secret::new(line));
     }
-    make_private_dir(data)?;
+    files::make_private_dir(data)?;
     let line = Keyring::generate()?;
-    write_private(&file, line.expose())?;
-    Ok(Keyring::parse(&line)?)
-}
-
-fn make_private_dir(path: &Path) -> Result<(), Problem> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    Ok(builder.create(path)?)
-}
-
-/// Writes a file that only its owner can read; it appears whole or not at all.
-fn write_private(path: &Path, text: &str) -> Result<(), Problem> {
-    let part = path.with_extension("part");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&part)?.write_all(text.as_bytes())?;
-    Ok(fs::rename(part, path)?)
+    files::write_private(&file, line.expose())?;
+    secrets::keyring(&line)
 }
 
 fn random_key() -> Result<Secret, Problem> {
     let line = Keyring::generate()?;
-    let text: String = line.expose().chars().filter(char::is_ascii_alphanumeric).collect();
+    let text: String = line
+        .expose()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
     Ok(Secret::new(format!("admin{text}")))
 }

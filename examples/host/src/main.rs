@@ -2,6 +2,7 @@
 
 mod commands;
 mod demo;
+mod files;
 mod person;
 mod secrets;
 mod serve;
@@ -50,15 +51,19 @@ struct ServeArgs {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// The URL under which browsers reach this service; https, or http on a loopback IP literal.
+    /// The URL under which browsers reach this service; https, or http on a loopback IP literal. Left out, it is the
+    /// address that it listens on, which must be a loopback address then.
     #[arg(long)]
-    public_url: String,
+    public_url: Option<String>,
     /// The store: `sqlite:FILE`.
     #[arg(long)]
     store: String,
     /// Lets an integration's `loginUrl` be http on a loopback address. For tests only.
     #[arg(long)]
     allow_loopback_upstream: bool,
+    /// Write `{"baseUrl"}` to this file once it listens; with port 0 that tells which port it got.
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,8 +106,15 @@ async fn main() -> ExitCode {
 
 /// Structured logs on standard error, at the level of `RUST_LOG` or `info`.
 fn start_logs(json: bool) {
+    use std::io::IsTerminal as _;
+
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people.
+    let colours = std::io::stderr().is_terminal();
+    let logs = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours);
     if json { logs.json().init() } else { logs.init() }
 }

@@ -20,7 +20,12 @@ pub(crate) struct Person {
 impl Person {
     pub(crate) fn new(username: &'static str, password: &'static str) -> Result<Self, Problem> {
         let browser = Client::builder().redirect(Policy::none()).no_proxy().build()?;
-        Ok(Self { browser, jar: HashMap::new(), username, password })
+        Ok(Self {
+            browser,
+            jar: HashMap::new(),
+            username,
+            password,
+        })
     }
 
     /// Opens `url` and goes on until the browser rests on a page of `home`. Gives the last page's status and text.
@@ -48,7 +53,11 @@ impl Person {
     async fn open(&mut self, url: &Url, form: Option<Vec<(String, String)>>) -> Result<Response, Problem> {
         let origin = url.origin().ascii_serialization();
         let cookies = self.jar.entry(origin.clone()).or_default();
-        let cookie = cookies.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("; ");
+        let cookie = cookies
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect::<Vec<_>>()
+            .join("; ");
         let mut request = match form {
             Some(fields) => self.browser.post(url.clone()).form(&fields),
             None => self.browser.get(url.clone()),
@@ -72,7 +81,9 @@ impl Person {
         let mut fields = Vec::new();
         for tag in page.split("<input ").skip(1) {
             let tag = tag.split('>').next().unwrap_or_default();
-            let Some(name) = value_of(tag, "name") else { continue };
+            let Some(name) = value_of(tag, "name") else {
+                continue;
+            };
             let value = match name.as_str() {
                 "username" => self.username.to_owned(),
                 "pw" => self.password.to_owned(),
@@ -92,5 +103,9 @@ fn attribute(page: &str, tag: &str, name: &str) -> Option<String> {
 }
 
 fn value_of(tag: &str, name: &str) -> Option<String> {
-    tag.split(&format!("{name}=\"")).nth(1)?.split('"').next().map(str::to_owned)
+    tag.split(&format!("{name}=\""))
+        .nth(1)?
+        .split('"')
+        .next()
+        .map(str::to_owned)
 }

@@ -3,60 +3,69 @@
 use std::{future::Future, net::SocketAddr, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get};
-use grantry::{
-    Broker, Builder,
-    http::HttpService,
-    secret::Secret,
-    store::Stores,
-    vault::Keyring,
-};
+use grantry::{Broker, Builder, http::HttpService, secret::Secret, store::Stores, vault::Keyring};
 use grantry_provider_salesforce::Salesforce;
 use grantry_store_sqlite::SqliteStore;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::net::TcpListener;
+use serde_json::json;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    ServeArgs,
+    ServeArgs, files,
     secrets::{self, Problem},
 };
 
-/// How long running refreshes may take to end.
+/// How long running requests may take to end, and after them running refreshes.
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// `grantry-host serve`.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Problem> {
-    let keyring = Keyring::parse(&secrets::read("GRANTRY_KEYS")?)?;
+    let keyring = secrets::keyring(&secrets::read(secrets::KEYS)?)?;
     let admin = secrets::admin_key()?;
     let stores = open_store(&args.store).await?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    let mut builder = broker(stores, keyring, &args.public_url);
+    let listener = bind(args.listen).await?;
+    let base_url = format!("http://{}", listener.local_addr()?);
+    let public_url = args.public_url.as_deref().unwrap_or(&base_url);
+    let mut builder = broker(stores, keyring, public_url);
     if args.allow_loopback_upstream {
         tracing::warn!("http on a loopback address may stand for a provider: for tests only");
         builder = builder.allow_loopback_upstream();
     }
     let broker = builder.build()?;
-    let listener = bind(args.listen).await?;
-    tracing::info!(listen = %listener.local_addr()?, public_url = args.public_url, "ready");
+    tracing::info!(listen = base_url, public_url, "ready");
+    if let Some(file) = &args.ready_file {
+        files::write_private(file, &json!({ "baseUrl": base_url }).to_string())?;
+    }
     serve(listener, &broker, admin, metrics, ended()).await
 }
 
 /// A broker for Salesforce.
 pub(crate) fn broker(stores: Stores, keyring: Keyring, public_url: &str) -> Builder {
-    Broker::builder(stores, keyring).provider(Salesforce::new()).public_url(public_url)
+    Broker::builder(stores, keyring)
+        .provider(Salesforce::new())
+        .public_url(public_url)
 }
 
 /// Opens the store that an address names.
 pub(crate) async fn open_store(address: &str) -> Result<Stores, Problem> {
     match address.split_once(':') {
-        Some(("sqlite", file)) if !file.is_empty() => Ok(SqliteStore::open(file).await?.into()),
-        _ => Err("--store takes sqlite:FILE".into()),
+        Some(("sqlite", file)) if !file.is_empty() => match SqliteStore::open(file).await {
+            Ok(store) => Ok(store.into()),
+            Err(error) => Err(format!("{}: {error}", error.code()).into()),
+        },
+        _ => Err("store_unknown: --store takes sqlite:FILE".into()),
     }
 }
 
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Problem> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address}: {}; choose another with --listen", error.kind()).into())
+    TcpListener::bind(address).await.map_err(|error| {
+        format!(
+            "cannot listen on {address}: {}; choose another with --listen",
+            error.kind()
+        )
+        .into()
+    })
 }
 
 /// Serves until `end`, then lets running requests and refreshes finish.
@@ -82,14 +91,32 @@ pub(crate) async fn serve(
         )
         .route("/metrics", get(move || async move { metrics.render() }))
         .fallback_service(surface);
-    axum::serve(listener, app).with_graceful_shutdown(end).await?;
-    tracing::info!("draining");
+    let (told, mut ending) = watch::channel(false);
+    let drained = axum::serve(listener, app).with_graceful_shutdown(async move {
+        end.await;
+        tracing::info!("draining");
+        told.send_replace(true);
+    });
+    // A client that sends half of a request, or reads nothing of its answer, must not keep the process up for ever.
+    let given_up = async move {
+        let _ = ending.wait_for(|ending| *ending).await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = drained => served?,
+        () = given_up => tracing::warn!("some clients did not finish; their connections are cut"),
+    }
     let report = broker.shutdown(DRAIN).await;
     if report.unfinished.is_empty() {
         tracing::info!("every refresh has ended and is stored");
         Ok(())
     } else {
-        Err(format!("{} refreshes had not ended; see the history of these connections: {:?}", report.unfinished.len(), report.unfinished).into())
+        Err(format!(
+            "{} refreshes had not ended; see the history of these connections: {:?}",
+            report.unfinished.len(),
+            report.unfinished
+        )
+        .into())
     }
 }
 

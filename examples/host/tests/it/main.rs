@@ -1,0 +1,13 @@
+//! The host as people run it: real processes on loopback ports, SQLite files, and a Salesforce simulator in the test.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in tests, that includes their helpers"
+)]
+
+mod demo;
+mod herd;
+mod python_client;
+mod support;

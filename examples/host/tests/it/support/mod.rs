@@ -1,0 +1,33 @@
+//! What the tests have in common.
+
+mod browser;
+mod host;
+mod world;
+
+use std::{future::Future, time::Duration};
+
+pub(crate) use browser::{Browser, End, Page, Person};
+pub(crate) use host::{ADMIN_KEY, Answer, Host, Launch, command, ended_with, signal};
+pub(crate) use world::{APP, Integration, World, parameter};
+
+/// Longer than anything here takes on a slow machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Asks until there is an answer.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    match tokio::time::timeout(DEADLINE, asking).await {
+        Ok(answer) => answer,
+        Err(_) => panic!("never happened: {what}"),
+    }
+}
