@@ -50,7 +50,7 @@ pub(super) fn connect(call: Call) -> Reply {
             }
             (None, Some(link)) => broker.begin_link(&integration, link, binding).await?,
             (Some(public), None) => {
-                key::public(broker, public, &integration).await?;
+                key::public(broker, &call.service.admin, public, &integration).await?;
                 let begin = broker.begin_connect(&integration, binding);
                 match query.get("redirect_uri") {
                     Some(uri) => begin.return_to(uri),

@@ -157,7 +157,15 @@ fn of_kind(key: &VerifiedKey, kind: KeyKind) -> Result<Option<&IntegrationId>, E
 }
 
 /// Checks the public key in a connect URL. That is the only key that may stand in one.
-pub(super) async fn public(broker: &Broker, text: &str, integration: &IntegrationId) -> Result<(), Error> {
+pub(super) async fn public(
+    broker: &Broker,
+    admin: &AdminKeys,
+    text: &str,
+    integration: &IntegrationId,
+) -> Result<(), Error> {
+    if admin.hold(text) {
+        return Err(Code::KeyInUrl.into());
+    }
     let key: Arc<VerifiedKey> = broker.verify_key(text).await?;
     if key.kind != KeyKind::Public {
         return Err(Code::KeyInUrl.into());

@@ -11,6 +11,9 @@
 //!   awaits [`HttpService::handle`], and hands the answer's body on as a `BodyStream`.
 //! - **hyper**: [`HttpService`] is a [`tower_service::Service`]; `hyper_util`'s `TowerToHyperService` takes it.
 //!
+//! A host that binds connect attempts to its own signed-in users calls `begin_connect` and `finish_connect` of the
+//! broker in process instead, and answers `/callback/{integration}` itself, before this service sees it.
+//!
 //! The host brings TLS, the listener, limits on header sizes and on the number of connections, and, where it wants them,
 //! its own routes beside these. Everything under `/api` is answered as JSON and checked against one table, from which
 //! `GET /openapi.json` is made as well: see [`routes`].

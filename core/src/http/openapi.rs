@@ -166,8 +166,8 @@ fn operation(route: &Route, method: &str, error: &Value, schemas: &mut SchemaGen
 
 /// The handler's place in the table, as a name: `get /api/v1/usage` is `getUsage`.
 fn operation_id(route: &Route, method: &str) -> String {
-    let parts = route
-        .template
+    let template = route.template.replace("...", "");
+    let parts = template
         .split(['/', '-', '.'])
         .filter(|part| !matches!(*part, "" | "api" | "v1"));
     parts.fold(method.to_owned(), |mut id, part| {

@@ -159,7 +159,7 @@ pub(super) struct Route {
     pub(super) fails: &'static [Code],
     /// What is answered when the deadline passes.
     pub(super) late: Code,
-    /// It minds the deadline itself, because bodies may stream for longer.
+    /// It minds the time itself: bodies may stream for longer, and a browser waits longer than an API client.
     pub(super) streams: bool,
 }
 

@@ -84,7 +84,7 @@ pub(super) struct UpdateIntegration {
     pub(super) redirect_uris: Option<Vec<String>>,
     /// A new limit; null takes it away.
     #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "Option<u64>")]
+    #[schemars(with = "Option<u64>", !default)]
     #[expect(
         clippy::option_option,
         reason = "null takes the limit away, nothing leaves it"
@@ -185,7 +185,7 @@ pub(super) struct IntegrationsBody {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CreateKey {
     /// What it may do: `api` (the default) or `public`.
-    #[schemars(extend("enum" = ["api", "public"]))]
+    #[schemars(extend("enum" = ["api", "public", null]))]
     pub(super) kind: Option<String>,
     /// When it ends. Left out, it does not.
     #[schemars(extend("format" = "date-time"))]

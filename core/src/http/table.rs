@@ -37,8 +37,7 @@ pub(super) static ROUTES: &[Route] = &[
         303,
         "On to the provider, with a cookie that binds the attempt to this browser.",
     )
-    .fails(details::CONNECT)
-    .streams(),
+    .fails(details::CONNECT),
     Route::new(
         Get,
         "/callback/{integrationId}",

@@ -1,7 +1,9 @@
 //! A request as a test writes it, and the answer as a test reads it.
 
+use std::{collections::BTreeMap, sync::OnceLock};
+
 use bytes::Bytes;
-use grantry::http::HttpService;
+use grantry::http::{HttpService, routes};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::Value;
@@ -47,15 +49,24 @@ impl Ask {
             .body(value.to_string())
     }
 
+    /// Sends, and checks that an error of ours is one that the document tells of.
     pub(crate) async fn send(self) -> Got {
-        let response = self.service.handle(self.request.map(Full::new)).await;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Got {
-            status: parts.status,
-            headers: parts.headers,
-            body,
+        let (method, path) = (
+            self.request.method().clone(),
+            self.request.uri().path().to_owned(),
+        );
+        let got = answer_of(&self.service, self.request).await;
+        let code = got.code();
+        if !matches!(&*code, "" | "route_unknown" | "method_not_allowed") {
+            let documented = documented(&self.service).await;
+            let template = template_of(&path).unwrap();
+            let told = &documented[&(method.to_string(), template.to_owned())];
+            assert!(
+                told.contains(&format!("`{code}`")),
+                "{method} {template} does not tell of {code}"
+            );
         }
+        got
     }
 
     /// Sends, and checks that it is refused as JSON with this status and code.
@@ -94,6 +105,70 @@ impl Ask {
             }
         }
     }
+}
+
+async fn answer_of(service: &HttpService, request: Request<Bytes>) -> Got {
+    let (parts, body) = service.handle(request.map(Full::new)).await.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Got {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    }
+}
+
+/// The template that a path is an instance of.
+fn template_of(path: &str) -> Option<&'static str> {
+    let fits = |template: &str| {
+        let mut parts = path.strip_suffix('/').unwrap_or(path).split('/');
+        for part in template.split('/') {
+            if part.ends_with("...}") {
+                return true;
+            }
+            if parts
+                .next()
+                .is_none_or(|given| part != given && !part.starts_with('{'))
+            {
+                return false;
+            }
+        }
+        parts.next().is_none()
+    };
+    let slashes = |template: &&str| path.ends_with("//") || path == "/connect/" || fits(template);
+    routes().map(|route| route.template).find(slashes)
+}
+
+/// What the document says about the errors of each method and template.
+async fn documented(service: &HttpService) -> &'static BTreeMap<(String, String), String> {
+    static DOCUMENTED: OnceLock<BTreeMap<(String, String), String>> = OnceLock::new();
+    if let Some(known) = DOCUMENTED.get() {
+        return known;
+    }
+    let request = Request::get("/openapi.json").body(Bytes::new()).unwrap();
+    let document = answer_of(service, request).await.json();
+    DOCUMENTED.get_or_init(|| {
+        let errors = |template: &str, method: &str| {
+            let responses =
+                &document["paths"][template.replace("...", "")][method.to_ascii_lowercase()]["responses"];
+            responses
+                .as_object()
+                .unwrap()
+                .values()
+                .map(|r| r["description"].to_string())
+                .collect::<String>()
+        };
+        let each = |route: grantry::http::RouteInfo| {
+            let told = move |method: &Method| (method.to_string(), route.template.to_owned());
+            route.methods.iter().map(told).collect::<Vec<_>>()
+        };
+        routes()
+            .flat_map(each)
+            .map(|(method, template)| {
+                let told = errors(&template, &method);
+                ((method, template), told)
+            })
+            .collect()
+    })
 }
 
 /// An answer.

@@ -394,7 +394,7 @@ async fn what_cannot_begin() {
         (format!("{here}?public_key={cut}"), 401, "key_malformed"),
         (format!("{here}?public_key=%3Cscript%3E"), 401, "key_malformed"),
         (format!("{here}?public_key={api}"), 400, "key_in_url"),
-        (format!("{here}?public_key={ADMIN}"), 401, "key_malformed"),
+        (format!("{here}?public_key={ADMIN}"), 400, "key_in_url"),
         (
             format!("{here}?public_key={key}&public_key={key}"),
             400,
