@@ -1,0 +1,3 @@
+//! Counts allocations.
+
+fn main() {}

@@ -1,0 +1,51 @@
+//! Grantry's hot paths beside the bare parts that they are made of, in one run, as ratios.
+//!
+//! ```text
+//! cargo bench -p grantry-benches               # about six minutes
+//! cargo bench -p grantry-benches -- --quick    # under a minute; or GRANTRY_BENCH=quick
+//! cargo bench -p grantry-benches -- --million  # with a million connections; some gigabytes and minutes more
+//! cargo bench -p grantry-benches -- C          # only rows whose id begins with C
+//! ```
+//! `--strict` ends with status 1 if a row misses its goal. `GRANTRY_BENCH_DATE` is printed with the machine.
+//!
+//! # Why no harness
+//! Absolute times move by a third between two runs on a shared machine; ratios between things that take turns within
+//! one run do not. Criterion and divan measure one function to its end and then the next, and print no ratios between
+//! them. So [`measure`] does what is needed: all variants of a row take turns, round by round, in an order that changes;
+//! a ratio is the median of the ratios of the rounds, and a time the median of the rounds. Rows that only compute are
+//! measured in CPU time of the thread, which other programs disturb least; all others on the wall clock.
+//!
+//! Allocations are counted by a process of its own (`grantry-allocations`), since a counting allocator slows down
+//! whoever allocates, which would be the peers.
+//!
+//! # What is compared with what
+//! | file | rows | with |
+//! |---|---|---|
+//! | [`warm`] | A1–A5 | cached calls of huskarl and yup-oauth2, a locked map, a concurrent map ([`peers`]) |
+//! | [`vault`] | B1 | the bare cipher |
+//! | [`sqlite`] | C1–C3 | one table with two columns, same settings of SQLite |
+//! | [`list`] | C4, C5 | the bare keyset SELECT on the same file |
+//! | [`proxy`] | E1 | the same call by reqwest |
+//! | [`refresh`] | F1, F2 | the same exchange by reqwest, the bare cipher, as many bare commits |
+//! | [`herd`] | H1 | `tokio::sync::OnceCell` around the same exchange |
+//!
+//! Left out: Redis (no store yet), peers in other languages and other processes (E2, F3), and google-cloud-auth,
+//! azure_identity and aws-smithy-runtime, whose cached calls are no faster than those of the two peers here by more than
+//! the noise and which bring some hundred crates.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_errors_doc,
+    reason = "a bench that cannot go on ends"
+)]
+
+pub mod measure;
+pub mod peers;
+pub mod report;
+pub mod sqlite;
+pub mod upstream;
+pub mod vault;
+pub mod warm;
+pub mod world;
