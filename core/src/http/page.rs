@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
 use super::{answer, body::Body, problem::Problem};
@@ -28,15 +28,12 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     ))
 });
 
-/// Headers of everything that a browser is shown or sent on with.
+/// Headers of everything that a browser is shown or sent on with. A window that was opened for this keeps its opener:
+/// the host's own page at the end may want to tell it.
 fn protect(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(
-        HeaderName::from_static("cross-origin-opener-policy"),
-        HeaderValue::from_static("same-origin"),
-    );
     headers.insert(header::CACHE_CONTROL, answer::NO_STORE);
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,

@@ -158,9 +158,8 @@ impl HttpService {
     async fn answer(&self, parts: Parts, body: Incoming) -> Response<Body> {
         let method = parts.method.clone();
         let path = parts.uri.path();
-        let browser = ["/connect", "/callback"]
-            .iter()
-            .any(|start| path.starts_with(start));
+        let first = path.split('/').nth(1);
+        let browser = matches!(first, Some("connect" | "callback"));
         let found = route::find(&method, path);
         let label = found.as_ref().map_or("none", |route| route.template);
         let result = match found {
