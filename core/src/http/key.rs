@@ -176,3 +176,15 @@ pub(super) async fn public(
         Err(Code::IntegrationMismatch.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_in_one_spelling() {
+        assert!(SECRET_NAMES.is_sorted_by(|a, b| a < b));
+        let plain = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        assert!(SECRET_NAMES.iter().all(|name| plain(name)));
+    }
+}

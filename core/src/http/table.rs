@@ -348,3 +348,38 @@ pub fn routes() -> impl ExactSizeIterator<Item = RouteInfo> {
         summary: route.summary,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::route;
+
+    #[test]
+    fn every_route_can_be_reached() {
+        for line in ROUTES {
+            // An id that is no word of the table.
+            let path = line
+                .template
+                .replace("...", "")
+                .replace('{', "x")
+                .replace('}', "x");
+            for method in line.verb.methods() {
+                let Ok(found) = route::find(method, &path) else {
+                    panic!("{method} {path} is not found");
+                };
+                assert!(
+                    std::ptr::eq(found, line),
+                    "{method} {path} is taken by {}",
+                    found.template
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_be_late_says_so_with_a_fitting_status() {
+        for line in ROUTES {
+            assert!(matches!(line.late.http_status(), 503 | 504), "{}", line.template);
+        }
+    }
+}
