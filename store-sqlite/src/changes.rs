@@ -1,5 +1,10 @@
-//! The history of connections: every write takes the next number, in the transaction that writes. So numbers become
-//! visible in their order, and whoever read up to one of them has missed nothing below it.
+//! The history of connections: every write adds an entry under the next number, in the transaction that writes. So
+//! numbers become visible in their order, and whoever read up to one of them has missed nothing below it.
+//!
+//! A table of its own costs a write one page, since entries are added at its end; an indexed column of the rows
+//! themselves would cost three.
+
+use std::collections::HashMap;
 
 use grantry::{
     id::ConnectionId,
@@ -9,84 +14,96 @@ use rusqlite::{Connection, Row, params};
 
 use crate::row;
 
-/// Removals are remembered for as many changes.
-const REMEMBERED: i64 = 1 << 20;
-/// More changes than this are told as a gap: whoever was away for so long does better to begin anew.
-const TOLD: usize = 100_000;
+/// Entries that are kept. Whoever was away for more is told so and does better to begin anew.
+const KEPT: i64 = 100_000;
+/// Old entries are removed so many at a time.
+const AT_A_TIME: i64 = 1000;
 
-const SINCE: &str = "SELECT id, counter, write FROM connection WHERE changed > ?1 \
-     UNION ALL SELECT id, counter, write FROM removal WHERE changed > ?1";
-
-/// Takes the number of a change.
-pub(crate) fn next(db: &Connection) -> rusqlite::Result<i64> {
-    db.prepare_cached("UPDATE meta SET changes = changes + 1 RETURNING changes")?
-        .query_row([], |row| row.get(0))
-}
-
-pub(crate) fn remember_removal(
-    db: &Connection,
-    id: &ConnectionId,
-    revision: Revision,
-) -> rusqlite::Result<()> {
-    let changed = next(db)?;
-    db.prepare_cached("INSERT INTO removal (changed, id, counter, write) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![
-            changed,
+/// Adds an entry for a row that was written, or removed: then the revision is one that the row never had.
+pub(crate) fn record(db: &Connection, id: &ConnectionId, revision: Revision) -> rusqlite::Result<()> {
+    let number = db
+        .prepare_cached("INSERT INTO change (id, counter, write) VALUES (?1, ?2, ?3)")?
+        .insert(params![
             id.as_str(),
             row::column(revision.counter),
             revision.write.to_be_bytes()
         ])?;
-    let forgotten = changed - REMEMBERED;
-    let old = db
-        .prepare_cached("DELETE FROM removal WHERE changed <= ?1")?
-        .execute([forgotten])?;
-    if old > 0 {
-        db.prepare_cached("UPDATE meta SET forgotten = ?1")?
-            .execute([forgotten])?;
+    if number % AT_A_TIME == 0 {
+        db.prepare_cached("DELETE FROM change WHERE number <= ?1")?
+            .execute([number - KEPT])?;
     }
-    Ok(())
-}
-
-/// A row that is there again is told as such, and not as removed too.
-pub(crate) fn forget_removal(db: &Connection, id: &ConnectionId) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM removal WHERE id = ?1")?
-        .execute([id.as_str()])?;
     Ok(())
 }
 
 /// What changed behind the number `since`.
 pub(crate) fn since(db: &Connection, since: Option<u64>) -> rusqlite::Result<Changes> {
-    // One view for the number and the rows.
+    // One view for the numbers and the entries.
     let view = db.unchecked_transaction()?;
-    let (next, forgotten) = view
-        .prepare_cached("SELECT changes, forgotten FROM meta")?
-        .query_row([], |row| Ok((row::count(row, 0)?, row::count(row, 1)?)))?;
-    let nothing = |gap| Changes {
-        changed: Vec::new(),
-        next,
-        gap,
-    };
-    let Some(since) = since else {
-        return Ok(nothing(false));
-    };
+    let (first, next) = view
+        .prepare_cached("SELECT (SELECT min(number) FROM change), (SELECT max(number) FROM change)")?
+        .query_row([], |row| {
+            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
+        })?;
+    let (first, next) = (first.unwrap_or(1), next.unwrap_or(0));
+    let since = since.map_or(next, row::column);
     // A number that was not reached yet is from before a backup was restored.
-    if since < forgotten || since > next {
-        return Ok(nothing(true));
-    }
-    let read = |row: &Row<'_>| {
-        Ok(Change {
-            id: row::parse(row, 0, |text| text.parse().ok())?,
-            revision: row::revision(row, 1)?,
-        })
+    let gap = since + 1 < first || since > next;
+    let changed = if gap || since == next {
+        Vec::new()
+    } else {
+        last_changes(&view, since)?
     };
-    let mut statement = view.prepare_cached(SINCE)?;
-    let rows = statement.query_map([row::column(since)], read)?;
-    let changed = rows.take(TOLD + 1).collect::<Result<Vec<_>, _>>()?;
-    if changed.len() > TOLD {
-        return Ok(nothing(true));
+    let next = u64::try_from(next).unwrap_or(0);
+    Ok(Changes { changed, next, gap })
+}
+
+/// The last change of each row.
+fn last_changes(db: &Connection, since: i64) -> rusqlite::Result<Vec<Change>> {
+    let read = |row: &Row<'_>| {
+        let id: ConnectionId = row::parse(row, 0, |text| text.parse().ok())?;
+        Ok((id, row::revision(row, 1)?))
+    };
+    let mut statement =
+        db.prepare_cached("SELECT id, counter, write FROM change WHERE number > ?1 ORDER BY number")?;
+    let rows = statement.query_map([since], read)?;
+    let last = rows.collect::<Result<HashMap<_, _>, _>>()?;
+    let changes = last.into_iter().map(|(id, revision)| Change { id, revision });
+    Ok(changes.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn what_is_no_longer_kept_is_a_gap() {
+        let db = schema::in_memory();
+        let id = ConnectionId::new("con_1").unwrap();
+        let total = KEPT + 2 * AT_A_TIME;
+        for number in 1..=total {
+            let counter = u64::try_from(number).unwrap();
+            record(&db, &id, Revision { counter, write: 1 }).unwrap();
+        }
+        let next = u64::try_from(total).unwrap();
+        let gap = Changes {
+            changed: Vec::new(),
+            next,
+            gap: true,
+        };
+        let oldest = u64::try_from(total - KEPT).unwrap();
+        assert_eq!(since(&db, Some(0)).unwrap(), gap);
+        assert_eq!(since(&db, Some(oldest - 1)).unwrap(), gap);
+        assert_eq!(since(&db, Some(next + 1)).unwrap(), gap);
+        for kept in [oldest, next - 1] {
+            let changes = since(&db, Some(kept)).unwrap();
+            assert_eq!(changes.changed.len(), 1, "the row is told once");
+            assert_eq!(changes.changed[0].revision.counter, next, "as it is now");
+            assert!(!changes.gap);
+        }
+        let rows: i64 = db
+            .query_row("SELECT count(*) FROM change", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(rows, KEPT);
     }
-    Ok(Changes {
-        changed,
-        ..nothing(false)
-    })
 }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::{SqliteStore, changes, list, position, row, search, writer::Durability};
 
-const READ: &str = concat!(
+pub(crate) const READ: &str = concat!(
     "SELECT ",
     row::stored_columns!(),
     " FROM connection AS c LEFT JOIN activity AS a ON a.n = c.n WHERE c.id = ?1"
@@ -27,12 +27,12 @@ const HEAD: &str = concat!(
 );
 
 const INSERT: &str = "INSERT INTO connection (n, id, counter, write, integration, environment, status, email, \
-     owner, metadata, connected_at, due_at, sealed_by, changed, body) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+     owner, metadata, connected_at, due_at, sealed_by, body) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 /// What a refresh changes. Columns that are not named cost no write in their indexes.
-const REFRESH: &str = "UPDATE connection SET counter = ?2, write = ?3, due_at = ?4, sealed_by = ?5, changed = ?6, \
-     body = ?7 WHERE n = ?1";
+const REFRESH: &str = "UPDATE connection SET counter = ?2, write = ?3, due_at = ?4, sealed_by = ?5, body = ?6 \
+     WHERE n = ?1";
 
 const DESCRIBE: &str = "UPDATE connection SET integration = ?2, environment = ?3, status = ?4, email = ?5, \
      owner = ?6, metadata = ?7, connected_at = ?8 WHERE n = ?1";
@@ -201,8 +201,6 @@ pub(crate) fn insert(db: &Connection, row: &ConnectionRow, revision: Revision) -
         sealed_by,
     } = index;
     let n = position::place(db, id)?;
-    let changed = changes::next(db)?;
-    changes::forget_removal(db, id)?;
     db.prepare_cached(INSERT)?.execute(params![
         n,
         id.as_str(),
@@ -217,15 +215,15 @@ pub(crate) fn insert(db: &Connection, row: &ConnectionRow, revision: Revision) -
         connected_at.0,
         due_at.map(|at| at.0),
         sealed_by,
-        changed,
         &body[..],
     ])?;
+    changes::record(db, id, revision)?;
     search::insert(db, n, index)?;
     count_sealed(db, sealed_by, 1)
 }
 
 fn replace(db: &Connection, old: &Head, next: &ConnectionRow, revision: Revision) -> rusqlite::Result<()> {
-    let ConnectionRow { id: _, index, body } = next;
+    let ConnectionRow { id, index, body } = next;
     let Index {
         integration,
         environment,
@@ -237,16 +235,15 @@ fn replace(db: &Connection, old: &Head, next: &ConnectionRow, revision: Revision
         due_at,
         sealed_by,
     } = index;
-    let changed = changes::next(db)?;
     db.prepare_cached(REFRESH)?.execute(params![
         old.n,
         row::column(revision.counter),
         revision.write.to_be_bytes(),
         due_at.map(|at| at.0),
         sealed_by,
-        changed,
         &body[..],
     ])?;
+    changes::record(db, id, revision)?;
     if old.index.sealed_by != *sealed_by {
         count_sealed(db, &old.index.sealed_by, -1)?;
         count_sealed(db, sealed_by, 1)?;
@@ -276,7 +273,7 @@ fn remove(db: &Connection, id: &ConnectionId, old: &Head, revision: Revision) ->
         .execute([old.n])?;
     search::remove(db, old.n)?;
     count_sealed(db, &old.index.sealed_by, -1)?;
-    changes::remember_removal(db, id, revision)
+    changes::record(db, id, revision)
 }
 
 /// Counts the rows of a sealing key, so that asking how many there are is no scan.

@@ -164,8 +164,10 @@ fn cut<T>(rows: impl Iterator<Item = rusqlite::Result<T>>, limit: u32) -> rusqli
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
-    use crate::schema;
+    use crate::{connection, schema};
 
     fn plan(sql: &str) -> String {
         let db = schema::in_memory();
@@ -209,6 +211,31 @@ mod tests {
                     .all(|step| step.starts_with("SCAN s VIRTUAL TABLE INDEX")),
                 "{sql}\n{plan}"
             );
+        }
+    }
+
+    #[test]
+    fn no_read_is_planned_twice() {
+        let pages = [
+            LIVE,
+            LIVE_ENVIRONMENT,
+            LIVE_OWNER,
+            STATUS,
+            STATUS_ENVIRONMENT,
+            SEARCH,
+            DUE,
+        ];
+        let db = schema::in_memory();
+        for sql in pages.into_iter().chain([connection::READ]) {
+            let mut statement = db.prepare(sql).unwrap();
+            for value in 1..4 {
+                for parameter in 1..=statement.parameter_count() {
+                    statement.raw_bind_parameter(parameter, value).unwrap();
+                }
+                let mut rows = statement.raw_query();
+                assert!(rows.next().unwrap().is_none());
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use crate::error::OpenError;
 
@@ -21,15 +21,13 @@ const MIGRATIONS: &[&str] = &[VERSION_1];
 /// - `activity` has what changes with every call: small rows, so that writing many of them touches few pages.
 /// - `search` finds rows by e-mail, labels and owner (see `search.rs`). It keeps no text and no positions.
 /// - `sealing_key` counts rows by the key that sealed them.
-/// - `removal` remembers removed rows for those who watch the changes, back to `meta.forgotten`.
+/// - `change` is the recent history of `connection` for those who watch it (see `changes.rs`).
 const VERSION_1: &str = "
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
-    changes INTEGER NOT NULL,
-    forgotten INTEGER NOT NULL,
     integrations INTEGER NOT NULL
 ) STRICT;
-INSERT INTO meta VALUES (1, 0, 0, 0);
+INSERT INTO meta VALUES (1, 0);
 
 CREATE TABLE connection (
     n INTEGER PRIMARY KEY,
@@ -45,7 +43,6 @@ CREATE TABLE connection (
     connected_at INTEGER NOT NULL,
     due_at INTEGER,
     sealed_by TEXT NOT NULL,
-    changed INTEGER NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
 CREATE INDEX connection_live ON connection (integration) WHERE status <> 'deleted';
@@ -54,7 +51,6 @@ CREATE INDEX connection_live_owner ON connection (integration, owner) WHERE stat
 CREATE INDEX connection_status ON connection (integration, status);
 CREATE INDEX connection_status_environment ON connection (integration, status, environment);
 CREATE INDEX connection_due ON connection (due_at, id) WHERE due_at IS NOT NULL;
-CREATE UNIQUE INDEX connection_changed ON connection (changed);
 
 CREATE TABLE activity (
     n INTEGER PRIMARY KEY REFERENCES connection (n) ON UPDATE CASCADE ON DELETE CASCADE,
@@ -72,13 +68,12 @@ CREATE TABLE sealing_key (
     connections INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE removal (
-    changed INTEGER PRIMARY KEY,
+CREATE TABLE change (
+    number INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
     counter INTEGER NOT NULL,
     write BLOB NOT NULL CHECK (length(write) = 16)
 ) STRICT;
-CREATE INDEX removal_id ON removal (id);
 
 CREATE TABLE integration (
     id TEXT PRIMARY KEY,
@@ -160,13 +155,21 @@ pub(crate) fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connectio
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     db.busy_timeout(busy)?;
+    configure(&db)?;
+    Ok(db)
+}
+
+fn configure(db: &Connection) -> rusqlite::Result<()> {
     // Memory-mapped reads stay off: they turn an error of the disk into a signal, and spread corruption.
     db.execute_batch(
         "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA mmap_size = 0;
          PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;",
     )?;
+    // Or every new value for a partial index's query would have SQLite plan that query anew, which costs more than the
+    // query.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.set_prepared_statement_cache_capacity(64);
-    Ok(db)
+    Ok(())
 }
 
 struct Found {
@@ -244,9 +247,11 @@ fn missing(db: &Connection) -> rusqlite::Result<Option<String>> {
     Ok(None)
 }
 
+/// A connection as [`connect`] makes them, to an empty schema.
 #[cfg(test)]
 pub(crate) fn in_memory() -> Connection {
     let db = Connection::open_in_memory().unwrap();
+    configure(&db).unwrap();
     upgrade(&db, 0).unwrap();
     db
 }
@@ -269,10 +274,7 @@ mod tests {
         db.execute_batch("CREATE INDEX of_somebody ON usage (calls)")
             .unwrap();
         assert_eq!(missing(&db).unwrap(), None);
-        db.execute_batch("DROP INDEX connection_changed").unwrap();
-        assert_eq!(
-            missing(&db).unwrap().as_deref(),
-            Some("the index connection_changed")
-        );
+        db.execute_batch("DROP INDEX connection_due").unwrap();
+        assert_eq!(missing(&db).unwrap().as_deref(), Some("the index connection_due"));
     }
 }

@@ -21,7 +21,7 @@ use crate::{hash::hash, row};
 /// Bytes of the longest pieces.
 const PIECE: usize = 3;
 /// Pieces of a search text that are looked up; the rest is seen on the rows.
-const LOOKED_UP: usize = 24;
+const LOOKED_UP: usize = 8;
 
 /// Writes the entry of a new row.
 pub(crate) fn insert(db: &Connection, n: i64, index: &Index) -> rusqlite::Result<()> {
@@ -104,12 +104,7 @@ pub(crate) fn query(filter: &ConnectionFilter) -> String {
     let deleted = StatusFilter::Only(Status::Deleted);
     let mut terms = Terms::new(integration, *status == deleted);
     if let Some(text) = email_contains {
-        let text = text.as_bytes();
-        let pieces: BTreeSet<&[u8]> = text
-            .windows(PIECE.min(text.len().max(1)))
-            .take(LOOKED_UP)
-            .collect();
-        for piece in pieces {
+        for piece in pieces_to_look_up(text.as_bytes()) {
             terms.piece(piece);
         }
     }
@@ -128,6 +123,14 @@ pub(crate) fn query(filter: &ConnectionFilter) -> String {
         terms.hashed('e', &[environment.as_str().as_bytes()]);
     }
     terms.text
+}
+
+/// Pieces that stand side by side, and the last one. Those in between would sort out hardly any more rows, and each one
+/// costs a look-up.
+fn pieces_to_look_up(text: &[u8]) -> BTreeSet<&[u8]> {
+    let last = &text[text.len().saturating_sub(PIECE)..];
+    let others = text.chunks_exact(PIECE).take(LOOKED_UP);
+    others.chain([last]).collect()
 }
 
 /// Terms, each `x` + the mark of the integration + a letter for the kind + what it stands for.
@@ -161,5 +164,29 @@ impl Terms {
     fn hashed(&mut self, kind: char, parts: &[&[u8]]) {
         self.begin(kind);
         let _ = write!(self.text, "{:016x}", hash(parts));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_looked_up_by_few_pieces() {
+        let cases: [(&str, &[&str]); 7] = [
+            ("a", &["a"]),
+            ("ab", &["ab"]),
+            ("abc", &["abc"]),
+            ("abcd", &["abc", "bcd"]),
+            ("abcdef", &["abc", "def"]),
+            ("abcabc", &["abc"]),
+            ("abcdefgh", &["abc", "def", "fgh"]),
+        ];
+        for (text, expected) in cases {
+            let expected: BTreeSet<&[u8]> = expected.iter().map(|piece| piece.as_bytes()).collect();
+            assert_eq!(pieces_to_look_up(text.as_bytes()), expected, "{text}");
+        }
+        let long = "0123456789".repeat(1000);
+        assert!(pieces_to_look_up(long.as_bytes()).len() <= LOOKED_UP + 1);
     }
 }

@@ -181,8 +181,8 @@ async fn a_newer_schema_is_refused() {
 #[tokio::test]
 async fn a_schema_with_something_missing_is_refused() {
     for sql in [
-        "DROP INDEX connection_changed",
-        "DROP TABLE removal",
+        "DROP INDEX connection_due",
+        "DROP TABLE change",
         "DROP INDEX connection_live; CREATE INDEX connection_live ON connection (integration)",
     ] {
         let (_directory, path) = place();
