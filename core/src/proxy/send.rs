@@ -142,10 +142,17 @@ impl Engine {
             return Err(Code::ProviderMismatch.into());
         }
         let limit = integration.body.monthly_limit;
-        let ticket = self
+        let reserved = self
             .meter
             .reserve(&self.stores, &*self.clock, &integration.id, limit)
-            .await?;
+            .await;
+        if let Err(error) = &reserved
+            && error.code() == Code::PlanLimitExceeded
+            && self.meter.limit_is_news(&integration.id)
+        {
+            self.emit(&integration.id, None, What::LimitReached);
+        }
+        let ticket = reserved?;
         let charge = Charge {
             ticket: Some(ticket),
             sent: false,

@@ -104,13 +104,12 @@ impl Engine {
         let integration = self.integrations.get(self, &stored.row.index.integration).await?;
         integration.usable()?;
         if let Some(entry) = cached {
-            let current = match entry.revision() {
-                Some(known) => known == stored.revision && !entry.is_doubted(),
+            let current = if let Some(known) = entry.revision() {
+                known == stored.revision && !entry.is_doubted()
+            } else {
                 // An unsaved set is newer than anything in the store, as long as the connection stands.
-                None => {
-                    let row = Record::decode(&stored)?.facts.row;
-                    row.name.epoch == entry.name().epoch && row.name < entry.name()
-                }
+                let row = Record::decode(&stored)?.facts.row;
+                row.name.epoch == entry.name().epoch && row.name < entry.name()
             };
             if current {
                 return Ok((entry, integration));

@@ -64,7 +64,17 @@ impl Drop for Unsaved {
     }
 }
 
+/// The row as it was read.
+fn stored(record: &Record, revision: Revision) -> Stored {
+    Stored {
+        row: record.encode(),
+        revision,
+        hot: crate::store::HotFacts::default(),
+    }
+}
+
 /// What became of one try to store.
+#[expect(clippy::large_enum_variant, reason = "made once per refresh, and taken apart at once")]
 enum Try {
     Stored {
         record: Record,
@@ -201,7 +211,7 @@ impl Engine {
                     rolled_back,
                 } => (row, verify, rolled_back),
                 Commit::Stored => return Try::Stored { record, revision },
-                Commit::Superseded => return Try::Superseded(self.stored(record, revision)),
+                Commit::Superseded => return Try::Superseded(stored(&record, revision)),
                 Commit::Ended => return Try::Ended,
             };
         let Ok((sealed, key)) = self.seal_boat(boat, &record, row.name).await else {
@@ -254,14 +264,6 @@ impl Engine {
         let key = self.vault.key_of(&sealed).unwrap_or_default();
         boat.sealed = Some((name, sealed.clone(), key.clone()));
         Ok((sealed, key))
-    }
-
-    fn stored(&self, record: Record, revision: Revision) -> Stored {
-        Stored {
-            row: record.encode(),
-            revision,
-            hot: crate::store::HotFacts::default(),
-        }
     }
 
     /// Serves the waiting callers from memory, since the set is safe here but not stored yet.
@@ -363,7 +365,7 @@ impl Engine {
                 .await
             {
                 self.revoke_owed(id);
-                return Some(self.stored(record, revision));
+                return Some(stored(&record, revision));
             }
         }
         // No row to write it in.

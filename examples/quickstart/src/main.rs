@@ -5,7 +5,8 @@
 use std::error::Error;
 
 use grantry::{
-    Broker, NewIntegration, connect::Binding, connect::Outcome, proxy::ApiRequest, secret::Secret, vault::Keyring,
+    Broker, NewIntegration, connect::Binding, connect::Outcome, proxy::ApiRequest, secret::Secret,
+    vault::Keyring,
 };
 use grantry_provider_salesforce::Salesforce;
 use grantry_salesforce_simulator::{Client, Config, DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Simulator};
@@ -40,19 +41,32 @@ async fn main() -> Result<(), Box<dyn Error>> {
         })
         .await?;
     println!("integration {} is {}", integration.id, integration.state.as_str());
-    salesforce.register_client(Client { callbacks: vec![integration.callback_url.clone()], ..Client::default() });
+    salesforce.register_client(Client {
+        callbacks: vec![integration.callback_url.clone()],
+        ..Client::default()
+    });
 
     // Your signed-in user presses "connect": bind the attempt to the session, and send the browser to `start.url`.
     let session = "the session id of user 42";
-    let start = broker.begin_connect(&integration.id, Binding::new(session)).owner("user-42").await?;
+    let start = broker
+        .begin_connect(&integration.id, Binding::new(session))
+        .owner("user-42")
+        .await?;
     let callback = salesforce.approve(&start.url, "sarah@acme.com")?;
     // The browser comes back to your callback route: hand its query over, with the same binding.
     let query = callback.split_once('?').map_or("", |(_, query)| query);
-    let outcome = broker.finish_connect(&integration.id, query, &Binding::new(session)).await?;
-    let Outcome::Connected { connection, .. } = outcome else { return Err("not connected".into()) };
+    let outcome = broker
+        .finish_connect(&integration.id, query, &Binding::new(session))
+        .await?;
+    let Outcome::Connected { connection, .. } = outcome else {
+        return Err("not connected".into());
+    };
 
     let credentials = broker.credentials(&connection).await?;
-    println!("{connection} works until {} at {}", credentials.expires_at, credentials.instance_url);
+    println!(
+        "{connection} works until {} at {}",
+        credentials.expires_at, credentials.instance_url
+    );
 
     let soql = "SELECT Id, Name FROM Account LIMIT 3";
     let request = ApiRequest::get("/services/data/v59.0/query").query("q", soql);
@@ -61,7 +75,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     broker.disconnect(&connection).await?;
     broker.shutdown(std::time::Duration::from_secs(10)).await;
-    println!("disconnected; grants left at Salesforce: {}", salesforce.families().len());
+    println!(
+        "disconnected; grants left at Salesforce: {}",
+        salesforce.families().len()
+    );
     salesforce.shutdown().await;
     Ok(())
 }
