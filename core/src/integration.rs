@@ -63,8 +63,6 @@ pub enum IntegrationState {
     Configured,
     /// Switched off by hand: nothing is served and nothing begins; keep-alive goes on.
     Disabled,
-    /// Switched off after a suspicion: nothing is served, nothing is kept alive.
-    Frozen,
 }
 
 impl IntegrationState {
@@ -74,7 +72,6 @@ impl IntegrationState {
             Self::Draft => "draft",
             Self::Configured => "configured",
             Self::Disabled => "disabled",
-            Self::Frozen => "frozen",
         }
     }
 }

@@ -50,14 +50,12 @@ pub(crate) struct Body {
 pub(crate) enum Switch {
     On,
     Disabled,
-    Frozen,
 }
 
 impl Body {
     pub(crate) fn state(&self) -> IntegrationState {
         match self.switch {
             Switch::Disabled => IntegrationState::Disabled,
-            Switch::Frozen => IntegrationState::Frozen,
             Switch::On if self.verified => IntegrationState::Configured,
             Switch::On => IntegrationState::Draft,
         }
@@ -233,12 +231,11 @@ impl Loaded {
     /// Whether its connections may be used.
     ///
     /// # Errors
-    /// `integration_disabled` or `integration_frozen`.
+    /// `integration_disabled`.
     pub(crate) fn usable(&self) -> Result<(), Error> {
         match self.body.switch {
             Switch::On => Ok(()),
             Switch::Disabled => Err(Code::IntegrationDisabled.into()),
-            Switch::Frozen => Err(Code::IntegrationFrozen.into()),
         }
     }
 }

@@ -65,7 +65,7 @@ macro_rules! serving {
     ($($more:ident),* $(,)?) => {
         &[
             Code::ConnectionNotFound, Code::ConnectionExpired, Code::ConnectionRevoked, Code::ConnectionCorrupt,
-            Code::IntegrationDisabled, Code::IntegrationFrozen, Code::ClientInvalid, Code::RefreshCooling,
+            Code::IntegrationDisabled, Code::ClientInvalid, Code::RefreshCooling,
             Code::RefreshOutcomeUnknown, Code::RefreshInProgress, Code::RefreshNotSent, Code::ShuttingDown,
             Code::VaultUnavailable, $(Code::$more),*
         ]
@@ -98,7 +98,6 @@ pub(super) const CONNECT: &[Code] = &[
     Code::IntegrationNotFound,
     Code::IntegrationNotConfigured,
     Code::IntegrationDisabled,
-    Code::IntegrationFrozen,
     Code::RedirectUriNotAllowed,
     Code::RedirectUriTooLong,
     Code::LinkInvalid,
@@ -134,7 +133,6 @@ pub(super) const CALLBACK: &[Code] = &[
     Code::ClientInvalid,
     Code::IntegrationNotFound,
     Code::IntegrationDisabled,
-    Code::IntegrationFrozen,
     Code::NavigationRequired,
     Code::StoreUnavailable,
     Code::VaultUnavailable,

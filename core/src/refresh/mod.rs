@@ -359,10 +359,7 @@ impl Engine {
 
 /// Whether an error of a refresh leaves a token that still lives good to serve.
 fn may_serve_on(error: &Error) -> bool {
-    let ended = matches!(
-        error.code(),
-        Code::ConnectionNotFound | Code::IntegrationDisabled | Code::IntegrationFrozen
-    );
+    let ended = matches!(error.code(), Code::ConnectionNotFound | Code::IntegrationDisabled);
     !ended && error.advice() != Advice::Reconnect
 }
 
