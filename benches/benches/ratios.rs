@@ -1,17 +1,24 @@
 //! Runs what `grantry_benches` describes and prints the table.
 
 use grantry_benches::{
+    herd, list,
     measure::Scale,
-    report::{self, Row},
+    proxy, refresh,
+    report::{self, Must, Row},
     sqlite, vault, warm,
 };
 
 type Area = (&'static [&'static str], fn(Scale) -> Vec<Row>);
 
-const AREAS: &[Area] = &[
-    (&["A"], warm::rows),
-    (&["B"], vault::rows),
+const AREAS: [Area; 8] = [
+    (&["A1", "A2", "A3", "A4", "A5"], warm::rows),
+    (&["N"], allocations),
+    (&["B1"], vault::rows),
     (&["C1", "C2", "C3"], sqlite::rows),
+    (&["C4", "C5"], list::rows),
+    (&["E1"], proxy::rows),
+    (&["F1", "F2"], refresh::rows),
+    (&["H1"], herd::rows),
 ];
 
 fn main() {
@@ -26,18 +33,39 @@ fn main() {
         million: has("--million"),
     };
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    let is_wanted =
-        |id: &str| wanted.is_empty() || wanted.iter().any(|w| id.starts_with(*w) || w.starts_with(id));
-    eprintln!("{}", report::machine());
+    let is_wanted = |id: &&str| wanted.is_empty() || wanted.iter().any(|w| id.starts_with(w.as_str()));
+    let machine = report::machine();
     let mut rows = Vec::new();
-    for (ids, area) in AREAS {
-        if ids.iter().any(|id| is_wanted(id)) {
+    for (ids, measure) in AREAS {
+        if ids.iter().any(is_wanted) {
             eprintln!("measuring {} …", ids.join(", "));
-            rows.extend(area(scale));
+            rows.extend(measure(scale));
         }
     }
-    println!("{}\n\n{}", report::machine(), report::table(&rows));
+    println!("{machine}\n\n{}", report::table(&rows));
     if has("--strict") && !rows.iter().all(Row::holds) {
         std::process::exit(1);
     }
+}
+
+/// What the process that counts tells.
+fn allocations(_: Scale) -> Vec<Row> {
+    let counter = env!("CARGO_BIN_EXE_grantry-allocations");
+    let output = match std::process::Command::new(counter).output() {
+        Ok(output) if output.status.success() => output.stdout,
+        other => {
+            eprintln!("allocations were not counted: {other:?}");
+            return Vec::new();
+        }
+    };
+    String::from_utf8_lossy(&output).lines().filter_map(row).collect()
+}
+
+fn row(line: &str) -> Option<Row> {
+    let mut parts = line.split('\t');
+    let (id, path, ours) = (parts.next()?, parts.next()?, parts.next()?.parse().ok()?);
+    let (other, goal) = (parts.next()?, parts.next()?);
+    let id = if id == "E1" { "E1" } else { "A1" };
+    let must = goal.parse().map_or(Must::Nothing, Must::AtMost);
+    Some(Row::figure(id, path, ours, "allocations", other, must))
 }

@@ -4,7 +4,7 @@
 //! cargo bench -p grantry-benches               # about six minutes
 //! cargo bench -p grantry-benches -- --quick    # under a minute; or GRANTRY_BENCH=quick
 //! cargo bench -p grantry-benches -- --million  # with a million connections; some gigabytes and minutes more
-//! cargo bench -p grantry-benches -- C          # only rows whose id begins with C
+//! cargo bench -p grantry-benches -- C          # only areas with a row whose id begins with C; N for allocations
 //! ```
 //! `--strict` ends with status 1 if a row misses its goal. `GRANTRY_BENCH_DATE` is printed with the machine.
 //!
@@ -41,8 +41,12 @@
     reason = "a bench that cannot go on ends"
 )]
 
+pub mod herd;
+pub mod list;
 pub mod measure;
 pub mod peers;
+pub mod proxy;
+pub mod refresh;
 pub mod report;
 pub mod sqlite;
 pub mod upstream;

@@ -57,6 +57,11 @@ impl<'a> Variant<'a> {
         Self { name, calls, run }
     }
 
+    /// A variant whose call is repeated.
+    pub fn each(name: &'static str, calls: u32, mut call: impl FnMut() + 'a) -> Self {
+        Self::new(name, calls, move || (0..calls).for_each(|_| call()))
+    }
+
     /// A variant that prepares something and tells the nanoseconds of the rest itself.
     pub fn timed(name: &'static str, calls: u32, mut run: impl FnMut() -> u64 + 'a) -> Self {
         let run = Box::new(move || Some(run()));

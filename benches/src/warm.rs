@@ -2,17 +2,19 @@
 
 use std::{hint::black_box, sync::Barrier};
 
-use futures_util::FutureExt as _;
 use grantry::{id::ConnectionId, store::MemoryStore};
 use huskarl::cache::TokenSource as _;
 use tokio::runtime::Runtime;
 
 use crate::{
-    measure::{Samples, Scale, Timer, Variant, interleave, shuffled},
+    measure::{Scale, Timer, Variant, interleave, shuffled},
     peers,
     report::{Must, Row},
     world::{self, World},
 };
+
+/// Calls in one round: enough that the clock is no matter, and a short stay away from the other variants.
+const CALLS: u32 = 20_000;
 
 /// All rows of this file.
 pub fn rows(scale: Scale) -> Vec<Row> {
@@ -20,7 +22,6 @@ pub fn rows(scale: Scale) -> Vec<Row> {
     let world = runtime.block_on(World::new(MemoryStore::default(), world::nowhere(), |b| b));
     let one = runtime.block_on(world.connect(1));
     let mut rows = few(scale, &runtime, &world, &one, "1 connection", ("A1", 0.35));
-    rows.extend(two_threads(scale, &runtime, &world, &one[0]));
     let many = runtime.block_on(world.connect(10_000));
     rows.extend(few(
         scale,
@@ -34,12 +35,11 @@ pub fn rows(scale: Scale) -> Vec<Row> {
         let million = runtime.block_on(world.connect(1_000_000));
         rows.extend(vast(&runtime, &world, &million));
     }
+    rows.extend(two_threads(scale, &runtime, &world, &one[0]));
     rows
 }
 
-/// Calls in one round: enough that the clock is no matter, and a short stay away from the other variants.
-const CALLS: u32 = 20_000;
-
+/// A1, A2 and A5.
 fn few(
     scale: Scale,
     runtime: &Runtime,
@@ -68,11 +68,13 @@ fn few(
         Timer::Cpu,
         scale.pick(31, 101),
         [
-            // The whole public call. It must be ready at once, which is what makes it warm.
+            // The whole public call.
             Variant::new("credentials", CALLS, || {
-                for id in &order {
-                    let _ = black_box(broker.credentials(black_box(id)).now_or_never().unwrap().unwrap());
-                }
+                run(runtime, async {
+                    for id in &order {
+                        drop(black_box(broker.credentials(black_box(id)).await.unwrap()));
+                    }
+                });
             }),
             Variant::new("peek", CALLS, || {
                 for id in &order {
@@ -84,30 +86,35 @@ fn few(
                 }
             }),
             Variant::new("huskarl", CALLS, || {
-                for id in &order {
-                    let token = if one {
-                        huskarl.token().now_or_never()
-                    } else {
-                        // As the hand-written map around it would be: found, cloned, asked.
-                        let cache = huskarls.pin().get(black_box(id)).unwrap().clone();
-                        cache.token().now_or_never()
-                    };
-                    let _ = black_box(token.unwrap().unwrap());
-                }
+                run(runtime, async {
+                    for id in &order {
+                        if one {
+                            drop(black_box(huskarl.token().await.unwrap()));
+                        } else {
+                            // As one would write it: found, cloned, asked.
+                            let cache = huskarls.pin().get(black_box(id)).unwrap().clone();
+                            drop(black_box(cache.token().await.unwrap()));
+                        }
+                    }
+                });
             }),
             Variant::new("yup-oauth2", CALLS, || {
-                for scopes in &scopes {
-                    let _ = black_box(yup.token(black_box(scopes)).now_or_never().unwrap().unwrap());
-                }
+                run(runtime, async {
+                    for scopes in &scopes {
+                        drop(black_box(yup.token(black_box(scopes)).await.unwrap()));
+                    }
+                });
             }),
             Variant::new("std Mutex", CALLS, || {
                 for id in &order {
-                    let _ = black_box(locked.lock().unwrap().get(black_box(id)).unwrap().clone());
+                    drop(black_box(
+                        locked.lock().unwrap().get(black_box(id)).unwrap().clone(),
+                    ));
                 }
             }),
             Variant::new("papaya + Arc", CALLS, || {
                 for id in &order {
-                    let _ = black_box(concurrent.pin().get(black_box(id)).unwrap().clone());
+                    drop(black_box(concurrent.pin().get(black_box(id)).unwrap().clone()));
                 }
             }),
         ],
@@ -117,15 +124,19 @@ fn few(
     } else {
         &yup
     };
+    let slower = if huskarl.median() < yup.median() {
+        &yup
+    } else {
+        &huskarl
+    };
     let path = |call: &str| format!("warm {call}, {what}");
     vec![
         Row::times(id, path("credentials()"), &whole, fastest, Must::AtMost(goal)),
-        Row::times(id, path("peek()"), &peek, fastest, Must::AtMost(goal)),
-        Row::times(id, path("credentials()"), &whole, &huskarl, Must::Nothing),
-        Row::times(id, path("credentials()"), &whole, &yup, Must::Nothing),
-        Row::times("A5", path("credentials()"), &whole, &locked, Must::AtMost(1.0)),
-        Row::times("A5", path("peek()"), &peek, &locked, Must::AtMost(1.0)),
+        Row::times(id, path("credentials()"), &whole, slower, Must::Nothing),
         Row::times(id, path("credentials()"), &whole, &concurrent, Must::Nothing),
+        Row::times("A5", path("credentials()"), &whole, &locked, Must::AtMost(1.0)),
+        Row::times(id, path("peek()"), &peek, fastest, Must::AtMost(goal)),
+        Row::times("A5", path("peek()"), &peek, &locked, Must::AtMost(1.0)),
     ]
 }
 
@@ -146,9 +157,11 @@ fn vast(runtime: &Runtime, world: &World, ids: &[ConnectionId]) -> Vec<Row> {
         15,
         [
             Variant::new("credentials", calls, || {
-                for id in &order {
-                    let _ = black_box(broker.credentials(black_box(id)).now_or_never().unwrap().unwrap());
-                }
+                run(runtime, async {
+                    for id in &order {
+                        drop(black_box(broker.credentials(black_box(id)).await.unwrap()));
+                    }
+                });
             }),
             Variant::new("peek", calls, || {
                 for id in &order {
@@ -160,28 +173,19 @@ fn vast(runtime: &Runtime, world: &World, ids: &[ConnectionId]) -> Vec<Row> {
                 }
             }),
             Variant::new("huskarl", calls, || {
-                for id in &order {
-                    let cache = huskarls.pin().get(black_box(id)).unwrap().clone();
-                    let _ = black_box(cache.token().now_or_never().unwrap().unwrap());
-                }
+                run(runtime, async {
+                    for id in &order {
+                        let cache = huskarls.pin().get(black_box(id)).unwrap().clone();
+                        drop(black_box(cache.token().await.unwrap()));
+                    }
+                });
             }),
         ],
     );
+    let path = |call: &str| format!("warm {call}, 1,000,000 connections");
     vec![
-        Row::times(
-            "A3",
-            "warm credentials(), 1,000,000 connections",
-            &whole,
-            &huskarl,
-            Must::AtMost(0.5),
-        ),
-        Row::times(
-            "A3",
-            "warm peek(), 1,000,000 connections",
-            &peek,
-            &huskarl,
-            Must::AtMost(0.5),
-        ),
+        Row::times("A3", path("credentials()"), &whole, &huskarl, Must::AtMost(0.5)),
+        Row::times("A3", path("peek()"), &peek, &huskarl, Must::AtMost(0.5)),
     ]
 }
 
@@ -194,107 +198,85 @@ fn two_threads(scale: Scale, runtime: &Runtime, world: &World, id: &ConnectionId
     runtime.block_on(huskarl.token()).unwrap();
     let (broker, scopes) = (&world.broker, [id.as_str()]);
     let calls: u32 = 200_000;
-    let handle = runtime.handle();
-
-    let whole = || {
-        drop(black_box(
-            broker.credentials(black_box(id)).now_or_never().unwrap().unwrap(),
-        ))
-    };
-    let peek = || {
+    let whole = || async { drop(black_box(broker.credentials(black_box(id)).await.unwrap())) };
+    let peek = || async {
         black_box(
             broker
                 .peek(black_box(id), |c| c.access_token.expose().len())
                 .unwrap(),
         );
     };
+    let of_huskarl = || async { drop(black_box(huskarl.token().await.unwrap())) };
+    let of_yup = || async { drop(black_box(yup.token(&scopes).await.unwrap())) };
+    let of_locked = || async {
+        drop(black_box(
+            locked.lock().unwrap().get(black_box(id)).unwrap().clone(),
+        ))
+    };
     let [whole, peek, alone, huskarl, yup, locked] = interleave(
         Timer::Wall,
         scale.pick(9, 31),
         [
-            Variant::timed("credentials", calls, || both(calls, &whole)),
-            Variant::timed("peek", calls, || both(calls, &peek)),
-            Variant::timed("peek on one thread", calls, || alone(calls, &peek)),
-            Variant::timed("huskarl", calls, || {
-                both(calls, &|| {
-                    drop(black_box(huskarl.token().now_or_never().unwrap().unwrap()))
-                })
+            Variant::timed("credentials", calls, || threads::<2, _>(runtime, calls, &whole)),
+            Variant::timed("peek", calls, || threads::<2, _>(runtime, calls, &peek)),
+            Variant::timed("peek on one thread", calls, || {
+                threads::<1, _>(runtime, calls, &peek)
             }),
-            Variant::timed("yup-oauth2", calls, || {
-                // Its lock makes one of two callers wait.
-                both(calls, &|| {
-                    drop(black_box(handle.block_on(yup.token(&scopes)).unwrap()))
-                })
-            }),
-            Variant::timed("std Mutex", calls, || {
-                both(calls, &|| {
-                    drop(black_box(
-                        locked.lock().unwrap().get(black_box(id)).unwrap().clone(),
-                    ))
-                })
-            }),
+            Variant::timed("huskarl", calls, || threads::<2, _>(runtime, calls, &of_huskarl)),
+            Variant::timed("yup-oauth2", calls, || threads::<2, _>(runtime, calls, &of_yup)),
+            Variant::timed("std Mutex", calls, || threads::<2, _>(runtime, calls, &of_locked)),
         ],
     );
-    let fastest: &Samples = if huskarl.median() < yup.median() {
+    let fastest = if huskarl.median() < yup.median() {
         &huskarl
     } else {
         &yup
     };
-    let rates = |path, ours, other, must| Row::rates("A4", path, ours, other, must);
+    let row = |call, ours, other, must| {
+        Row::rates(
+            "A4",
+            format!("two threads, one connection, {call}"),
+            ours,
+            other,
+            must,
+        )
+    };
     vec![
-        rates(
-            "two threads, one connection, credentials()",
-            &whole,
-            fastest,
-            Must::AtLeast(3.0),
-        ),
-        rates(
-            "two threads, one connection, peek()",
-            &peek,
-            fastest,
-            Must::AtLeast(3.0),
-        ),
-        rates(
-            "two threads, one connection, credentials()",
-            &whole,
-            &locked,
-            Must::Nothing,
-        ),
-        rates(
-            "two threads, one connection, peek()",
-            &peek,
-            &alone,
-            Must::Nothing,
-        ),
+        row("credentials()", &whole, fastest, Must::AtLeast(3.0)),
+        row("credentials()", &whole, &locked, Must::Nothing),
+        row("peek()", &peek, fastest, Must::AtLeast(3.0)),
+        row("peek()", &peek, &alone, Must::Nothing),
     ]
 }
 
-/// Nanoseconds in which two threads make half of the calls each: from the first one's begin to the last one's end, on
-/// their own clocks, since whoever waits for them may be woken late.
-fn both(calls: u32, call: &(impl Fn() + Sync)) -> u64 {
-    let start = Barrier::new(2);
+/// Nanoseconds in which so many threads make an equal part of the calls each: from the first one's begin to the last
+/// one's end, on their own clocks, since whoever waits for them may be woken late.
+fn threads<const N: usize, F: Future>(runtime: &Runtime, calls: u32, call: &(impl Fn() -> F + Sync)) -> u64 {
+    let start = Barrier::new(N);
+    let each = calls as usize / N;
     let spans = std::thread::scope(|scope| {
-        let threads = [(); 2].map(|()| {
+        let threads = [(); N].map(|()| {
             scope.spawn(|| {
                 start.wait();
                 let begun = Timer::Wall.now();
-                for _ in 0..calls / 2 {
-                    call();
-                }
+                run(runtime, async {
+                    for _ in 0..each {
+                        call().await;
+                    }
+                });
                 (begun, Timer::Wall.now())
             })
         });
         threads.map(|thread| thread.join().unwrap())
     });
-    spans[0].1.max(spans[1].1) - spans[0].0.min(spans[1].0)
+    let begun = spans.iter().map(|span| span.0).min().unwrap_or(0);
+    let ended = spans.iter().map(|span| span.1).max().unwrap_or(0);
+    ended - begun
 }
 
-fn alone(calls: u32, call: &impl Fn()) -> u64 {
-    let begun = Timer::Wall.now();
-    for _ in 0..calls {
-        call();
-    }
-    Timer::Wall.now() - begun
+/// Runs calls on this thread, without the breaks that tokio orders for tasks that use its locks.
+fn run<F: Future>(runtime: &Runtime, calls: F) -> F::Output {
+    runtime.block_on(tokio::task::unconstrained(calls))
 }
 
 /// So many ids, all of them as often as can be, in an order that no cache of the machine foresees.
