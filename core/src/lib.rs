@@ -41,8 +41,10 @@ pub use broker::*;
 #[cfg(feature = "http")]
 pub mod http;
 
-// Beside the layers: for authors of stores.
+// Beside the layers: for authors of stores, providers and adapters.
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "conformance")]
+pub mod testing;
 
 pub use async_trait::async_trait;

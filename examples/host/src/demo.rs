@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use grantry::{
@@ -27,6 +28,9 @@ use crate::{
     secrets::{self, Problem},
     serve,
 };
+
+/// How long running calls may take to end.
+const DRAIN: Duration = Duration::from_secs(5);
 
 const USERS: [&str; 3] = ["sarah@acme.com", "tom@acme.com", "greta@globex.com"];
 
@@ -62,7 +66,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Problem> {
     let mut surface = tokio::task::JoinSet::new();
     let (served, admin) = (broker.clone(), admin_key.duplicate());
     surface.spawn(async move {
-        serve::serve(listener, &served, admin, metrics, serve::ended())
+        serve::serve(listener, &served, admin, metrics, serve::ended(), DRAIN)
             .await
             .map_err(|error| error.to_string())
     });

@@ -61,6 +61,10 @@ struct ServeArgs {
     /// Lets an integration's `loginUrl` be http on a loopback address. For tests only.
     #[arg(long)]
     allow_loopback_upstream: bool,
+    /// On SIGTERM, how long running requests may take to end, and after them running refreshes. A refresh that has not
+    /// ended by then may cost its user a new login.
+    #[arg(long, default_value_t = 30)]
+    drain_seconds: u16,
     /// Write `{"baseUrl"}` to this file once it listens; with port 0 that tells which port it got.
     #[arg(long)]
     ready_file: Option<PathBuf>,

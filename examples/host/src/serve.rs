@@ -15,9 +15,6 @@ use crate::{
     secrets::{self, Problem},
 };
 
-/// How long running requests may take to end, and after them running refreshes.
-const DRAIN: Duration = Duration::from_secs(30);
-
 /// `grantry-host serve`.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Problem> {
     let keyring = secrets::keyring(&secrets::read(secrets::KEYS)?)?;
@@ -37,7 +34,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Problem> {
     if let Some(file) = &args.ready_file {
         files::write_private(file, &json!({ "baseUrl": base_url }).to_string())?;
     }
-    serve(listener, &broker, admin, metrics, ended()).await
+    let drain = Duration::from_secs(args.drain_seconds.into());
+    serve(listener, &broker, admin, metrics, ended(), drain).await
 }
 
 /// A broker for Salesforce.
@@ -68,13 +66,14 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Problem> {
     })
 }
 
-/// Serves until `end`, then lets running requests and refreshes finish.
+/// Serves until `end`, then gives running requests, and after them running refreshes, the time `drain` to finish.
 pub(crate) async fn serve(
     listener: TcpListener,
     broker: &Broker,
     admin: Secret,
     metrics: PrometheusHandle,
     end: impl Future<Output = ()> + Send + 'static,
+    drain: Duration,
 ) -> Result<(), Problem> {
     let surface = HttpService::builder(broker.clone()).admin_key(admin)?.build();
     let ready = broker.clone();
@@ -100,13 +99,13 @@ pub(crate) async fn serve(
     // A client that sends half of a request, or reads nothing of its answer, must not keep the process up for ever.
     let given_up = async move {
         let _ = ending.wait_for(|ending| *ending).await;
-        tokio::time::sleep(DRAIN).await;
+        tokio::time::sleep(drain).await;
     };
     tokio::select! {
         served = drained => served?,
         () = given_up => tracing::warn!("some clients did not finish; their connections are cut"),
     }
-    let report = broker.shutdown(DRAIN).await;
+    let report = broker.shutdown(drain).await;
     if report.unfinished.is_empty() {
         tracing::info!("every refresh has ended and is stored");
         Ok(())

@@ -7,7 +7,13 @@
     reason = "in tests, that includes their helpers"
 )]
 
+mod canary;
+mod configuration;
+mod connect;
 mod demo;
+mod drain;
 mod herd;
+mod kill;
 mod python_client;
+mod status;
 mod support;

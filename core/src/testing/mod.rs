@@ -1,0 +1,36 @@
+//! Fakes for authors of stores, providers and adapters: a clock that a test moves, a store that fails when told to, and a
+//! provider whose own log is the judge.
+//!
+//! Under tokio's paused time all of them are deterministic: hours of refreshes take milliseconds.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use grantry::{Broker, store::MemoryStore, testing::{FakeProvider, FakeUpstream, FaultyStore, TestClock}, vault::Keyring};
+//!
+//! let clock = TestClock::new();
+//! let upstream = FakeUpstream::new(clock.clone());
+//! let store = FaultyStore::over(MemoryStore::new(Arc::new(clock.clone())));
+//! let broker = Broker::builder(store, Keyring::parse(&Keyring::generate()?)?)
+//!     .provider(FakeProvider::new(&upstream))
+//!     .transport(upstream.clone())
+//!     .clock(clock)
+//!     .public_url("https://app.example/integrations")
+//!     .build()?;
+//! assert!(upstream.presented().is_empty());
+//! # drop(broker);
+//! # Ok(())
+//! # }
+//! ```
+
+mod clock;
+mod provider;
+mod roles;
+mod store;
+mod upstream;
+
+pub use clock::TestClock;
+pub use provider::FakeProvider;
+pub use store::{Fault, FaultyStore, Op};
+pub use upstream::{Answer, FakeUpstream, Request, Settings};

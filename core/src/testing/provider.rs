@@ -1,0 +1,211 @@
+//! The provider that goes with [`FakeUpstream`].
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use url::{Url, form_urlencoded};
+
+use super::upstream::FakeUpstream;
+use crate::{
+    connection::{Profile, Reason},
+    integration::{Client, Environment, Offering, Options},
+    provider::{
+        AccessLife, ApiVerdict, AuthorizeRequest, CodeExchange, Expiry, Failure, OptionError, Provider,
+        ProviderHttp, Refusal, Rotation, TokenHttp, TokenSet, TransportError, UrlError, Verdict,
+    },
+    secret::Secret,
+    time::Timestamp,
+};
+
+/// A provider called `fake` with the offering `fake/production`. It asks [`FakeUpstream`], through the transport that
+/// the broker was given.
+#[derive(Debug)]
+pub struct FakeProvider {
+    upstream: FakeUpstream,
+    offerings: Vec<Offering>,
+}
+
+impl FakeProvider {
+    /// The provider of these servers.
+    pub fn new(upstream: &FakeUpstream) -> Self {
+        Self {
+            upstream: upstream.clone(),
+            offerings: vec![Offering {
+                id: "fake/production".to_owned(),
+                provider: "fake".to_owned(),
+                environment: Environment::Production,
+                label: "Fake".to_owned(),
+                required_scopes: vec!["api".to_owned()],
+                optional_scopes: vec!["web".to_owned()],
+            }],
+        }
+    }
+}
+
+type Pairs = BTreeMap<String, String>;
+
+fn request(path: &str, client: &Client<'_>, pairs: &[(&str, &str)]) -> http::Request<Vec<u8>> {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(pairs);
+    form.append_pair("client_secret", client.client_secret.expose());
+    let mut request = http::Request::new(form.finish().into_bytes());
+    *request.uri_mut() = format!("https://fake.test{path}").parse().unwrap_or_default();
+    request
+}
+
+/// Reads an answer, or why there is none.
+fn read(answer: Result<http::Response<bytes::Bytes>, TransportError>) -> Result<Pairs, Failure> {
+    let answer = answer.map_err(|_| Failure::Unknown(Reason::AnswerLost))?;
+    let pairs: Pairs = form_urlencoded::parse(answer.body()).into_owned().collect();
+    let Some(verdict) = pairs.get("verdict") else {
+        return Ok(pairs);
+    };
+    let verdicts = [
+        Verdict::GrantDead,
+        Verdict::ClientMisconfigured,
+        Verdict::MayPass,
+        Verdict::InProgress,
+    ];
+    let verdict = verdicts.into_iter().find(|v| format!("{v:?}") == *verdict);
+    let reason = Reason::ALL.iter().find(|r| r.as_str() == pairs["reason"]);
+    Err(Failure::Refused(Refusal {
+        verdict: verdict.unwrap_or(Verdict::MayPass),
+        reason: reason.copied().unwrap_or(Reason::Unrecognized),
+        retry_after: pairs["wait"].parse().ok().map(Duration::from_secs),
+    }))
+}
+
+fn tokens(mut pairs: Pairs) -> Result<TokenSet, Failure> {
+    let invalid = || Failure::Unknown(Reason::AnswerInvalid);
+    let ends = pairs.get("ends").and_then(|e| e.parse().ok()).map(Timestamp);
+    let ends = ends.ok_or_else(invalid)?;
+    Ok(TokenSet {
+        access_token: Secret::new(pairs.remove("access").ok_or_else(invalid)?),
+        refresh_token: pairs.remove("refresh").map(Secret::new),
+        instance_url: pairs.remove("instance"),
+        scopes: pairs
+            .remove("scopes")
+            .map(|s| s.split(' ').map(str::to_owned).collect()),
+        expiry: if pairs.contains_key("known") {
+            Expiry::Known(ends)
+        } else {
+            Expiry::Assumed(ends)
+        },
+        subject: pairs.remove("subject"),
+    })
+}
+
+#[async_trait]
+impl Provider for FakeProvider {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn offerings(&self) -> &[Offering] {
+        &self.offerings
+    }
+
+    fn check_options(&self, _: &Offering, _: &Options, _: bool) -> Result<(), OptionError> {
+        Ok(())
+    }
+
+    fn rotation(&self, _: &Client<'_>) -> Rotation {
+        self.upstream.settings().rotation
+    }
+
+    fn idle_limit(&self, _: &Client<'_>) -> Option<Duration> {
+        self.upstream.settings().idle_limit
+    }
+
+    fn session_length(&self, _: &Client<'_>) -> Duration {
+        self.upstream.settings().session
+    }
+
+    fn token_host(&self, _: &Client<'_>) -> String {
+        "fake.test".to_owned()
+    }
+
+    fn issuer(&self, _: &Client<'_>) -> Option<String> {
+        self.upstream.settings().issuer
+    }
+
+    fn authorize_url(&self, _: &Client<'_>, request: &AuthorizeRequest<'_>) -> Result<Url, UrlError> {
+        let parameters = [
+            ("state", request.state),
+            ("code_challenge", request.code_challenge),
+        ];
+        Url::parse_with_params("https://fake.test/authorize", parameters)
+            .map_err(|_| UrlError { why: "host" })
+    }
+
+    async fn exchange_code(
+        &self,
+        http: TokenHttp,
+        client: &Client<'_>,
+        exchange: CodeExchange<'_>,
+    ) -> Result<TokenSet, Failure> {
+        let pairs = [
+            ("token", exchange.code.expose()),
+            ("verifier", exchange.code_verifier.expose()),
+        ];
+        tokens(read(http.send(request("/code", client, &pairs)).await)?)
+    }
+
+    async fn refresh(
+        &self,
+        http: TokenHttp,
+        client: &Client<'_>,
+        refresh_token: &Secret,
+        _: Timestamp,
+    ) -> Result<TokenSet, Failure> {
+        let pairs = [("token", refresh_token.expose())];
+        tokens(read(http.send(request("/refresh", client, &pairs)).await)?)
+    }
+
+    async fn revoke(&self, http: &ProviderHttp, client: &Client<'_>, token: &Secret) -> Result<(), Failure> {
+        let pairs = [("token", token.expose())];
+        read(http.send(request("/revoke", client, &pairs)).await).map(drop)
+    }
+
+    async fn access_life(
+        &self,
+        http: &ProviderHttp,
+        client: &Client<'_>,
+        set: &TokenSet,
+    ) -> Result<AccessLife, Failure> {
+        let pairs = [("token", set.access_token.expose())];
+        let answer = read(http.send(request("/life", client, &pairs)).await)?;
+        Ok(match answer.get("alive").map(String::as_str) {
+            Some("true") => AccessLife::Alive(None),
+            _ => AccessLife::Dead,
+        })
+    }
+
+    async fn identify(
+        &self,
+        http: &ProviderHttp,
+        client: &Client<'_>,
+        _: &TokenSet,
+    ) -> Result<Profile, Failure> {
+        let answer = read(http.send(request("/identify", client, &[])).await)?;
+        Ok(Profile {
+            email: answer.get("email").cloned().unwrap_or_default(),
+            ..Profile::default()
+        })
+    }
+
+    async fn verify_client(&self, http: &ProviderHttp, client: &Client<'_>) -> Result<(), Failure> {
+        read(http.send(request("/verify", client, &[])).await).map(drop)
+    }
+
+    fn classify_api_response(&self, status: http::StatusCode, _: &http::HeaderMap, _: &[u8]) -> ApiVerdict {
+        ApiVerdict {
+            token_refused: status == http::StatusCode::UNAUTHORIZED,
+            ..ApiVerdict::default()
+        }
+    }
+
+    fn check_instance_url(&self, _: &Client<'_>, url: &str) -> Result<String, UrlError> {
+        Ok(url.to_owned())
+    }
+}

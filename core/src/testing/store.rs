@@ -1,0 +1,205 @@
+//! A store around another one, that fails when a test says so.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::store::{StoreError, StoreErrorKind, Stored, Stores, Swap};
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Op {
+    /// A connection's row is read.
+    Read,
+    /// A connection is inserted.
+    Insert,
+    /// A connection's row is swapped.
+    Swap,
+    /// A connection's row is removed.
+    Remove,
+    /// The connections' changes are read.
+    Changes,
+    /// Connections are listed, counted or looked for when due.
+    List,
+    /// Hot facts are written.
+    Touch,
+    /// Anything about integrations is read or written.
+    Integrations,
+    /// Anything about pending rows.
+    Pending,
+    /// Anything about keys.
+    Keys,
+    /// Anything about usage.
+    Usage,
+}
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is done, and an error is answered.
+    Before,
+    /// It is done, and an error is answered.
+    After,
+    /// It is done after this time.
+    Slow(Duration),
+    /// It is done at once, and answered after this time.
+    SlowAnswer(Duration),
+}
+
+#[derive(Debug)]
+struct Rule {
+    op: Op,
+    skip: u32,
+    times: u32,
+    fault: Fault,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    down: bool,
+    rules: Vec<Rule>,
+    /// Swaps and inserts that were asked for.
+    writes: u64,
+    /// The next look at changes finds a gap.
+    gap: bool,
+}
+
+/// A store around another one, that fails when a test says so. Clones share the script.
+#[derive(Clone)]
+pub struct FaultyStore {
+    pub(super) inner: Stores,
+    state: Arc<Mutex<State>>,
+}
+
+impl fmt::Debug for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyStore").finish_non_exhaustive()
+    }
+}
+
+impl FaultyStore {
+    /// Does what `inner` does, until told otherwise.
+    pub fn over(inner: impl Into<Stores>) -> Self {
+        Self {
+            inner: inner.into(),
+            state: Arc::default(),
+        }
+    }
+
+    /// From now on, or no longer, every call fails before it does anything.
+    pub fn down(&self, down: bool) {
+        self.state().down = down;
+    }
+
+    /// The next call of `op` has this fault.
+    pub fn next(&self, op: Op, fault: Fault) {
+        self.script(op, 0, 1, fault);
+    }
+
+    /// After `skip` calls of `op`, the following `times` have this fault.
+    pub fn script(&self, op: Op, skip: u32, times: u32, fault: Fault) {
+        self.state().rules.push(Rule {
+            op,
+            skip,
+            times,
+            fault,
+        });
+    }
+
+    /// Forgets what was scripted and is up again.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        state.rules.clear();
+        state.down = false;
+    }
+
+    /// How many inserts and swaps of connections were asked for.
+    pub fn writes(&self) -> u64 {
+        self.state().writes
+    }
+
+    /// Brings back a row as it was read earlier, as a restored backup does. The history of changes has a gap then.
+    ///
+    /// # Panics
+    /// If the row is gone, or is written by somebody else all the time.
+    pub async fn roll_back(&self, old: &Stored) {
+        for _ in 0..100 {
+            let (stored, _) = self
+                .inner
+                .connections
+                .connection(&old.row.id)
+                .await
+                .unwrap_or_default();
+            if let Some(stored) = stored
+                && let Ok(Swap::Swapped(_)) = self
+                    .inner
+                    .connections
+                    .swap_connection(&old.row, stored.revision)
+                    .await
+            {
+                self.state().gap = true;
+                return;
+            }
+        }
+        #[expect(clippy::panic, reason = "a test that cannot go on")]
+        {
+            panic!("the row could not be rolled back");
+        }
+    }
+
+    pub(super) fn take_gap(&self) -> bool {
+        std::mem::take(&mut self.state().gap)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault(&self, op: Op) -> Option<Fault> {
+        let mut state = self.state();
+        if matches!(op, Op::Insert | Op::Swap) {
+            state.writes += 1;
+        }
+        if state.down {
+            return Some(Fault::Before);
+        }
+        for rule in state.rules.iter_mut().filter(|r| r.op == op && r.times > 0) {
+            if rule.skip > 0 {
+                rule.skip -= 1;
+                continue;
+            }
+            rule.times -= 1;
+            return Some(rule.fault);
+        }
+        None
+    }
+
+    pub(super) async fn call<T>(
+        &self,
+        op: Op,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let error = || StoreError::bare(StoreErrorKind::Unavailable, "fault");
+        match self.fault(op) {
+            None => call.await,
+            Some(Fault::Before) => Err(error()),
+            Some(Fault::After) => {
+                call.await?;
+                Err(error())
+            }
+            Some(Fault::Slow(wait)) => {
+                tokio::time::sleep(wait).await;
+                call.await
+            }
+            Some(Fault::SlowAnswer(wait)) => {
+                let answer = call.await;
+                tokio::time::sleep(wait).await;
+                answer
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Proves the refresh engine in paused time. The judge is the fake provider's log and the rows of the store, never the
+//! broker's own counters.
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test")]
+
+mod answers;
+mod cancel;
+mod ended;
+mod herd;
+mod integration;
+mod processes;
+mod refusals;
+mod rollback;
+#[path = "../support/mod.rs"]
+mod support;
+mod unknown;
+mod unsaved;
