@@ -1,4 +1,32 @@
-//! Grantry: an embeddable OAuth connection broker.
+//! Grantry holds your users' OAuth connections inside your application: it runs the connect flow, keeps the tokens
+//! sealed, hands out access tokens that work, and calls the provider on the user's behalf. Its refresh presents each
+//! refresh token once, however many callers and processes ask, and records what it does not know instead of guessing:
+//! providers that rotate refresh tokens end a grant whose spent token is presented again.
+//!
+//! [`Broker`] is the one type that a host holds. It works on stores ([`store`]; `grantry-store-sqlite` is one), a vault
+//! ([`vault::Keyring`]) and providers ([`provider::Provider`]; `grantry-provider-salesforce` is one).
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use grantry::{
+//!     Broker, connect::Binding, id::IntegrationId, provider::Provider, store::memory::MemoryStore,
+//!     time::SystemClock, vault::Keyring,
+//! };
+//!
+//! async fn connect(provider: impl Provider, integration: IntegrationId) -> Result<(), Box<dyn std::error::Error>> {
+//!     let broker = Broker::builder(MemoryStore::new(Arc::new(SystemClock)), Keyring::parse(&Keyring::generate()?)?)
+//!         .provider(provider)
+//!         .public_url("https://app.example.com/integrations")
+//!         .build()?;
+//!     let start = broker.begin_connect(&integration, Binding::new("this session's id")).await?;
+//!     println!("send the browser to {}", start.url);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Features: `http` is the HTTP API as a `tower` service; `conformance` are suites and fakes for authors of stores,
+//! providers and adapters. Neither changes what the rest does.
 
 // Layer 0: values.
 pub mod address;
