@@ -1,6 +1,10 @@
 //! What every part of the engine works with.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use crate::{
     connection::Reason,
@@ -48,6 +52,8 @@ pub(crate) struct Engine {
     pub(crate) integrations: Integrations,
     pub(crate) cache: Cache,
     pub(crate) flights: Arc<Flights>,
+    /// Connections whose owed revocations are being paid.
+    pub(crate) paying: Mutex<HashSet<ConnectionId>>,
     pub(crate) meter: Meter,
     pub(crate) proxy: ProxyClient,
     pub(crate) keys: Keys,

@@ -275,7 +275,12 @@ impl Integrations {
         {
             return Ok(loaded.clone());
         }
-        match engine.stores.integrations.integration(id).await {
+        let read = engine.stores.integrations.integration(id);
+        let read = match cached {
+            Some(_) => crate::refresh::in_time("integration", read).await,
+            None => read.await,
+        };
+        match read {
             Ok(Some(stored)) => self.keep(engine, &stored).await,
             Ok(None) => {
                 self.forget(id);

@@ -164,6 +164,7 @@ impl Builder {
             tasks,
             integrations: Integrations::default(),
             flights: Arc::new(Flights::default()),
+            paying: std::sync::Mutex::default(),
             meter: Meter::default(),
             proxy,
             keys,

@@ -255,13 +255,17 @@ impl Engine {
         for round in 0..WRITES {
             match self.stores.connections.insert_connection(&row).await {
                 // The id is random: if it is taken, an earlier try of ours was applied though its answer was lost.
-                Ok(Inserted::Created(_) | Inserted::Occupied) => {
-                    self.emit(&integration.id, Some(&id), What::Connected);
-                    self.scopes_event(integration, &record);
-                    return Ok(id);
+                Ok(Inserted::Created(_) | Inserted::Occupied) => {}
+                Err(_) => {
+                    tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
+                    if !matches!(self.stores.connections.connection(&id).await, Ok((Some(_), _))) {
+                        continue;
+                    }
                 }
-                Err(_) => tokio::time::sleep(schedule::store_retry(round, random::spread())).await,
             }
+            self.emit(&integration.id, Some(&id), What::Connected);
+            self.scopes_event(integration, &record);
+            return Ok(id);
         }
         Err(Lost::unsure())
     }

@@ -299,7 +299,10 @@ impl Cache {
     /// Puts an entry in, unless a newer set is there: a slow reader must not bring an older one back. `looks` is from
     /// before its row was read or written. If changes were applied since, one of them may have been about this row, and
     /// found no entry to doubt.
-    #[expect(clippy::needless_pass_by_value, reason = "an entry is handed over to the cache")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an entry is handed over to the cache"
+    )]
     pub(crate) fn put(&self, id: &ConnectionId, entry: Arc<Entry>, looks: u64) -> Arc<Entry> {
         let entries = self.entries.pin();
         let kept = entries.update_or_insert_with(

@@ -22,7 +22,7 @@ pub(crate) mod settle;
 mod turn;
 pub(crate) mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use cache::Entry;
 pub(crate) use turn::open as open_grant;
@@ -79,9 +79,7 @@ impl Engine {
         let read = self.stores.connections.connection(id);
         let read = match living {
             // Nobody whose token lives waits for a store that hangs.
-            Some(_) => tokio::time::timeout(STORE_PATIENCE, read)
-                .await
-                .unwrap_or_else(|_| Err(StoreError::bare(StoreErrorKind::Unavailable, "connection"))),
+            Some(_) => in_time("connection", read).await,
             None => read.await,
         };
         let stored = match read {
@@ -355,6 +353,16 @@ impl Engine {
         self.emit(&record.integration, Some(&record.id), What::StoreRolledBack);
         metrics::counter!("grantry_store_rolled_back").increment(1);
     }
+}
+
+/// What a store answers, if it does so soon.
+pub(crate) async fn in_time<T>(
+    operation: &'static str,
+    read: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(STORE_PATIENCE, read)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::bare(StoreErrorKind::Unavailable, operation)))
 }
 
 /// Whether an error of a refresh leaves a token that still lives good to serve.

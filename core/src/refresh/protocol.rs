@@ -326,7 +326,10 @@ pub fn take(row: &Row, ask: &Ask, policy: &Policy) -> Take {
 }
 
 /// Step 7: the attempt that may be made now after an unknown outcome, or what to do instead.
-#[expect(clippy::result_large_err, reason = "both are the same decision, made once per flight")]
+#[expect(
+    clippy::result_large_err,
+    reason = "both are the same decision, made once per flight"
+)]
 fn after_unknown(unresolved: Unresolved, ask: &Ask, policy: &Policy) -> Result<u32, Take> {
     let passed = ask.now.since(unresolved.since).unwrap_or_default();
     let again = unresolved.attempt.saturating_add(1);

@@ -1,7 +1,10 @@
 //! Revocations owed to the provider. A connection ends in the store first, and the owed revocation is written in the
 //! same swap; so it survives a crash, and the sweep finds it again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 
@@ -22,26 +25,60 @@ use crate::{
 /// After so many failures a revocation is given up; what is left upstream is in the history.
 const TRIES: u32 = 12;
 
+/// How many revocations one task pays; the sweep comes back for more.
+const ROUNDS: u32 = 32;
+
+/// One who pays for a connection; a second one in this process would only say the same again.
+struct Paying {
+    engine: Arc<Engine>,
+    id: ConnectionId,
+}
+
+impl Paying {
+    fn begin(engine: &Arc<Engine>, id: &ConnectionId) -> Option<Self> {
+        let mut paying = engine.paying.lock().unwrap_or_else(PoisonError::into_inner);
+        paying.insert(id.clone()).then(|| Self {
+            engine: engine.clone(),
+            id: id.clone(),
+        })
+    }
+}
+
+impl Drop for Paying {
+    fn drop(&mut self) {
+        let mut paying = self.engine.paying.lock().unwrap_or_else(PoisonError::into_inner);
+        paying.remove(&self.id);
+    }
+}
+
 impl Engine {
     /// Pays what a connection owes, in a task of the broker's own.
     pub(crate) fn revoke_owed(self: &Arc<Self>, id: &ConnectionId) {
+        let Some(paying) = Paying::begin(self, id) else {
+            return;
+        };
         let (engine, id) = (self.clone(), id.clone());
         self.tasks.spawn(async move {
             if let Err(error) = engine.pay(&id).await {
                 // The row still says what is owed; the sweep comes back to it.
                 tracing::warn!(connection = %id, code = error.code().as_str(), "revocation postponed");
             }
+            drop(paying);
         });
     }
 
     async fn pay(self: &Arc<Self>, id: &ConnectionId) -> Result<(), Error> {
-        let now = self.clock.wall();
-        let (Some(stored), _) = self.stores.connections.connection(id).await? else {
-            return Ok(());
-        };
-        let record = Record::decode(&stored)?;
-        let integration = self.integrations.get(self, &record.integration).await?;
-        for owed in record.facts.owed.iter().filter(|o| o.next <= now) {
+        // Read again for each: the connection may have got another set meanwhile, or may owe more.
+        for _ in 0..ROUNDS {
+            let now = self.clock.wall();
+            let (Some(stored), _) = self.stores.connections.connection(id).await? else {
+                return Ok(());
+            };
+            let record = Record::decode(&stored)?;
+            let Some(owed) = record.facts.owed.iter().find(|o| o.next <= now) else {
+                return Ok(());
+            };
+            let integration = self.integrations.get(self, &record.integration).await?;
             let paid = self.revoke_one(&record, owed, &integration).await;
             self.book(id, owed, paid).await?;
         }

@@ -74,7 +74,10 @@ fn stored(record: &Record, revision: Revision) -> Stored {
 }
 
 /// What became of one try to store.
-#[expect(clippy::large_enum_variant, reason = "made once per refresh, and taken apart at once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once per refresh, and taken apart at once"
+)]
 enum Try {
     Stored {
         record: Record,

@@ -130,21 +130,24 @@ async fn attempt(
                     .because(reason.as_str())
                     .retry_after(wall.until(until)));
             }
-            Take::Quarantine { wait } => {
-                return Err(Error::new(Code::RefreshOutcomeUnknown).retry_after(wait));
-            }
-            Take::LetLive => match probed {
+            waiting @ (Take::Quarantine { .. } | Take::LetLive) => {
+                let wait = match waiting {
+                    Take::Quarantine { wait } => wait,
+                    _ => LAST_SECONDS,
+                };
                 // An assumed end is no proof of death: the provider is asked, which risks nothing.
-                None if !record.facts.access_end_known && wall >= held.expiry.at() => {
-                    let life = probe(engine, &record, integration).await?;
-                    if let AccessLife::Alive(until) = life {
-                        let end = until.map_or(Expiry::Assumed(wall + FOUND_ALIVE), Expiry::Known);
-                        return engine.load_until(&stored, integration, looks, Some(end)).await;
-                    }
-                    probed = Some(life);
+                let assumed = !record.facts.access_end_known && wall >= held.expiry.at();
+                if probed.is_some() || !assumed || ask.nothing_to_lose {
+                    return Err(Error::new(Code::RefreshOutcomeUnknown).retry_after(wait));
                 }
-                _ => return Err(Error::new(Code::RefreshOutcomeUnknown).retry_after(LAST_SECONDS)),
-            },
+                let life = probe(engine, &record, integration).await?;
+                if let AccessLife::Alive(until) = life {
+                    let end = until.map_or(Expiry::Assumed(wall + FOUND_ALIVE), Expiry::Known);
+                    return engine.load_until(&stored, integration, looks, Some(end)).await;
+                }
+                held.refuse();
+                probed = Some(life);
+            }
             Take::Busy => {
                 if engine.clock.boot() - begun > policy.turn + policy.gate {
                     return Err(Error::new(Code::RefreshInProgress).retry_after(policy.gate));

@@ -51,6 +51,10 @@ pub struct Settings {
     pub idle_limit: Option<Duration>,
     /// Revocations are refused for now.
     pub refuses_revocations: bool,
+    /// No answer holds a refresh token.
+    pub no_refresh_token: bool,
+    /// Who connects again gets the same refresh token.
+    pub one_grant_per_user: bool,
     /// How long every answer takes.
     pub takes: Duration,
 }
@@ -72,6 +76,8 @@ impl Default for Settings {
             issuer: None,
             idle_limit: None,
             refuses_revocations: false,
+            no_refresh_token: false,
+            one_grant_per_user: false,
             takes: Duration::from_millis(50),
         }
     }
@@ -457,6 +463,14 @@ impl State {
         drop(challenge);
         // The place stays, so that no code is given twice.
         self.codes.insert(format!("{code}-used"), Default::default());
+        if self.settings.one_grant_per_user
+            && let Some(at) = self
+                .families
+                .iter()
+                .position(|f| f.subject == subject && !f.revoked)
+        {
+            return self.tokens(at, wall, false);
+        }
         let at = self.families.len();
         self.families.push(Family {
             living: format!("refresh-{at}-0"),
@@ -492,7 +506,8 @@ impl State {
             add("instance", &settings.instance_url);
             add("scopes", &settings.scopes.join(" "));
         }
-        if !(refreshed && settings.omits && !settings.rotates) {
+        let stays = refreshed && settings.omits && !settings.rotates;
+        if !stays && !settings.no_refresh_token {
             add("refresh", &self.families[at].living);
         }
         self.access.insert(access, (at, ends));
