@@ -11,7 +11,12 @@ use grantry::{
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::{SqliteStore, changes, list, position, row, search, writer::Durability};
+use crate::{
+    SqliteStore, changes, list, position,
+    row::{self, Known},
+    search,
+    writer::Durability,
+};
 
 pub(crate) const READ: &str = concat!(
     "SELECT ",
@@ -62,9 +67,13 @@ impl ConnectionStore for SqliteStore {
     async fn connection(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), StoreError> {
         // Before the row: a turn must not seem to be over because this thread was held up after reading it.
         let now = self.now();
+        let known = Known {
+            id: Some(id),
+            ..Known::default()
+        };
         let stored = self.read("connection", |db| {
             db.prepare_cached(READ)?
-                .query_row([id.as_str()], row::stored)
+                .query_row([id.as_str()], |row| row::stored(row, known))
                 .optional()
         })?;
         Ok((stored, now))
@@ -181,7 +190,7 @@ fn head(db: &Connection, id: &ConnectionId) -> rusqlite::Result<Option<Head>> {
         Ok(Head {
             n: row.get(0)?,
             revision: row::revision(row, 1)?,
-            index: row::index(row, 3)?,
+            index: row::index(row, 3, None)?,
         })
     };
     db.prepare_cached(HEAD)?.query_row([id.as_str()], read).optional()

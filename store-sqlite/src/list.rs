@@ -12,7 +12,10 @@ use grantry::{
 };
 use rusqlite::{Connection, Row, ToSql, params};
 
-use crate::{row, search};
+use crate::{
+    row::{self, Known},
+    search,
+};
 
 /// The highest place on the page. Without a row below `?2` it is NULL, and the page is empty.
 macro_rules! highest {
@@ -123,7 +126,11 @@ fn page(
     limit: u32,
 ) -> rusqlite::Result<Page<ListEntry>> {
     let mut statement = db.prepare_cached(sql)?;
-    let rows = statement.query_map(values, row::stored)?;
+    let known = Known {
+        integration: Some(&filter.integration),
+        ..Known::default()
+    };
+    let rows = statement.query_map(values, |row| row::stored(row, known))?;
     // The search index finds too much now and then; the others find just what fits.
     let fits = rows.filter(|found| {
         found

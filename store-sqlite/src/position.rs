@@ -187,17 +187,17 @@ mod tests {
 
     #[test]
     fn any_order_costs_few_moves() {
-        let moved = insert((0..2000).map(|i| format!("con_{:08x}", scattered(i))));
-        assert!(moved < 500, "scattered: {moved}");
+        let moved = insert((0..800).map(|i| format!("con_{:08x}", scattered(i))));
+        assert!(moved < 300, "scattered: {moved}");
         let behind = std::iter::once("zzz".to_owned());
-        let moved = insert(behind.chain((0..2000).map(|i| format!("con_{i:08}"))));
-        assert!(moved < 1000, "all before one: {moved}");
+        let moved = insert(behind.chain((0..800).map(|i| format!("con_{i:08}"))));
+        assert!(moved < 500, "all before one: {moved}");
         let around = (0..500).map(|i| format!("con_{:08}", if i % 2 == 0 { i } else { 90_000_000 + i }));
-        let moved = insert(around.chain((0..2000).map(|i| format!("con_1{i:07}"))));
-        assert!(moved < 6000, "all in one gap, ascending: {moved}");
+        let moved = insert(around.chain((0..800).map(|i| format!("con_1{i:07}"))));
+        assert!(moved < 3000, "all in one gap, ascending: {moved}");
         let around = (0..500).map(|i| format!("con_{:08}", if i % 2 == 0 { i } else { 90_000_000 + i }));
-        let moved = insert(around.chain((0..2000).rev().map(|i| format!("con_1{i:07}"))));
-        assert!(moved < 6000, "all in one gap, descending: {moved}");
+        let moved = insert(around.chain((0..800).rev().map(|i| format!("con_1{i:07}"))));
+        assert!(moved < 3000, "all in one gap, descending: {moved}");
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! How values stand in columns: encoding, decoding, and errors for what does not decode.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use bytes::Bytes;
 use grantry::{
     connection::Status,
-    id::ConnectionId,
+    id::{ConnectionId, IntegrationId},
     integration::Environment,
     store::{ConnectionRow, HotFacts, Index, Revision, StoreError, StoreErrorKind, Stored},
     time::Timestamp,
 };
 use rusqlite::{Row, types::Type};
+
+/// What most rows have for labels.
+const NO_LABELS: &str = "{}";
 
 /// The columns that [`index`] reads, of `connection AS c`.
 macro_rules! index_columns {
@@ -32,12 +35,19 @@ macro_rules! stored_columns {
 }
 pub(crate) use stored_columns;
 
+/// Ids that the reader has at hand; a row that has the same is given a clone of it, which costs next to nothing.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Known<'a> {
+    pub(crate) id: Option<&'a ConnectionId>,
+    pub(crate) integration: Option<&'a IntegrationId>,
+}
+
 /// Reads a row of [`stored_columns`].
-pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+pub(crate) fn stored(row: &Row<'_>, known: Known<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored {
         row: ConnectionRow {
-            id: parse(row, 0, |text| ConnectionId::new(text).ok())?,
-            index: index(row, 3)?,
+            id: id(row, 0, known.id)?,
+            index: index(row, 3, known.integration)?,
             body: bytes(row, 12)?,
         },
         revision: revision(row, 1)?,
@@ -49,18 +59,40 @@ pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 }
 
 /// Reads [`index_columns`] from column `first` on.
-pub(crate) fn index(row: &Row<'_>, first: usize) -> rusqlite::Result<Index> {
+pub(crate) fn index(
+    row: &Row<'_>,
+    first: usize,
+    integration: Option<&IntegrationId>,
+) -> rusqlite::Result<Index> {
     Ok(Index {
-        integration: parse(row, first, |text| text.parse().ok())?,
+        integration: id(row, first, integration)?,
         environment: parse(row, first + 1, Environment::parse)?,
         status: parse(row, first + 2, Status::parse)?,
         email: row.get(first + 3)?,
         owner: row.get(first + 4)?,
-        metadata: parse(row, first + 5, |text| serde_json::from_str(text).ok())?,
+        metadata: parse(row, first + 5, labels)?,
         connected_at: Timestamp(row.get(first + 6)?),
         due_at: time(row, first + 7)?,
         sealed_by: row.get(first + 8)?,
     })
+}
+
+fn id<T: Clone + AsRef<str> + FromStr>(
+    row: &Row<'_>,
+    column: usize,
+    known: Option<&T>,
+) -> rusqlite::Result<T> {
+    parse(row, column, |text| match known {
+        Some(known) if known.as_ref() == text => Some(known.clone()),
+        _ => text.parse().ok(),
+    })
+}
+
+fn labels(text: &str) -> Option<BTreeMap<String, String>> {
+    if text == NO_LABELS {
+        return Some(BTreeMap::new());
+    }
+    serde_json::from_str(text).ok()
 }
 
 fn usage(row: &Row<'_>) -> rusqlite::Result<Option<(u64, u64)>> {
