@@ -222,6 +222,31 @@ impl Record {
         }
     }
 
+    /// What the columns tell of a row whose body cannot be read, so that one such row does not hide a whole list.
+    pub(crate) fn outline(stored: &Stored) -> Connection {
+        let Stored { row, hot, .. } = stored;
+        let index = &row.index;
+        Connection {
+            id: row.id.clone(),
+            integration: index.integration.clone(),
+            provider: String::new(),
+            environment: index.environment,
+            status: index.status,
+            reason: None,
+            profile: Profile {
+                email: index.email.clone(),
+                ..Profile::default()
+            },
+            owner: index.owner.clone(),
+            metadata: index.metadata.clone(),
+            scopes: Vec::new(),
+            connected_at: index.connected_at,
+            last_active_at: hot.last_active_at.unwrap_or(index.connected_at),
+            epoch: 0,
+            generation: 0,
+        }
+    }
+
     /// What the broker shows of it.
     pub(crate) fn view(&self, hot: HotFacts) -> Connection {
         let facts = &self.facts;

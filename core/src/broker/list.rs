@@ -17,7 +17,7 @@ use crate::{
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     record::Record,
-    store::{ConnectionFilter, StatusFilter},
+    store::{ConnectionFilter, StatusFilter, Stored},
     time::Timestamp,
     vault::{Purpose, SealContext, VaultError},
 };
@@ -143,10 +143,14 @@ impl ListConnections {
         let page = store
             .list_connections(filter, before.as_ref(), self.limit)
             .await?;
-        let mut connections = Vec::with_capacity(page.items.len());
-        for item in &page.items {
-            connections.push(Record::decode(item)?.view(item.hot));
-        }
+        let shown = |item: &Stored| match Record::decode(item) {
+            Ok(record) => record.view(item.hot),
+            Err(error) => {
+                tracing::error!(connection = %item.row.id, code = error.code().as_str(), "a connection cannot be read");
+                Record::outline(item)
+            }
+        };
+        let connections = page.items.iter().map(shown).collect();
         let next_cursor = match (page.more, page.items.last()) {
             (true, Some(last)) => Some(self.seal(last.row.id.clone(), digest).await?),
             _ => None,

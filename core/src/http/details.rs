@@ -106,6 +106,9 @@ pub(super) const CONNECT: &[Code] = &[
     Code::ConnectionNotFound,
     Code::NavigationRequired,
     Code::StoreUnavailable,
+    Code::StoreCorrupt,
+    Code::Tampered,
+    Code::VaultKeyUnknown,
     Code::VaultUnavailable,
 ];
 
@@ -135,6 +138,9 @@ pub(super) const CALLBACK: &[Code] = &[
     Code::IntegrationDisabled,
     Code::NavigationRequired,
     Code::StoreUnavailable,
+    Code::StoreCorrupt,
+    Code::Tampered,
+    Code::VaultKeyUnknown,
     Code::VaultUnavailable,
 ];
 

@@ -27,6 +27,9 @@ const KEY: &[Code] = &[
     Code::HeaderDuplicate,
     Code::HeaderValueInvalid,
     Code::StoreUnavailable,
+    Code::StoreCorrupt,
+    Code::Tampered,
+    Code::VaultKeyUnknown,
     Code::Internal,
 ];
 const ID: &[Code] = &[Code::IdEmpty, Code::IdTooLong, Code::IdInvalid];

@@ -98,11 +98,12 @@ pub enum VaultError {
 
 impl From<VaultError> for Error {
     fn from(error: VaultError) -> Self {
-        Self::new(match error {
-            VaultError::Tampered | VaultError::UnknownEnvelope => Code::Tampered,
-            VaultError::UnknownKey => Code::VaultKeyUnknown,
-            VaultError::Unavailable => Code::VaultUnavailable,
-        })
+        match error {
+            VaultError::Tampered => Self::new(Code::Tampered),
+            VaultError::UnknownEnvelope => Self::new(Code::Tampered).because("envelope_unknown"),
+            VaultError::UnknownKey => Self::new(Code::VaultKeyUnknown),
+            VaultError::Unavailable => Self::new(Code::VaultUnavailable),
+        }
     }
 }
 

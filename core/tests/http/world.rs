@@ -27,6 +27,10 @@ pub(crate) struct World {
     pub(crate) service: HttpService,
     pub(crate) fake: Fake,
     pub(crate) clock: Hands,
+    #[allow(dead_code, reason = "for the tests of damaged rows")]
+    pub(crate) store: MemoryStore,
+    #[allow(dead_code, reason = "for the tests of damaged rows")]
+    pub(crate) keys: Secret,
     pub(crate) integration: IntegrationId,
     pub(crate) api_key: String,
     pub(crate) public_key: String,
@@ -71,8 +75,8 @@ impl World {
         fake.person("ann@acme.example");
         let clock = Hands::new();
         let store = MemoryStore::new(Arc::new(clock.clone()));
-        let keyring = Keyring::parse(&Keyring::generate().unwrap()).unwrap();
-        let broker = Broker::builder(store, keyring)
+        let keys = Keyring::generate().unwrap();
+        let broker = Broker::builder(store.clone(), Keyring::parse(&keys).unwrap())
             .provider(fake.clone())
             .transport(fake.clone())
             .clock(clock.clone())
@@ -95,6 +99,8 @@ impl World {
             service,
             fake,
             clock,
+            store,
+            keys,
             integration,
             api_key,
             public_key,
