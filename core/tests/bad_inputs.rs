@@ -1,7 +1,12 @@
 //! Rows of the table of bad inputs that need a whole broker: damaged rows, settings, flows that are forked. Each case is
 //! named after its row. The rows that one part answers alone stand beside that part.
 #![cfg(feature = "http")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is a test"
+)]
 
 #[path = "http/ask.rs"]
 #[allow(dead_code, reason = "shared with the tests of the HTTP surface")]
@@ -609,9 +614,11 @@ async fn one_attempt_finished_twice_at_once() {
             .begin(&format!("public_key={}&redirect_uri={RETURN}", world.public_key))
             .await;
         let query = format!("code=c&state={state}");
-        let back = || tokio::spawn(world.back(&query, &begun.cookie()).send());
-        let (one, two) = (back(), back());
-        let got = [one.await.unwrap(), two.await.unwrap()];
+        let mut both = tokio::task::JoinSet::new();
+        for _ in 0..2 {
+            both.spawn(world.back(&query, &begun.cookie()).send());
+        }
+        let got = both.join_all().await;
         let connected = got
             .iter()
             .filter(|g| g.header("location").contains("connection_id="));

@@ -172,6 +172,7 @@ fn loopback_opens_one_address() {
     assert!(instance("http://127.0.0.1:9001", &six).is_err());
 }
 
+/// K12.
 #[test]
 fn login_urls() {
     use Environment::{Production, Sandbox};
@@ -193,6 +194,10 @@ fn login_urls() {
         ("https://login.salesforce.com.evil.test", Production, false),
         ("https://login.salesforce.com/services", Production, false),
         ("http://login.salesforce.com", Production, false),
+        ("https://user:pw@login.salesforce.com", Production, false),
+        ("https://127.0.0.1", Production, false),
+        ("https://2130706433", Production, false),
+        ("https://[::1]", Production, false),
     ];
     for (url, environment, accepted) in rows {
         assert_eq!(
