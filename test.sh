@@ -19,6 +19,7 @@ need() { # need COMMAND PACKAGE...: installs a system package if a command is mi
 
 need cc build-essential
 need python3 python3 python3-venv
+need curl curl ca-certificates
 
 # The published Python client of the hosted service, against which the HTTP surface is tested.
 venv=target/python-client

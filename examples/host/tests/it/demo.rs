@@ -1,6 +1,7 @@
 //! The demo: what it writes, and every line that it prints to be tried.
 
 use std::{
+    fmt::Write as _,
     fs::{self, File},
     os::unix::fs::PermissionsExt as _,
     path::Path,
@@ -136,7 +137,7 @@ async fn every_printed_line_works() {
             let (name, value) = export.split_once('=').unwrap();
             // The only line with a gap in it.
             let value = if name == "RECORD" { record.as_str() } else { value };
-            exports.push_str(&format!("export {name}={value}\n"));
+            writeln!(exports, "export {name}={value}").unwrap();
             continue;
         }
         let answer = shell(&format!("{exports}{command}"));

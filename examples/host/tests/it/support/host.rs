@@ -95,9 +95,8 @@ impl Launch {
             async move { told.map(Ok).or(ended.map(Err)) }
         })
         .await;
-        let told = match told {
-            Ok(told) => told,
-            Err(_) => return Err(fs::read_to_string(&host.err).unwrap()),
+        let Ok(told) = told else {
+            return Err(fs::read_to_string(&host.err).unwrap());
         };
         let told: Value = serde_json::from_str(&told).unwrap();
         host.base_url = told["baseUrl"].as_str().unwrap().to_owned();

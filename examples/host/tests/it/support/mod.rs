@@ -6,7 +6,7 @@ mod world;
 
 use std::{future::Future, time::Duration};
 
-pub(crate) use browser::{Browser, End, Page, Person};
+pub(crate) use browser::{Browser, Page, Person};
 pub(crate) use host::{ADMIN_KEY, Answer, Host, Launch, command, ended_with, signal};
 pub(crate) use world::{APP, Integration, World, parameter};
 
@@ -26,8 +26,8 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    match tokio::time::timeout(DEADLINE, asking).await {
-        Ok(answer) => answer,
-        Err(_) => panic!("never happened: {what}"),
-    }
+    let Ok(answer) = tokio::time::timeout(DEADLINE, asking).await else {
+        panic!("never happened: {what}");
+    };
+    answer
 }
