@@ -3,38 +3,36 @@
 
 use std::sync::Arc;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use bytes::Bytes;
 
 use super::{
     cache::Entry,
     flight::{Landing, Pilot},
-    present::{access_life_of, revoke_at_once},
+    late,
     protocol::{self, Commit, Policy},
     schedule,
 };
 use crate::{
-    connection::{Reason, SetName, Status},
+    connection::{SetName, Status},
     engine::Engine,
-    error::{Code, Error},
+    error::Code,
     event::What,
     grant::{Grant, tokens_context},
     id::ConnectionId,
     integration::Environment,
     integrations::Loaded,
-    provider::{AccessLife, Expiry, TokenSet},
+    provider::TokenSet,
     random,
-    record::{Owed, Record},
-    secret::{Secret, fingerprint},
+    record::Record,
     store::{Revision, Stored, Swap},
     vault::VaultError,
 };
 
 /// A received set on its way into the store.
-struct Lifeboat {
-    grant: Grant,
-    spent: SetName,
-    set: u128,
+pub(super) struct Lifeboat {
+    pub(super) grant: Grant,
+    pub(super) spent: SetName,
+    pub(super) set: u128,
     /// Sealed for the name that it will have.
     sealed: Option<(SetName, Bytes, String)>,
     /// Fingerprint of the refresh token that was spent.
@@ -65,7 +63,7 @@ impl Drop for Unsaved {
 }
 
 /// The row as it was read.
-fn stored(record: &Record, revision: Revision) -> Stored {
+pub(super) fn stored(record: &Record, revision: Revision) -> Stored {
     Stored {
         row: record.encode(),
         revision,
@@ -166,7 +164,7 @@ pub(super) async fn settle(
                 let entry = engine.make_entry(&record, boat.grant, Some(revision), integration)?;
                 let entry = engine.cache.put(&id, entry, looks);
                 return if boat.verify {
-                    self::verify(engine, integration, &id, entry).await
+                    late::verify(engine, integration, &id, entry).await
                 } else {
                     Ok(entry)
                 };
@@ -309,108 +307,4 @@ impl Engine {
         let entry = self.cache.put(id, Arc::new(entry), self.cache.looks());
         pilot.tell(Ok(entry));
     }
-
-    /// A set came back for a connection that was ended or reconnected meanwhile. It is owed a revocation, unless its
-    /// refresh token is the one that the connection lives on. Answers the row, if there is one.
-    async fn owe_late(
-        self: &Arc<Self>,
-        integration: &Arc<Loaded>,
-        id: &ConnectionId,
-        boat: &Lifeboat,
-    ) -> Option<Stored> {
-        let mine = boat
-            .grant
-            .refresh_token
-            .as_ref()
-            .unwrap_or(&boat.grant.access_token);
-        let name = SetName {
-            generation: boat.spent.generation + 1,
-            ..boat.spent
-        };
-        for round in 0.. {
-            if round > 0 {
-                tokio::time::sleep(schedule::store_retry(round - 1, random::spread())).await;
-            }
-            let Ok((current, _)) = self.stores.connections.connection(id).await else {
-                continue;
-            };
-            let Some(current) = current else { break };
-            let Ok(mut record) = Record::decode(&current) else {
-                continue;
-            };
-            let known = |o: &Owed| o.name == name;
-            if record.facts.owed.iter().any(known) || record.facts.row.set == boat.set {
-                // My write was applied though its answer was lost.
-                return Some(current);
-            }
-            match super::turn::open(self, &record).await {
-                Ok(living) if living.refresh_token.as_ref() == Some(mine) => return Some(current),
-                // Whether it lives on my token cannot be seen now; it must not be revoked by mistake.
-                Err(error) if error.is_retryable() => continue,
-                Ok(_) | Err(_) => {}
-            }
-            let context = tokens_context(&record.integration, id, name);
-            let Ok(sealed) = self.vault.seal(&context, &boat.grant.encode()).await else {
-                continue;
-            };
-            record.facts.owed.push(Owed {
-                name,
-                sealed: BASE64_STANDARD_NO_PAD.encode(sealed),
-                failures: 0,
-                next: self.clock.wall(),
-            });
-            let token = fingerprint(mine.expose());
-            self.note(&mut record, "late_set_owed", None, Some(&token));
-            if let Ok(Swap::Swapped(revision)) = self
-                .stores
-                .connections
-                .swap_connection(&record.encode(), current.revision)
-                .await
-            {
-                self.revoke_owed(id);
-                return Some(stored(&record, revision));
-            }
-        }
-        // No row to write it in.
-        revoke_at_once(self, integration, mine).await;
-        None
-    }
-}
-
-/// Tries a set that may have been ended by another presentation. Dead: the connection is expired, visibly. Unknown: it
-/// is served, and the first refused call will tell.
-pub(super) async fn verify(
-    engine: &Arc<Engine>,
-    integration: &Arc<Loaded>,
-    id: &ConnectionId,
-    entry: Arc<Entry>,
-) -> Landing {
-    let set = TokenSet {
-        access_token: entry.credentials.access_token.duplicate(),
-        refresh_token: None::<Secret>,
-        instance_url: Some(entry.credentials.instance_url.clone()),
-        scopes: None,
-        expiry: Expiry::Assumed(entry.expiry.at()),
-        subject: None,
-    };
-    if access_life_of(engine, integration, &set).await != Some(AccessLife::Dead) {
-        return Ok(entry);
-    }
-    entry.refuse();
-    for _ in 0..3 {
-        let (Some(stored), _) = engine.stores.connections.connection(id).await? else {
-            break;
-        };
-        let record = Record::decode(&stored)?;
-        let Some(row) = protocol::found_dead(&record.facts.row, entry.name(), Reason::OutcomeUnknown) else {
-            break;
-        };
-        if engine
-            .expire(record, stored.revision, row, Reason::OutcomeUnknown)
-            .await?
-        {
-            break;
-        }
-    }
-    Err(Error::new(Code::ConnectionExpired).because(Reason::OutcomeUnknown.as_str()))
 }

@@ -25,12 +25,14 @@
 //! ```
 
 mod clock;
+mod grants;
 mod provider;
 mod roles;
 mod store;
 mod upstream;
 
 pub use clock::TestClock;
+pub use grants::Settings;
 pub use provider::FakeProvider;
 pub use store::{Fault, FaultyStore, Op};
-pub use upstream::{Answer, FakeUpstream, Request, Settings};
+pub use upstream::{Answer, FakeUpstream, Request};

@@ -178,8 +178,9 @@ async fn a_deletion_is_seen_by_all_within_a_second() {
     let world = World::new().await;
     let id = world.connect().await;
     let two = world.process();
-    two.broker.credentials(&id).await.unwrap();
     pass(seconds(2)).await;
+    two.broker.credentials(&id).await.unwrap();
+    assert!(two.broker.peek(&id, |_| ()).is_some());
     world.one.broker.disconnect(&id).await.unwrap();
     pass(seconds(1)).await;
     assert!(two.broker.peek(&id, |_| ()).is_none());

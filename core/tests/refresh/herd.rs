@@ -78,7 +78,7 @@ async fn a_refresh_that_failed_is_not_tried_again_for_every_caller_whose_token_l
     use grantry::{
         connection::Reason,
         provider::{Failure, Refusal, Verdict},
-        testing::Answer,
+        testing::{Answer, Fault, Op},
     };
     let world = World::new().await;
     let id = world.connect().await;
@@ -94,7 +94,7 @@ async fn a_refresh_that_failed_is_not_tried_again_for_every_caller_whose_token_l
     pass(seconds(1)).await;
     let writes = world.one.store.writes();
     world.access(&id).await;
-    world.one.store.down(true);
+    world.one.store.script(Op::Read, 0, u32::MAX, Fault::Slow(seconds(5)));
     for _ in 0..100 {
         let begun = tokio::time::Instant::now();
         assert_eq!(world.access(&id).await, "access-0-0");
@@ -102,7 +102,7 @@ async fn a_refresh_that_failed_is_not_tried_again_for_every_caller_whose_token_l
     }
     assert_eq!(world.one.store.writes(), writes);
     assert_eq!(world.presentations(), 1);
-    world.one.store.down(false);
+    world.one.store.heal();
     pass(seconds(25)).await;
     world.upstream.always(None);
     pass(seconds(30)).await;

@@ -1,6 +1,13 @@
 //! Proves the refresh engine in paused time. The judge is the fake provider's log and the rows of the store, never the
 //! broker's own counters.
-#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unchecked_time_subtraction,
+    unreachable_pub,
+    reason = "a test, in paused time"
+)]
 
 mod answers;
 mod cancel;

@@ -35,9 +35,9 @@ async fn another_s_refresh_is_seen_without_asking() {
     let world = World::new().await;
     let id = world.connect().await;
     let two = world.process();
-    two.broker.credentials(&id).await.unwrap();
-    world.clock.step(SESSION);
-    world.access(&id).await;
+    pass(seconds(2)).await;
+    let set = two.broker.credentials(&id).await.unwrap().set;
+    world.one.broker.refused(&id, set).await.unwrap();
     pass(seconds(1)).await;
     let seen = two.broker.credentials(&id).await.unwrap();
     assert_eq!(seen.access_token.expose(), "access-0-1");
