@@ -243,6 +243,7 @@ impl Bare {
                 Ok((texts, row.get::<_, i64>(6)?, row.get::<_, Vec<u8>>(7)?))
             })
             .unwrap();
-        assert_eq!(rows.map(|row| black_box(row.unwrap())).count(), PAGE as usize);
+        let rows: Vec<_> = rows.map(Result::unwrap).collect();
+        assert_eq!(black_box(rows).len(), PAGE as usize);
     }
 }

@@ -83,11 +83,7 @@ pub async fn yup(directory: &Path, ids: &[ConnectionId]) -> Authenticator<HttpCo
 
 /// A locked map from which tokens are cloned.
 pub fn locked(ids: &[ConnectionId]) -> Mutex<HashMap<ConnectionId, String>> {
-    Mutex::new(
-        ids.iter()
-            .map(|id| (id.clone(), ACCESS_TOKEN.to_owned()))
-            .collect(),
-    )
+    Mutex::new(ids.iter().map(|id| (own(id), ACCESS_TOKEN.to_owned())).collect())
 }
 
 /// A concurrent map from which shared tokens are cloned: it checks nothing, so it is the limit and no peer.
@@ -99,8 +95,13 @@ fn map<V>(ids: &[ConnectionId], value: impl Fn() -> V) -> Fast<V> {
     let map = papaya::HashMap::with_hasher(foldhash::fast::RandomState::default());
     let pinned = map.pin();
     for id in ids {
-        pinned.insert(id.clone(), value());
+        pinned.insert(own(id), value());
     }
     drop(pinned);
     map
+}
+
+/// The same id in memory of its own: clones share theirs, and what is read from a store or a request does not.
+pub fn own(id: &ConnectionId) -> ConnectionId {
+    ConnectionId::new(id.as_str()).unwrap()
 }

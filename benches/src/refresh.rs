@@ -113,10 +113,10 @@ fn exchanges(scale: Scale, upstream: &Upstream) -> Vec<Row> {
         [
             Variant::each("provider", calls, || runtime.block_on(exchange.run())),
             Variant::each("reqwest, new connection", calls, || {
-                drop(runtime.block_on(raw(fresh, url)))
+                drop(runtime.block_on(raw(fresh, url)));
             }),
             Variant::each("reqwest, kept connection", calls, || {
-                drop(runtime.block_on(raw(pooled, url)))
+                drop(runtime.block_on(raw(pooled, url)));
             }),
         ],
     );

@@ -2,7 +2,8 @@
 
 use std::{hint::black_box, sync::Barrier};
 
-use grantry::{id::ConnectionId, store::MemoryStore};
+use grantry::id::ConnectionId;
+use grantry_store_sqlite::SqliteStore;
 use huskarl::cache::TokenSource as _;
 use tokio::runtime::Runtime;
 
@@ -19,7 +20,14 @@ const CALLS: u32 = 20_000;
 /// All rows of this file.
 pub fn rows(scale: Scale) -> Vec<Row> {
     let runtime = world::runtime();
-    let world = runtime.block_on(World::new(MemoryStore::default(), world::nowhere(), |b| b));
+    // Rows in a file, as a host has them: a store in memory would put a row between any two entries of the cache.
+    let directory = tempfile::tempdir().unwrap();
+    let world = runtime.block_on(async {
+        let store = SqliteStore::open(directory.path().join("grantry.db"))
+            .await
+            .unwrap();
+        World::new(store, world::nowhere(), |b| b).await
+    });
     let one = runtime.block_on(world.connect(1));
     let mut rows = few(scale, &runtime, &world, &one, "1 connection", ("A1", 0.35));
     let many = runtime.block_on(world.connect(10_000));
@@ -211,7 +219,7 @@ fn two_threads(scale: Scale, runtime: &Runtime, world: &World, id: &ConnectionId
     let of_locked = || async {
         drop(black_box(
             locked.lock().unwrap().get(black_box(id)).unwrap().clone(),
-        ))
+        ));
     };
     let [whole, peek, alone, huskarl, yup, locked] = interleave(
         Timer::Wall,
@@ -279,13 +287,14 @@ fn run<F: Future>(runtime: &Runtime, calls: F) -> F::Output {
     runtime.block_on(tokio::task::unconstrained(calls))
 }
 
-/// So many ids, all of them as often as can be, in an order that no cache of the machine foresees.
+/// So many ids, all of them as often as can be, in an order that no cache of the machine foresees. Each is a text of its
+/// own, as a caller has just read it from somewhere.
 fn walk(ids: &[ConnectionId], calls: u32) -> Vec<ConnectionId> {
     let order = shuffled(ids.len());
     order
         .iter()
         .cycle()
         .take(calls as usize)
-        .map(|&i| ids[i].clone())
+        .map(|&i| peers::own(&ids[i]))
         .collect()
 }
