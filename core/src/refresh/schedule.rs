@@ -28,14 +28,18 @@ impl Window {
     }
 }
 
+/// The longest wait that a provider may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
+
 /// How long to cool after the `failures`th refusal in a row: from 5 seconds to an hour, spread by `random` (0 to 255),
-/// but never less than the provider asked for.
+/// but never less than the provider asked for, up to a day: a connection must not stand still for years because of a
+/// broken header.
 pub(crate) fn cooling(failures: u32, asked: Option<Duration>, random: u8) -> Duration {
     let base = Duration::from_secs(5 << failures.saturating_sub(1).min(10));
     let spread = base * u32::from(random) / 1024;
     (base + spread)
         .min(Duration::from_secs(3600))
-        .max(asked.unwrap_or_default())
+        .max(asked.unwrap_or_default().min(LONGEST_ASKED))
 }
 
 /// How long to wait before reading a row again that somebody else is working on: from 25 to 250 ms.
@@ -83,6 +87,37 @@ mod tests {
         assert_eq!(cooling(2, None, 0), Duration::from_secs(10));
         assert_eq!(cooling(60, None, 255), HOUR);
         assert_eq!(cooling(1, Some(2 * HOUR), 0), 2 * HOUR);
+        assert_eq!(cooling(1, Some(Duration::MAX), 255), 24 * HOUR);
+    }
+
+    /// Every spread, with sessions from nothing to a month and wishes from nothing to a day.
+    #[test]
+    fn no_window_is_upside_down_or_takes_more_than_half_of_a_life() {
+        let begin = Timestamp(1_000_000_000);
+        let spans = || (0..32).map(|n| Duration::from_millis((1 << n) - 1));
+        for (life, minimum) in spans().flat_map(|life| spans().map(move |minimum| (life, minimum))) {
+            for spread in 0..=255 {
+                let ends = begin + life;
+                let Window { soft, hard } = Window::new(begin, ends, minimum, spread);
+                assert!(soft <= hard && hard <= ends, "{life:?} {minimum:?} {spread}");
+                assert!(begin.until(soft) >= life / 2 - Duration::from_millis(1).min(life / 2));
+                assert!(hard.until(ends) <= minimum);
+            }
+        }
+    }
+
+    #[test]
+    fn no_wait_overflows_and_none_shrinks() {
+        for random in 0..=255 {
+            let waits: Vec<_> = (0..100).map(|failures| cooling(failures, None, random)).collect();
+            assert!(waits.windows(2).all(|w| w[0] <= w[1]));
+            assert!(waits[0] >= Duration::from_secs(5) && waits[99] == HOUR);
+            let retries: Vec<_> = (0..100).map(|round| store_retry(round, random)).collect();
+            assert!(retries.windows(2).all(|w| w[0] <= w[1]));
+        }
+        assert_eq!(cooling(u32::MAX, None, 255), HOUR);
+        assert!(store_retry(u32::MAX, 255) <= Duration::from_secs(5));
+        assert!(poll(u32::MAX, 255) <= Duration::from_millis(250));
     }
 
     #[test]
