@@ -39,6 +39,7 @@ pub mod cancel;
 pub mod changes;
 pub mod connection;
 pub mod due;
+pub mod filters;
 pub mod hot;
 pub mod integration;
 pub mod key;
@@ -46,6 +47,7 @@ pub mod listing;
 pub mod pending;
 mod rows;
 pub mod usage;
+pub mod values;
 
 use std::{future::Future, pin::pin, sync::Arc, task::Poll};
 
@@ -148,7 +150,6 @@ macro_rules! connection_conformance {
     ($fixture:expr) => {
         $crate::conformance_cases! { $fixture;
             connection:
-                every_column_comes_back
                 an_insert_race_has_one_winner
                 a_taken_id_stays
                 a_swap_replaces_the_whole_row
@@ -159,21 +160,24 @@ macro_rules! connection_conformance {
                 what_is_not_there_is_missing
                 a_removal_leaves_nothing
                 store_time_never_goes_back
+                rows_are_counted_by_key
+                deleted_rows_are_no_connections;
+            values:
+                every_column_comes_back
                 bodies_come_back
                 ids_are_told_apart
                 odd_values_come_back
-                reopening_keeps_all
-                rows_are_counted_by_key
-                deleted_rows_are_no_connections;
-            listing:
+                reopening_keeps_all;
+            filters:
                 filters_find_what_fits
+                an_email_text_is_literal
+                labels_match_whole
+                a_swap_moves_a_row_in_every_list;
+            listing:
                 pages_make_the_whole_list
                 a_page_begins_below_any_id
                 pages_neither_skip_nor_repeat
                 pages_stand_a_crowd
-                an_email_text_is_literal
-                labels_match_whole
-                a_swap_moves_a_row_in_every_list
                 an_entry_is_the_whole_row;
             due:
                 due_rows_come_in_order
