@@ -94,7 +94,10 @@ async fn a_refresh_that_failed_is_not_tried_again_for_every_caller_whose_token_l
     pass(seconds(1)).await;
     let writes = world.one.store.writes();
     world.access(&id).await;
-    world.one.store.script(Op::Read, 0, u32::MAX, Fault::Slow(seconds(5)));
+    world
+        .one
+        .store
+        .script(Op::Read, 0, u32::MAX, Fault::Slow(seconds(5)));
     for _ in 0..100 {
         let begun = tokio::time::Instant::now();
         assert_eq!(world.access(&id).await, "access-0-0");
