@@ -98,6 +98,8 @@ async fn the_very_token_that_a_connection_lives_on_is_never_revoked() {
     assert!(matches!(again, Outcome::Connected { .. }));
     pass(seconds(60)).await;
     assert!(world.upstream.revoked().is_empty());
+    let history = world.one.broker.history(&id).await.unwrap();
+    assert!(history.iter().all(|decision| decision.what != "late_set_owed"));
     // Revoked while the provider does not take it, and connected again on the same token.
     world.upstream.set(|s| s.refuses_revocations = true);
     world.one.broker.revoke(&id).await.unwrap();
@@ -126,14 +128,16 @@ async fn a_late_set_is_not_revoked_while_it_cannot_be_seen_whose_it_is() {
     let id = world.connect().await;
     let two = world.process();
     world.clock.step(SESSION);
-    two.store.script(Op::Read, 1, 30, Fault::Before);
+    // It reads to serve, to take the turn, and to see that the row is not its own any more; then no more.
+    two.store.script(Op::Read, 3, 30, Fault::Before);
     world.upstream.next(Answer::Slow(seconds(10)));
     let again = async {
         pass(seconds(3)).await;
         world.try_connect(Some(&id)).await
     };
     let (late, _) = tokio::join!(two.broker.credentials(&id), again);
-    drop(late);
+    assert!(late.is_err());
+    assert_eq!(world.presentations(), 1);
     pass(seconds(300)).await;
     assert!(world.upstream.revoked().is_empty());
     assert!(world.upstream.lives("refresh-0-0"));

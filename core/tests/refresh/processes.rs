@@ -86,7 +86,9 @@ async fn a_turn_that_was_given_back_is_taken_by_who_waited_long_for_it() {
     // Both try at once; the one whose write loses waits for longer than its own write could have been fresh.
     world.upstream.next(Answer::NotSent);
     world.one.store.script(Op::Swap, 1, 1, Fault::Slow(seconds(8)));
-    let (here, there) = tokio::join!(world.credentials(&id), two.broker.credentials(&id));
+    two.store
+        .next(Op::Swap, Fault::Slow(std::time::Duration::from_millis(5)));
+    let (there, here) = tokio::join!(two.broker.credentials(&id), world.credentials(&id));
     assert_eq!(here.unwrap_err().code(), Code::RefreshNotSent);
     assert_eq!(there.unwrap().access_token.expose(), "access-0-1");
     assert_eq!(world.upstream.presented(), ["refresh-0-0"]);
