@@ -100,7 +100,7 @@ mod tests {
                 let ends = begin + life;
                 let Window { soft, hard } = Window::new(begin, ends, minimum, spread);
                 assert!(soft <= hard && hard <= ends, "{life:?} {minimum:?} {spread}");
-                assert!(begin.until(soft) >= life / 2 - Duration::from_millis(1).min(life / 2));
+                assert!(begin.until(soft) >= (life / 2).saturating_sub(Duration::from_millis(1)));
                 assert!(hard.until(ends) <= minimum);
             }
         }
