@@ -4,7 +4,13 @@
 //!
 //! Found are states in which a living grant dies without a trace, a token is in flight twice, or nothing can go on. And
 //! each protective rule is switched off in turn, to show that this checker would notice.
-#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::unused_self,
+    clippy::items_after_statements,
+    unreachable_pub,
+    reason = "a test"
+)]
 
 mod upstream;
 mod world;
