@@ -23,7 +23,7 @@
 //!
 //! # Where the time goes
 //! A turn of the refresh protocol runs on the machine's boot clock, named after the boot; see
-//! [`StoreInstant`](grantry::time::StoreInstant). All processes that share the file must run on one machine.
+//! [`StoreInstant`]. All processes that share the file must run on one machine.
 
 mod backup;
 mod changes;
