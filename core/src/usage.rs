@@ -1,9 +1,9 @@
 //! Counts calls against an integration's calendar month (UTC).
 //!
 //! A call is reserved before it is sent and given back if it was certainly not sent. Far from the limit calls are
-//! reserved in blocks, so that a call costs no write; within [`HEADROOM`] calls of the limit they are reserved one by one,
+//! reserved in blocks, so that a call costs no write; within `HEADROOM` calls of the limit they are reserved one by one,
 //! and the count is exact over any number of processes. Unspent blocks go back every two seconds. A process that is
-//! killed leaves its unspent blocks counted: at most [`BLOCK`] calls per integration.
+//! killed leaves its unspent blocks counted: at most `BLOCK` calls per integration.
 
 use std::{
     collections::HashMap,

@@ -357,6 +357,11 @@ async fn a_reconnect_whose_write_got_no_answer_is_recognised() {
     world.one.store.next(Op::Swap, Fault::After);
     assert!(connected(&world.try_connect(Some(&id)).await));
     pass(seconds(30)).await;
+    assert_eq!(
+        world.one.broker.connection(&id).await.unwrap().epoch,
+        2,
+        "written once"
+    );
     assert_eq!(world.upstream.revoked(), ["refresh-0-0"]);
     assert!(world.upstream.lives("refresh-1-0"));
 }

@@ -140,6 +140,20 @@ async fn far_from_the_limit_calls_are_reserved_in_blocks_and_given_back() {
 }
 
 #[tokio::test]
+async fn near_the_limit_nobody_keeps_calls_that_others_could_make() {
+    local!(async {
+        let (world, id) = world(Some(300)).await;
+        for _ in 0..2 {
+            call(&world.one, &id).await.unwrap();
+        }
+        assert_eq!(counted(&world).await, 2);
+        let two = world.process();
+        let calls = join_all((0..300).map(|_| call(&two, &id))).await;
+        assert_eq!(calls.iter().filter(|c| c.is_ok()).count(), 298);
+    });
+}
+
+#[tokio::test]
 async fn the_last_calls_pass_also_in_a_process_that_has_not_looked_for_long() {
     local!(async {
         let (world, id) = world(Some(1_000_000)).await;
@@ -235,5 +249,13 @@ async fn a_new_limit_holds_at_once() {
             .unwrap();
         call(&world.one, &id).await.unwrap();
         assert_eq!(broker.usage(&world.integration).await.unwrap().calls, 4);
+        // Calls that were reserved without a limit are none under it.
+        call(&world.one, &id).await.unwrap();
+        broker
+            .update_integration(&world.integration, update(Some(5)))
+            .await
+            .unwrap();
+        assert_eq!(call(&world.one, &id).await, Err(Code::PlanLimitExceeded));
+        assert_eq!(broker.usage(&world.integration).await.unwrap().calls, 5);
     });
 }

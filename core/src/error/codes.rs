@@ -64,7 +64,7 @@ codes! {
     RequestTimeout, "request_timeout", 408, Request, "The request body did not arrive in time; nothing was done.";
 
     // API keys.
-    KeyMissing, "key_missing", 401, Key, "Send the key as 'Authorization: Bearer <key>'.";
+    KeyMissing, "key_missing", 401, Key, "Send the key as 'Authorization: Bearer KEY'.";
     KeyMalformed, "key_malformed", 401, Key, "The key is not a Grantry key, or was cut or mistyped; copy it again, without quotes or spaces.";
     KeyUnknown, "key_unknown", 401, Key, "The key is not known here; create one with the admin key.";
     KeyRevoked, "key_revoked", 401, Key, "The key was revoked; use a newer one.";

@@ -2,16 +2,16 @@
 //!
 //! | step | where |
 //! |---|---|
-//! | serve from memory | [`cache`], [`entry`] |
+//! | serve from memory | `cache`, `entry` |
 //! | serve, wait or refresh behind | this file |
-//! | one flight per connection and process | [`flight`] |
-//! | take the turn, gate | [`turn`] |
-//! | present once | [`present`] |
-//! | what a refusal means | [`refused`] |
-//! | store what came back | [`settle`], [`late`] |
-//! | what all of them decide | [`protocol`] |
-//! | see other processes' changes | [`watch`] |
-//! | revoke upstream | [`revoke`] |
+//! | one flight per connection and process | `flight` |
+//! | take the turn, gate | `turn` |
+//! | present once | `present` |
+//! | what a refusal means | `refused` |
+//! | store what came back | `settle`, `late` |
+//! | what all of them decide | `protocol` |
+//! | see other processes' changes | `watch` |
+//! | revoke upstream | `revoke` |
 
 pub(crate) mod cache;
 mod entry;

@@ -239,13 +239,13 @@ async fn a_refused_token_is_not_served_again_if_the_refresh_fails() {
 async fn a_report_about_a_set_that_only_others_know_is_believed() {
     let world = World::new().await;
     let id = world.connect().await;
-    world.access(&id).await;
-    pass(seconds(1)).await;
     let two = world.process();
-    world.clock.step(SESSION);
     pass(seconds(1)).await;
-    let newer = two.broker.credentials(&id).await.unwrap();
-    // No time for this process to hear of it.
+    let first = world.credentials(&id).await.unwrap().set;
+    // All of this takes no time, so this process cannot hear of the other's refresh.
+    world.upstream.set(|s| s.takes = Duration::ZERO);
+    let newer = two.broker.refused(&id, first).await.unwrap();
+    assert!(world.one.broker.peek(&id, |c| c.set == first).unwrap());
     let newest = world.one.broker.refused(&id, newer.set).await.unwrap();
     assert_eq!(
         newest.set,
@@ -255,4 +255,14 @@ async fn a_report_about_a_set_that_only_others_know_is_believed() {
         }
     );
     assert_eq!(world.upstream.presented(), ["refresh-0-0", "refresh-0-1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hears_that_the_grant_is_gone_is_told_so_though_the_token_would_live_for_some_minutes() {
+    let world = World::new().await;
+    let id = world.connect().await;
+    world.clock.step(SESSION - seconds(250));
+    world.upstream.end_grant("refresh-0-0");
+    assert_eq!(world.code(&id).await, Code::ConnectionExpired);
+    assert_eq!(world.code(&id).await, Code::ConnectionExpired);
 }

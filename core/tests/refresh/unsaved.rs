@@ -98,6 +98,9 @@ async fn an_unsaved_set_of_a_connection_that_somebody_deleted_is_not_served_on()
     world.clock.step(SESSION);
     world.one.store.script(Op::Swap, 1, u32::MAX, Fault::Before);
     assert_eq!(world.access(&id).await, "access-0-1");
+    // By then it is written every five seconds only; the deletion must be seen before.
+    pass(seconds(60)).await;
+    assert_eq!(world.access(&id).await, "access-0-1");
     world.process().broker.disconnect(&id).await.unwrap();
     pass(seconds(1)).await;
     assert_eq!(world.code(&id).await, Code::ConnectionNotFound);
