@@ -121,7 +121,7 @@ fn cold(
     cipher: &Bare,
 ) -> Vec<Row> {
     let rounds = scale.pick(21, 61);
-    let calls = u32::try_from(ids.len() / (rounds + 1)).unwrap().min(300);
+    let calls = u32::try_from(ids.len() / 2 / (rounds + 1)).unwrap().min(300);
     let order: Vec<&ConnectionId> = shuffled(ids.len()).into_iter().map(|i| &ids[i]).collect();
     let batches: Vec<&[&ConnectionId]> = order.chunks_exact(calls as usize).collect();
     // It has seen none of these connections, only their integration.
@@ -132,7 +132,10 @@ fn cold(
     let first = fresh.integration(&world.integration);
     runtime.block_on(first).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let (mut at, mut bare_at, mut read_at) = (batches.iter(), batches.iter(), batches.iter());
+    // Both of ours read through one pool, and whoever reads a row second finds its pages there: so each has rows of its
+    // own.
+    let (of_whole, of_read) = batches.split_at(rounds + 1);
+    let (mut at, mut bare_at, mut read_at) = (of_whole.iter(), of_whole.iter(), of_read.iter());
     let [whole, select_and_open, select] = interleave(
         Timer::Cpu,
         rounds,

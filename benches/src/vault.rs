@@ -56,7 +56,7 @@ pub fn context() -> SealContext<'static> {
 }
 
 /// As many bytes as [`context`] makes.
-pub const AAD: &[u8] = &[3; 120];
+pub const AAD: &[u8] = &[3; 119];
 
 /// All rows of this file.
 pub fn rows(scale: Scale) -> Vec<Row> {

@@ -20,7 +20,7 @@ const CALLS: u32 = 20_000;
 /// All rows of this file.
 pub fn rows(scale: Scale) -> Vec<Row> {
     let runtime = world::runtime();
-    // Rows in a file, as a host has them: a store in memory would put a row between any two entries of the cache.
+    // Rows in a file, as a host has them.
     let directory = tempfile::tempdir().unwrap();
     let world = runtime.block_on(async {
         let store = SqliteStore::open(directory.path().join("grantry.db"))
