@@ -16,7 +16,7 @@ use crate::{
     keys::Keys,
     provider::{Provider, ProviderHttp, Transport},
     proxy::ProxyClient,
-    refresh::{cache::Cache, flight::Flights},
+    refresh::{cache::Cache, flight::Flights, watch::Paces},
     store::Stores,
     task::Tasks,
     time::Clock,
@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) cache_capacity: usize,
     /// Whether http on a loopback address may stand for a provider. Only for tests.
     pub(crate) allow_loopback: bool,
+    /// How often the loops run.
+    pub(crate) paces: Paces,
 }
 
 #[derive(Debug)]

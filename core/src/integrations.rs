@@ -1,7 +1,7 @@
 //! Integrations in memory: decoded, with their secret opened and their provider at hand.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -243,7 +243,7 @@ impl Loaded {
 /// The integrations that this process has used.
 #[derive(Debug, Default)]
 pub(crate) struct Integrations {
-    loaded: Mutex<HashMap<IntegrationId, Arc<Loaded>>>,
+    loaded: Mutex<BTreeMap<IntegrationId, Arc<Loaded>>>,
 }
 
 impl Integrations {

@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::Broker;
+#[cfg(feature = "conformance")]
+use crate::task::Signals;
 use crate::{
     engine::{Engine, Settings},
     event::{EventSink, NoEvents},
@@ -10,7 +12,11 @@ use crate::{
     keys::Keys,
     provider::{Provider, Transport},
     proxy::ProxyClient,
-    refresh::{cache::Cache, flight::Flights, watch},
+    refresh::{
+        cache::Cache,
+        flight::Flights,
+        watch::{self, Paces},
+    },
     store::Stores,
     task::Tasks,
     time::{Clock, SystemClock},
@@ -57,6 +63,8 @@ pub struct Builder {
     events: Arc<dyn EventSink>,
     transport: Option<Arc<dyn Transport>>,
     settings: Settings,
+    #[cfg(feature = "conformance")]
+    signals: Signals,
 }
 
 impl Builder {
@@ -74,7 +82,10 @@ impl Builder {
                 patience: Duration::from_secs(24),
                 cache_capacity: 200_000,
                 allow_loopback: false,
+                paces: Paces::default(),
             },
+            #[cfg(feature = "conformance")]
+            signals: Signals::default(),
         }
     }
 
@@ -133,6 +144,20 @@ impl Builder {
         self
     }
 
+    /// Runs the loops at another pace. For simulations, in which a day must not take long.
+    #[cfg(feature = "conformance")]
+    pub fn paces(mut self, paces: Paces) -> Self {
+        self.settings.paces = paces;
+        self
+    }
+
+    /// Makes all tasks a part of the process that `signals` are sent to. For simulations.
+    #[cfg(feature = "conformance")]
+    pub fn signals(mut self, signals: Signals) -> Self {
+        self.signals = signals;
+        self
+    }
+
     /// Builds the broker and starts its loops on the current tokio runtime.
     ///
     /// # Errors
@@ -140,6 +165,8 @@ impl Builder {
     pub fn build(self) -> Result<Broker, ConfigError> {
         self.check()?;
         let tasks = Tasks::on_current_runtime().ok_or(ConfigError::Runtime)?;
+        #[cfg(feature = "conformance")]
+        let tasks = tasks.under(self.signals);
         let loopback = self.settings.allow_loopback;
         let transport = match self.transport {
             Some(transport) => transport,

@@ -4,15 +4,38 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{engine::Engine, error::Error, store::DueEntry};
 
-/// How often the store is asked for changes.
-const LOOK: Duration = Duration::from_millis(250);
-/// How often uses are written down.
-const FLUSH: Duration = Duration::from_secs(2);
-/// How often due rows are looked for.
-const SWEEP: Duration = Duration::from_secs(20);
+/// How often the broker's loops run.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(feature = "conformance"),
+    expect(unreachable_pub, reason = "simulations set it")
+)]
+pub struct Paces {
+    /// How often the store is asked for changes.
+    pub look: Duration,
+    /// How often uses are written down.
+    pub flush: Duration,
+    /// How often due rows are looked for.
+    pub sweep: Duration,
+}
+
+impl Default for Paces {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_millis(250),
+            flush: Duration::from_secs(2),
+            sweep: Duration::from_secs(20),
+        }
+    }
+}
 
 /// Starts the loops. They end with the broker.
 pub(crate) fn start(engine: &Arc<Engine>) {
+    let Paces {
+        look: every,
+        flush,
+        sweep: rest,
+    } = engine.settings.paces;
     let weak = Arc::downgrade(engine);
     engine.tasks.background(async move {
         let mut seen = Seen::default();
@@ -23,13 +46,13 @@ pub(crate) fn start(engine: &Arc<Engine>) {
                 tracing::warn!(code = error.code().as_str(), "the store's changes cannot be read");
             }
             drop(engine);
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(every).await;
         }
     });
     let weak = Arc::downgrade(engine);
     engine.tasks.background(async move {
         loop {
-            tokio::time::sleep(FLUSH).await;
+            tokio::time::sleep(flush).await;
             let Some(engine) = weak.upgrade() else { return };
             engine.flush_uses().await;
             engine.meter.settle(&engine.stores).await;
@@ -43,7 +66,7 @@ pub(crate) fn start(engine: &Arc<Engine>) {
                 tracing::warn!(code = error.code().as_str(), "due connections cannot be read");
             }
             drop(engine);
-            tokio::time::sleep(SWEEP).await;
+            tokio::time::sleep(rest).await;
         }
     });
 }

@@ -36,3 +36,11 @@ pub use grants::Settings;
 pub use provider::FakeProvider;
 pub use store::{Fault, FaultyStore, Op};
 pub use upstream::{Answer, FakeUpstream, Request};
+
+pub use crate::{refresh::watch::Paces, task::Signals};
+
+/// From now on all randomness of this thread follows from `seed`, so that a run on a current-thread runtime replays; `None`
+/// ends that. Only for simulations: keys that are made meanwhile can be guessed.
+pub fn seed(seed: Option<u64>) {
+    crate::random::seeded::seed(seed);
+}

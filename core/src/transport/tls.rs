@@ -1,10 +1,10 @@
 //! TLS for everything that is sent to a provider: rustls with ring, and the roots of the platform.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    crypto::ring,
+    crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use rustls_platform_verifier::Verifier;
@@ -52,10 +52,10 @@ pub(crate) fn client_config(roots: &ExtraRoots, may_trust_nobody: bool) -> Resul
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|_| TlsError::NoRoots)?;
-    let config = match Verifier::new_with_extra_roots(roots.0.iter().cloned(), provider) {
+    let config = match verifier(roots, provider) {
         Ok(verifier) => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_custom_certificate_verifier(verifier)
             .with_no_client_auth(),
         Err(_) if may_trust_nobody => builder
             .with_root_certificates(RootCertStore::empty())
@@ -63,4 +63,17 @@ pub(crate) fn client_config(roots: &ExtraRoots, may_trust_nobody: bool) -> Resul
         Err(_) => return Err(TlsError::NoRoots),
     };
     Ok(config)
+}
+
+/// The platform's roots are read once: it takes milliseconds, and every broker needs them twice.
+fn verifier(roots: &ExtraRoots, provider: Arc<CryptoProvider>) -> Result<Arc<Verifier>, rustls::Error> {
+    static PLATFORM: OnceLock<Arc<Verifier>> = OnceLock::new();
+    if !roots.0.is_empty() {
+        return Verifier::new_with_extra_roots(roots.0.iter().cloned(), provider).map(Arc::new);
+    }
+    if let Some(verifier) = PLATFORM.get() {
+        return Ok(verifier.clone());
+    }
+    let verifier = Arc::new(Verifier::new(provider)?);
+    Ok(PLATFORM.get_or_init(|| verifier).clone())
 }

@@ -17,7 +17,10 @@ use std::{
 };
 
 use super::{Revision, StoreError, StoreErrorKind};
-use crate::time::{Clock, StoreInstant, SystemClock};
+use crate::{
+    random,
+    time::{Clock, StoreInstant, SystemClock},
+};
 
 /// The name of this store's clock. It is constant: a store that lives in one process has one boot.
 const ERA: u64 = 1;
@@ -80,10 +83,9 @@ impl fmt::Debug for MemoryStore {
 
 /// The revision after `counter`: counted on, with a write id that was never used.
 fn next_revision(counter: u64, operation: &'static str) -> Result<Revision, StoreError> {
-    let mut write = [0; 16];
-    getrandom::fill(&mut write).map_err(|e| StoreError::new(StoreErrorKind::Unavailable, operation, e))?;
+    let write = random::id().map_err(|_| StoreError::bare(StoreErrorKind::Unavailable, operation))?;
     Ok(Revision {
         counter: counter + 1,
-        write: u128::from_le_bytes(write),
+        write,
     })
 }

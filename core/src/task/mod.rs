@@ -1,8 +1,13 @@
 //! The broker's own tasks. Work that must not stop when a caller goes away runs here, and shutdown waits for it.
 
+#[cfg(feature = "conformance")]
+mod signals;
+
 use std::{future::Future, time::Duration};
 
-use tokio::runtime::Handle;
+#[cfg(feature = "conformance")]
+pub use signals::Signals;
+use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Spawns tasks and drains them.
@@ -13,6 +18,8 @@ pub(crate) struct Tasks {
     /// Loops that shutdown ends.
     stop: CancellationToken,
     runtime: Handle,
+    #[cfg(feature = "conformance")]
+    signals: Signals,
 }
 
 impl Tasks {
@@ -23,12 +30,32 @@ impl Tasks {
             work: TaskTracker::new(),
             stop: CancellationToken::new(),
             runtime,
+            #[cfg(feature = "conformance")]
+            signals: Signals::default(),
         })
+    }
+
+    /// Tasks are a part of the process that `signals` are sent to.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn under(mut self, signals: Signals) -> Self {
+        self.signals = signals;
+        self
+    }
+
+    fn start<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
+        #[cfg(feature = "conformance")]
+        let work = self.signals.clone().run(work);
+        #[cfg(not(feature = "conformance"))]
+        let work = async move { Some(work.await) };
+        self.work.spawn_on(work, &self.runtime)
     }
 
     /// Runs `work` to its end, whatever becomes of the caller.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.work.spawn_on(work, &self.runtime);
+        drop(self.start(work));
     }
 
     /// Runs `work` to its end and hands its result back. `None` if it panicked.
@@ -39,18 +66,15 @@ impl Tasks {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
-        self.work.spawn_on(work, &self.runtime).await.ok()
+        self.start(work).await.ok().flatten()
     }
 
     /// Runs `work` until shutdown.
     pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
-        self.work.spawn_on(
-            async move {
-                stop.run_until_cancelled(work).await;
-            },
-            &self.runtime,
-        );
+        drop(self.start(async move {
+            stop.run_until_cancelled(work).await;
+        }));
     }
 
     /// Waits for `span`, or until shutdown begins.
