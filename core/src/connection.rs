@@ -45,6 +45,46 @@ impl Status {
     }
 }
 
+/// What about a connection may need somebody's eyes. Stores keep it as a column, so that asking for all such connections
+/// is no scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Concern {
+    /// A refresh is on its way; if that was long ago, its process died and the outcome is not known.
+    Refreshing,
+    /// A refresh was sent and its outcome is not known.
+    OutcomeUnknown,
+    /// A refresh was refused for now.
+    Cooling,
+    /// The grant is dead; the user needs to reconnect.
+    Expired,
+}
+
+impl Concern {
+    /// Every concern.
+    pub const ALL: [Self; 4] = [
+        Self::Refreshing,
+        Self::OutcomeUnknown,
+        Self::Cooling,
+        Self::Expired,
+    ];
+
+    /// The concern in snake_case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refreshing => "refreshing",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::Cooling => "cooling",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The concern that `text` names.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|c| c.as_str() == text)
+    }
+}
+
 macro_rules! reasons {
     ($($variant:ident = $text:literal: $doc:literal;)*) => {
         /// Why a connection stands where it stands, or why a refresh was refused. A closed list, so that no foreign

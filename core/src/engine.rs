@@ -10,16 +10,27 @@ use crate::{
     connection::Reason,
     error::{Code, Error},
     event::{Event, EventSink, What},
+    health::Incidents,
     id::{ConnectionId, IntegrationId},
     integration::Offering,
     integrations::Integrations,
     keys::Keys,
-    provider::{Provider, ProviderHttp, Transport},
+    provider::{Provider, ProviderHttp},
     proxy::ProxyClient,
-    refresh::{cache::Cache, flight::Flights, watch::Paces},
-    store::Stores,
+    record::Record,
+    refresh::{
+        cache::Cache,
+        flight::Flights,
+        hosts::Hosts,
+        keep_alive::{self, KeepAlive},
+        lifeboats::Lifeboats,
+        sweep::Postponed,
+        watch::Paces,
+    },
+    store::{ConnectionRow, Stores},
     task::Tasks,
-    time::Clock,
+    time::{Clock, Timestamp},
+    transport::Dated,
     usage::Meter,
     vault::TokenVault,
 };
@@ -37,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) cache_capacity: usize,
     /// Whether http on a loopback address may stand for a provider. Only for tests.
     pub(crate) allow_loopback: bool,
+    /// What is done for connections that nobody uses.
+    pub(crate) keep_alive: KeepAlive,
     /// How often the loops run.
     pub(crate) paces: Paces,
 }
@@ -48,14 +61,20 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) providers: Vec<Arc<dyn Provider>>,
-    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) transport: Arc<Dated>,
     pub(crate) settings: Settings,
     pub(crate) tasks: Tasks,
     pub(crate) integrations: Integrations,
     pub(crate) cache: Cache,
     pub(crate) flights: Arc<Flights>,
+    pub(crate) lifeboats: Lifeboats,
+    pub(crate) incidents: Incidents,
     /// Connections whose owed revocations are being paid.
     pub(crate) paying: Mutex<HashSet<ConnectionId>>,
+    pub(crate) hosts: Hosts,
+    pub(crate) postponed: Postponed,
+    /// Wakes the sweep before its time.
+    pub(crate) sweep_soon: Arc<tokio::sync::Notify>,
     pub(crate) meter: Meter,
     pub(crate) proxy: ProxyClient,
     pub(crate) keys: Keys,
@@ -81,6 +100,29 @@ impl Engine {
         format!("{}/callback/{integration}", self.settings.public_url)
     }
 
+    /// The row to write for a record, with the time at which a sweep should look at it.
+    pub(crate) fn row(&self, record: &Record) -> ConnectionRow {
+        let Settings {
+            keep_alive, minimum, ..
+        } = self.settings;
+        let due = keep_alive::due(
+            &record.facts,
+            spread_of(&record.id),
+            self.clock.wall(),
+            keep_alive,
+            minimum,
+        );
+        record.encode(due)
+    }
+
+    /// When a record's connection should be refreshed, if nobody asks before.
+    pub(crate) fn refresh_due(&self, record: &Record, now: Timestamp) -> Option<Timestamp> {
+        let Settings {
+            keep_alive, minimum, ..
+        } = self.settings;
+        keep_alive::refresh_due(&record.facts, spread_of(&record.id), now, keep_alive, minimum)
+    }
+
     pub(crate) fn emit(&self, integration: &IntegrationId, connection: Option<&ConnectionId>, what: What) {
         let event = Event {
             at: self.clock.wall(),
@@ -89,14 +131,20 @@ impl Engine {
             what,
         };
         tracing::debug!(integration = %event.integration, connection = ?event.connection, what = ?event.what, "event");
+        self.incidents.note(&event);
         self.events.emit(&event);
     }
 
     /// The provider refuses an integration's client: that is the integration's fault, not its connections'.
     pub(crate) fn client_refused(&self, integration: &crate::integrations::Loaded, reason: Reason) -> Error {
-        if integration.gate.trip(reason, self.clock.boot()) {
+        if integration.gate.client.trip(reason, None, self.clock.boot()) {
             self.emit(&integration.id, None, What::IntegrationFault(reason));
         }
         Error::new(Code::ClientInvalid).because(reason.as_str())
     }
+}
+
+/// Always the same for a connection, so that every process reckons the same times.
+fn spread_of(id: &ConnectionId) -> u8 {
+    crc32fast::hash(id.as_str().as_bytes()).to_le_bytes()[0]
 }

@@ -67,6 +67,10 @@ pub enum What {
     IntegrationConfigured,
     /// The integration was switched off.
     IntegrationDisabled,
+    /// The integration was frozen: its connections are being revoked.
+    IntegrationFrozen,
+    /// Every connection of the frozen integration is revoked here; the provider is told one by one.
+    FreezeDone,
     /// The integration was switched on.
     IntegrationEnabled,
     /// The monthly limit is reached.

@@ -63,6 +63,8 @@ pub enum IntegrationState {
     Configured,
     /// Switched off by hand: nothing is served and nothing begins; keep-alive goes on.
     Disabled,
+    /// Frozen: nothing is served, begun or kept alive, and its connections are revoked.
+    Frozen,
 }
 
 impl IntegrationState {
@@ -72,6 +74,7 @@ impl IntegrationState {
             Self::Draft => "draft",
             Self::Configured => "configured",
             Self::Disabled => "disabled",
+            Self::Frozen => "frozen",
         }
     }
 }

@@ -7,22 +7,21 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    connection::Reason,
     engine::Engine,
     error::{Code, Error},
     id::IntegrationId,
     integration::{Client, Integration, IntegrationState, Offering, Options},
     provider::Provider,
+    refresh::{Cause, breaker::Breaker},
     secret::Secret,
     store::{IntegrationRow, Revision, StoredIntegration},
-    time::{BootInstant, Timestamp},
+    time::Timestamp,
     vault::{Purpose, SealContext},
 };
 
@@ -46,16 +45,27 @@ pub(crate) struct Body {
 }
 
 /// Whether an integration was switched off by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Switch {
     On,
     Disabled,
+    Frozen(Freeze),
+}
+
+/// A freeze: nothing is served, nothing is refreshed, and every connection is revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Freeze {
+    pub(crate) since: Timestamp,
+    pub(crate) reason: String,
+    /// Every connection is revoked here. What is owed to the provider stands in their rows.
+    pub(crate) done: bool,
 }
 
 impl Body {
     pub(crate) fn state(&self) -> IntegrationState {
         match self.switch {
             Switch::Disabled => IntegrationState::Disabled,
+            Switch::Frozen(_) => IntegrationState::Frozen,
             Switch::On if self.verified => IntegrationState::Configured,
             Switch::On => IntegrationState::Draft,
         }
@@ -89,86 +99,21 @@ pub(crate) fn secret_context(id: &IntegrationId) -> SealContext<'_> {
 #[derive(Debug)]
 pub(crate) struct Gate {
     serves: AtomicBool,
-    /// Since when, and for how long, the provider refuses the client.
-    fault: Mutex<Option<Fault>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Fault {
-    reason: Reason,
-    until: BootInstant,
-    failures: u32,
-    /// Somebody asks whether it is over.
-    probed: bool,
-}
-
-/// How long one who asks whether a fault is over is waited for.
-const PROBE: Duration = Duration::from_secs(30);
-
-/// Why somebody may ask the provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pass {
-    /// There is no fault.
-    Free,
-    /// There was one, and this one finds out whether it is over.
-    Probe,
+    /// Opens when the provider refuses the client, so that 10,000 connections do not each ask.
+    pub(crate) client: Breaker,
 }
 
 impl Gate {
     fn new(serves: bool) -> Self {
         Self {
             serves: AtomicBool::new(serves),
-            fault: Mutex::new(None),
+            client: Breaker::new(1),
         }
     }
 
     #[inline]
     pub(crate) fn serves(&self) -> bool {
         self.serves.load(Ordering::Relaxed)
-    }
-
-    /// The provider refuses the client: nobody asks it for a while, so that 10,000 connections do not each do so.
-    /// Answers whether this is news.
-    pub(crate) fn trip(&self, reason: Reason, now: BootInstant) -> bool {
-        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        if fault.is_some_and(|f| now < f.until && !f.probed) {
-            // Of those that were on their way already.
-            return false;
-        }
-        let failures = fault.map_or(0, |f| f.failures) + 1;
-        let wait = Duration::from_secs(15 << failures.min(6));
-        *fault = Some(Fault {
-            reason,
-            until: now + wait,
-            failures,
-            probed: false,
-        });
-        failures == 1
-    }
-
-    /// The client works.
-    pub(crate) fn mend(&self) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Lets the caller ask the provider, or says why not. After a fault one may ask, and the others wait for its word.
-    pub(crate) fn pass(&self, now: BootInstant) -> Result<Pass, (Reason, Duration)> {
-        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        match fault.as_mut() {
-            None => Ok(Pass::Free),
-            Some(fault) if now < fault.until => Err((fault.reason, fault.until - now)),
-            Some(fault) => {
-                fault.until = now + PROBE;
-                fault.probed = true;
-                Ok(Pass::Probe)
-            }
-        }
-    }
-
-    /// The fault, if nobody may ask now.
-    pub(crate) fn fault(&self, now: BootInstant) -> Option<(Reason, Duration)> {
-        let fault = (*self.fault.lock().unwrap_or_else(PoisonError::into_inner))?;
-        (now < fault.until).then(|| (fault.reason, fault.until - now))
     }
 }
 
@@ -222,7 +167,10 @@ impl Loaded {
             monthly_limit: body.monthly_limit,
             options: body.options.clone(),
             state: body.state(),
-            state_reason: body.state_reason.clone(),
+            state_reason: match &body.switch {
+                Switch::Frozen(freeze) => freeze.reason.clone(),
+                Switch::On | Switch::Disabled => body.state_reason.clone(),
+            },
             callback_url: self.callback_url.clone(),
             created_at: body.created_at,
         }
@@ -231,11 +179,23 @@ impl Loaded {
     /// Whether its connections may be used.
     ///
     /// # Errors
-    /// `integration_disabled`.
+    /// `integration_disabled`, `integration_frozen`.
     pub(crate) fn usable(&self) -> Result<(), Error> {
         match self.body.switch {
             Switch::On => Ok(()),
             Switch::Disabled => Err(Code::IntegrationDisabled.into()),
+            Switch::Frozen(_) => Err(Code::IntegrationFrozen.into()),
+        }
+    }
+
+    /// Whether its refresh tokens may be presented: those of a disabled one are kept alive.
+    ///
+    /// # Errors
+    /// As [`Loaded::usable`].
+    pub(crate) fn may_refresh(&self, cause: Cause) -> Result<(), Error> {
+        match self.body.switch {
+            Switch::Disabled if cause == Cause::KeepAlive => Ok(()),
+            _ => self.usable(),
         }
     }
 }
@@ -315,7 +275,7 @@ impl Integrations {
         let gate = cached.map_or_else(|| Arc::new(Gate::new(serves)), |old| old.gate.clone());
         gate.serves.store(serves, Ordering::Release);
         // A new secret or option may cure what the provider refused.
-        gate.mend();
+        gate.client.mend();
         let loaded = Arc::new(Loaded {
             id: id.clone(),
             callback_url: engine.callback_url(id),

@@ -51,7 +51,9 @@ pub mod transport;
 // Layer 3: engine.
 pub mod connect;
 mod engine;
+mod freeze;
 mod grant;
+pub mod health;
 mod integrations;
 pub mod keys;
 pub mod proxy;

@@ -12,13 +12,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    connection::{Connection, Profile, Reason, SetName, Status},
+    connection::{Connection, Profile, Reason, SetName},
     error::{Code, Error},
     grant::Grant,
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     provider::Expiry,
-    refresh::protocol::Row,
+    refresh::protocol::{self, Row},
     store::{ConnectionRow, HotFacts, Index, Stored},
     time::Timestamp,
 };
@@ -126,8 +126,8 @@ impl Record {
         })
     }
 
-    /// The row to write.
-    pub(crate) fn encode(&self) -> ConnectionRow {
+    /// The row to write; a sweep looks at it at `due_at`.
+    pub(crate) fn encode(&self, due_at: Option<Timestamp>) -> ConnectionRow {
         // These types always serialise: no maps with odd keys, no floats.
         let json = serde_json::to_vec(&self.facts).unwrap_or_default();
         let mut body = Vec::with_capacity(9 + self.sealed.len() + self.history.len() + json.len());
@@ -144,11 +144,12 @@ impl Record {
                 integration: self.integration.clone(),
                 environment: facts.environment,
                 status: facts.row.status,
+                concern: protocol::concern(&facts.row),
                 email: facts.profile.email.to_lowercase(),
                 owner: facts.owner.clone(),
                 metadata: facts.metadata.clone(),
                 connected_at: facts.connected_at,
-                due_at: self.due_at(),
+                due_at,
                 sealed_by: self.sealed_by.clone(),
             },
             body: body.into(),
@@ -175,28 +176,19 @@ impl Record {
             .map(|limit| grant.obtained_at + limit);
     }
 
-    /// Moves the token set out, to be revoked at the provider.
-    pub(crate) fn owe_set(&mut self, now: Timestamp) {
+    /// Moves the token set out, to be revoked at the provider from `next` on.
+    pub(crate) fn owe_set(&mut self, next: Timestamp) {
         if !self.sealed.is_empty() {
             let sealed = BASE64_STANDARD_NO_PAD.encode(&self.sealed);
             self.facts.owed.push(Owed {
                 name: self.facts.row.name,
                 sealed,
                 failures: 0,
-                next: now,
+                next,
             });
             self.sealed = Bytes::new();
             self.sealed_by.clear();
         }
-    }
-
-    /// When a sweep should look at this row: an owed revocation, or the refresh token's idle limit.
-    fn due_at(&self) -> Option<Timestamp> {
-        let owed = self.facts.owed.iter().map(|o| o.next).min();
-        let idle = (self.facts.row.status == Status::Connected)
-            .then_some(self.facts.refresh_by)
-            .flatten();
-        owed.into_iter().chain(idle).min()
     }
 
     /// Adds a decision; the oldest of more than 16 goes.
@@ -277,9 +269,9 @@ fn part(body: &Bytes, at: usize) -> Option<(Bytes, usize)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::{refresh::protocol, store::Revision};
+    use crate::store::Revision;
 
     pub(crate) fn record() -> Record {
         Record::new(
@@ -309,7 +301,7 @@ mod tests {
 
     fn stored(record: &Record) -> Stored {
         Stored {
-            row: record.encode(),
+            row: record.encode(Some(Timestamp(90))),
             revision: Revision { counter: 1, write: 2 },
             hot: HotFacts::default(),
         }
@@ -333,7 +325,7 @@ mod tests {
         assert_eq!(row.row.index.email, "ann@acme.example");
         assert_eq!(row.row.index.due_at, Some(Timestamp(90)));
         let back = Record::decode(&row).unwrap();
-        assert_eq!(back.encode(), row.row);
+        assert_eq!(back.encode(row.row.index.due_at), row.row);
         assert_eq!(back.history(), record.history());
         assert_eq!(&back.sealed[..], b"sealed");
     }

@@ -174,6 +174,11 @@ impl Provider for Salesforce {
         config::idle_limit(client.options).unwrap_or(Some(config::IDLE))
     }
 
+    /// "Five unique approvals per user and app": a sixth ends the oldest without a word.
+    fn grants_per_user(&self, _client: &Client<'_>) -> Option<u32> {
+        Some(5)
+    }
+
     fn session_length(&self, client: &Client<'_>) -> Duration {
         config::session(client.options).unwrap_or(config::SESSION)
     }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use grantry::{
+    connection::Concern,
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index, Inserted,
@@ -32,12 +33,12 @@ const HEAD: &str = concat!(
 );
 
 const INSERT: &str = "INSERT INTO connection (n, id, counter, write, integration, environment, status, email, \
-     owner, metadata, connected_at, due_at, sealed_by, body) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+     owner, metadata, connected_at, due_at, sealed_by, body, concern) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
 /// What a refresh changes. Columns that are not named cost no write in their indexes.
-const REFRESH: &str = "UPDATE connection SET counter = ?2, write = ?3, due_at = ?4, sealed_by = ?5, body = ?6 \
-     WHERE n = ?1";
+const REFRESH: &str = "UPDATE connection SET counter = ?2, write = ?3, due_at = ?4, sealed_by = ?5, body = ?6, \
+     concern = ?7 WHERE n = ?1";
 
 const DESCRIBE: &str = "UPDATE connection SET integration = ?2, environment = ?3, status = ?4, email = ?5, \
      owner = ?6, metadata = ?7, connected_at = ?8 WHERE n = ?1";
@@ -132,6 +133,17 @@ impl ConnectionStore for SqliteStore {
         self.read("due_connections", |db| list::due(db, until, after, limit))
     }
 
+    async fn connections_of_concern(
+        &self,
+        concern: Concern,
+        before: Option<&ConnectionId>,
+        limit: u32,
+    ) -> Result<Page<ListEntry>, StoreError> {
+        self.read("connections_of_concern", |db| {
+            list::of_concern(db, concern, before, limit)
+        })
+    }
+
     async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
         self.read("connection_changes", |db| changes::since(db, since))
     }
@@ -202,6 +214,7 @@ pub(crate) fn insert(db: &Connection, row: &ConnectionRow, revision: Revision) -
         integration,
         environment,
         status,
+        concern,
         email,
         owner,
         metadata,
@@ -225,6 +238,7 @@ pub(crate) fn insert(db: &Connection, row: &ConnectionRow, revision: Revision) -
         due_at.map(|at| at.0),
         sealed_by,
         &body[..],
+        concern.map(Concern::as_str),
     ])?;
     changes::record(db, id, revision)?;
     search::insert(db, n, index)?;
@@ -237,6 +251,7 @@ fn replace(db: &Connection, old: &Head, next: &ConnectionRow, revision: Revision
         integration,
         environment,
         status,
+        concern,
         email,
         owner,
         metadata,
@@ -251,6 +266,7 @@ fn replace(db: &Connection, old: &Head, next: &ConnectionRow, revision: Revision
         due_at.map(|at| at.0),
         sealed_by,
         &body[..],
+        concern.map(Concern::as_str),
     ])?;
     changes::record(db, id, revision)?;
     if old.index.sealed_by != *sealed_by {

@@ -5,6 +5,7 @@
 //! have an index each; all others are answered by the search index.
 
 use grantry::{
+    connection::Concern,
     id::ConnectionId,
     integration::Environment,
     store::{ConnectionFilter, DueEntry, ListEntry, Page, StatusFilter},
@@ -63,6 +64,15 @@ const SEARCH: &str = concat!(
 
 const DUE: &str = "SELECT due_at, id FROM connection INDEXED BY connection_due \
      WHERE due_at <= ?1 AND (due_at, id) > (?2, ?3) ORDER BY due_at, id LIMIT ?4";
+
+const CONCERN: &str = concat!(
+    "SELECT ",
+    row::stored_columns!(),
+    " FROM connection AS c INDEXED BY connection_concern LEFT JOIN activity AS a ON a.n = c.n \
+     WHERE c.concern = ?1 AND c.n <= ",
+    highest!(),
+    " ORDER BY c.n DESC"
+);
 
 /// One page of [`ConnectionStore::list_connections`](grantry::store::ConnectionStore::list_connections).
 pub(crate) fn connections(
@@ -140,6 +150,20 @@ fn page(
     cut(fits, limit)
 }
 
+/// One page of
+/// [`ConnectionStore::connections_of_concern`](grantry::store::ConnectionStore::connections_of_concern).
+pub(crate) fn of_concern(
+    db: &Connection,
+    concern: Concern,
+    before: Option<&ConnectionId>,
+    limit: u32,
+) -> rusqlite::Result<Page<ListEntry>> {
+    let mut statement = db.prepare_cached(CONCERN)?;
+    let values = params![concern.as_str(), before.map(ConnectionId::as_str)];
+    let rows = statement.query_map(values, |row| row::stored(row, Known::default()))?;
+    cut(rows, limit)
+}
+
 /// One page of [`ConnectionStore::due_connections`](grantry::store::ConnectionStore::due_connections).
 pub(crate) fn due(
     db: &Connection,
@@ -204,6 +228,7 @@ mod tests {
                 "connection_status_environment (integration=? AND status=? AND environment=? AND rowid<?)",
             ),
             (SEARCH, "SEARCH c USING INTEGER PRIMARY KEY"),
+            (CONCERN, "connection_concern (concern=? AND rowid<?)"),
             (DUE, "COVERING INDEX connection_due"),
         ];
         for (sql, used) in cases {
@@ -230,6 +255,7 @@ mod tests {
             STATUS,
             STATUS_ENVIRONMENT,
             SEARCH,
+            CONCERN,
             DUE,
         ];
         let db = schema::in_memory();

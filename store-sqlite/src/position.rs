@@ -127,6 +127,7 @@ mod tests {
                 integration: "int".parse().unwrap(),
                 environment: Environment::Production,
                 status: Status::Connected,
+                concern: None,
                 email: format!("{id}@example.com"),
                 owner: String::new(),
                 metadata: BTreeMap::new(),

@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use bytes::Bytes;
 use grantry::{
-    connection::Status,
+    connection::{Concern, Status},
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     store::{ConnectionRow, HotFacts, Index, Revision, StoreError, StoreErrorKind, Stored},
     time::Timestamp,
 };
-use rusqlite::{Row, types::Type};
+use rusqlite::{
+    Row,
+    types::{Type, ValueRef},
+};
 
 /// What most rows have for labels.
 const NO_LABELS: &str = "{}";
@@ -18,7 +21,8 @@ const NO_LABELS: &str = "{}";
 /// The columns that [`index`] reads, of `connection AS c`.
 macro_rules! index_columns {
     () => {
-        "c.integration, c.environment, c.status, c.email, c.owner, c.metadata, c.connected_at, c.due_at, c.sealed_by"
+        "c.integration, c.environment, c.status, c.concern, c.email, c.owner, c.metadata, c.connected_at, c.due_at, \
+         c.sealed_by"
     };
 }
 pub(crate) use index_columns;
@@ -48,11 +52,11 @@ pub(crate) fn stored(row: &Row<'_>, known: Known<'_>) -> rusqlite::Result<Stored
         row: ConnectionRow {
             id: id(row, 0, known.id)?,
             index: index(row, 3, known.integration)?,
-            body: bytes(row, 12)?,
+            body: bytes(row, 13)?,
         },
         revision: revision(row, 1)?,
         hot: HotFacts {
-            last_active_at: time(row, 13)?,
+            last_active_at: time(row, 14)?,
             api_usage: usage(row)?,
         },
     })
@@ -68,12 +72,13 @@ pub(crate) fn index(
         integration: id(row, first, integration)?,
         environment: parse(row, first + 1, Environment::parse)?,
         status: parse(row, first + 2, Status::parse)?,
-        email: row.get(first + 3)?,
-        owner: row.get(first + 4)?,
-        metadata: parse(row, first + 5, labels)?,
-        connected_at: Timestamp(row.get(first + 6)?),
-        due_at: time(row, first + 7)?,
-        sealed_by: row.get(first + 8)?,
+        concern: concern(row, first + 3)?,
+        email: row.get(first + 4)?,
+        owner: row.get(first + 5)?,
+        metadata: parse(row, first + 6, labels)?,
+        connected_at: Timestamp(row.get(first + 7)?),
+        due_at: time(row, first + 8)?,
+        sealed_by: row.get(first + 9)?,
     })
 }
 
@@ -88,6 +93,13 @@ fn id<T: Clone + AsRef<str> + FromStr>(
     })
 }
 
+fn concern(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Concern>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => parse(row, column, Concern::parse).map(Some),
+    }
+}
+
 fn labels(text: &str) -> Option<BTreeMap<String, String>> {
     if text == NO_LABELS {
         return Some(BTreeMap::new());
@@ -96,8 +108,8 @@ fn labels(text: &str) -> Option<BTreeMap<String, String>> {
 }
 
 fn usage(row: &Row<'_>) -> rusqlite::Result<Option<(u64, u64)>> {
-    let used: Option<i64> = row.get(14)?;
-    let allowed: Option<i64> = row.get(15)?;
+    let used: Option<i64> = row.get(15)?;
+    let allowed: Option<i64> = row.get(16)?;
     // Written bit for bit, so that every count comes back as it went in.
     Ok(used
         .zip(allowed)

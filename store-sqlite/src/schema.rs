@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x4772_6e54;
 const OLDEST_SQLITE: i32 = 3_051_003;
 
 /// What leads from each version of the schema to the next. Only ever added to.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// Notes on the tables:
 /// - `connection.n` is the row's place in the order of ids (see `position.rs`). Every index ends in it without being
@@ -110,6 +110,14 @@ CREATE TABLE usage (
     PRIMARY KEY (integration, month, day)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX usage_month ON usage (month);
+";
+
+/// What may need somebody's eyes, so that nobody scans for it.
+const VERSION_2: &str = "
+ALTER TABLE connection ADD COLUMN concern TEXT
+    CHECK (concern IN ('refreshing', 'outcome_unknown', 'cooling', 'expired'));
+UPDATE connection SET concern = 'expired' WHERE status = 'expired';
+CREATE INDEX connection_concern ON connection (concern) WHERE concern IS NOT NULL;
 ";
 
 /// Opens the file, checks that it is ours and brings its schema up to date. A file that is not ours, is damaged or is

@@ -54,6 +54,7 @@ pub(crate) fn relocate(db: &Connection, from: i64, to: i64) -> rusqlite::Result<
 /// Whether two versions of a row have different entries.
 pub(crate) fn differs(a: &Index, b: &Index) -> bool {
     let same_but_for_what_is_not_searched = Index {
+        concern: b.concern,
         connected_at: b.connected_at,
         due_at: b.due_at,
         sealed_by: b.sealed_by.clone(),
@@ -71,6 +72,7 @@ fn entry(index: &Index) -> String {
         email,
         owner,
         metadata,
+        concern: _,
         connected_at: _,
         due_at: _,
         sealed_by: _,

@@ -40,6 +40,7 @@ fn row(name: &str, size: usize) -> ConnectionRow {
             integration: IntegrationId::new("int").unwrap(),
             environment: Environment::Production,
             status: Status::Connected,
+            concern: None,
             email: "ann@acme.example".to_owned(),
             owner: String::new(),
             metadata: [("team".to_owned(), "red".to_owned())].into(),

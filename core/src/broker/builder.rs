@@ -8,6 +8,7 @@ use crate::task::Signals;
 use crate::{
     engine::{Engine, Settings},
     event::{EventSink, NoEvents},
+    health::Incidents,
     integrations::Integrations,
     keys::Keys,
     provider::{Provider, Transport},
@@ -15,12 +16,16 @@ use crate::{
     refresh::{
         cache::Cache,
         flight::Flights,
+        hosts::Hosts,
+        keep_alive::KeepAlive,
+        lifeboats::Lifeboats,
+        sweep::Postponed,
         watch::{self, Paces},
     },
     store::Stores,
     task::Tasks,
     time::{Clock, SystemClock},
-    transport::HttpTransport,
+    transport::{Dated, HttpTransport},
     usage::Meter,
     vault::TokenVault,
 };
@@ -63,6 +68,7 @@ pub struct Builder {
     events: Arc<dyn EventSink>,
     transport: Option<Arc<dyn Transport>>,
     settings: Settings,
+    loops: bool,
     #[cfg(feature = "conformance")]
     signals: Signals,
 }
@@ -82,8 +88,10 @@ impl Builder {
                 patience: Duration::from_secs(24),
                 cache_capacity: 200_000,
                 allow_loopback: false,
+                keep_alive: KeepAlive::default(),
                 paces: Paces::default(),
             },
+            loops: true,
             #[cfg(feature = "conformance")]
             signals: Signals::default(),
         }
@@ -123,6 +131,20 @@ impl Builder {
     /// How many connections are kept in memory. 200,000 by default, at about a kilobyte each.
     pub fn cache_capacity(mut self, connections: usize) -> Self {
         self.settings.cache_capacity = connections;
+        self
+    }
+
+    /// What is done for connections that nobody uses: by default their refresh tokens are used before the provider's idle
+    /// limit ends them. See [`KeepAlive`] for what that costs.
+    pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
+        self.settings.keep_alive = keep_alive;
+        self
+    }
+
+    /// Starts none of the broker's loops: nothing is swept, and every use reads the store. For tools that have a look and
+    /// change nothing.
+    pub fn without_loops(mut self) -> Self {
+        self.loops = false;
         self
     }
 
@@ -177,8 +199,10 @@ impl Builder {
                     .map_err(|_| ConfigError::Tls)?,
             ),
         };
+        let transport = Arc::new(Dated::new(transport, self.clock.clone()));
         let proxy = ProxyClient::new(loopback).map_err(|_| ConfigError::Tls)?;
         let keys = Keys::new(self.stores.keys.clone(), self.vault.clone(), self.clock.clone());
+        let at_once = self.settings.keep_alive.at_once.into();
         let engine = Arc::new(Engine {
             cache: Cache::new(self.settings.cache_capacity),
             stores: self.stores,
@@ -191,12 +215,19 @@ impl Builder {
             tasks,
             integrations: Integrations::default(),
             flights: Arc::new(Flights::default()),
+            lifeboats: Lifeboats::default(),
+            incidents: Incidents::default(),
             paying: std::sync::Mutex::default(),
+            hosts: Hosts::new(at_once),
+            postponed: Postponed::default(),
+            sweep_soon: Arc::default(),
             meter: Meter::default(),
             proxy,
             keys,
         });
-        watch::start(&engine);
+        if self.loops {
+            watch::start(&engine);
+        }
         Ok(Broker { engine })
     }
 
@@ -230,6 +261,9 @@ impl Builder {
             return Err(ConfigError::Timing(
                 "patience must be longer than zero and at most 10 minutes",
             ));
+        }
+        if self.settings.keep_alive.at_once == 0 {
+            return Err(ConfigError::Timing("keep_alive.at_once must not be zero"));
         }
         if self.settings.cache_capacity == 0 {
             return Err(ConfigError::Timing("cache_capacity must not be zero"));

@@ -7,11 +7,10 @@ use crate::{
     connect::{Link, LinkKind, check_metadata, check_owner},
     connection::{Connection, Status},
     error::{Code, Error},
-    event::What,
     id::{ConnectionId, IntegrationId},
-    record::{Decision, Record},
-    refresh::protocol,
-    store::{Stored, Swap},
+    record::Decision,
+    refresh::Payer,
+    store::Swap,
 };
 
 /// What to change of a connection.
@@ -52,7 +51,7 @@ impl Broker {
     /// # Errors
     /// `connection_not_found`; `store_unavailable`, after which the call may be repeated.
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<(), Error> {
-        self.end_within(None, id, Status::Deleted).await
+        self.engine.end(None, id, Status::Deleted, Payer::Me).await
     }
 
     /// Revokes a connection: it stays in lists as `revoked`, and the user may connect it again.
@@ -60,7 +59,7 @@ impl Broker {
     /// # Errors
     /// `connection_not_found`; `store_unavailable`, after which the call may be repeated.
     pub async fn revoke(&self, id: &ConnectionId) -> Result<(), Error> {
-        self.end_within(None, id, Status::Revoked).await
+        self.engine.end(None, id, Status::Revoked, Payer::Me).await
     }
 
     /// The last 16 decisions about a connection, oldest first. No secret is in them.
@@ -79,30 +78,12 @@ impl Broker {
         self.reconnect_link_within(None, id).await
     }
 
-    /// The row, if it is there, not deleted, and of this integration.
-    async fn find(
-        &self,
-        within: Option<&IntegrationId>,
-        id: &ConnectionId,
-    ) -> Result<(Stored, Record), Error> {
-        let (stored, _) = self.engine.stores.connections.connection(id).await?;
-        let stored = stored.ok_or(Code::ConnectionNotFound)?;
-        if within.is_some_and(|integration| *integration != stored.row.index.integration) {
-            return Err(Code::IntegrationMismatch.into());
-        }
-        if stored.row.index.status == Status::Deleted {
-            return Err(Code::ConnectionNotFound.into());
-        }
-        let record = Record::decode(&stored)?;
-        Ok((stored, record))
-    }
-
     pub(crate) async fn connection_within(
         &self,
         within: Option<&IntegrationId>,
         id: &ConnectionId,
     ) -> Result<Connection, Error> {
-        let (stored, record) = self.find(within, id).await?;
+        let (stored, record) = self.engine.find(within, id).await?;
         Ok(record.view(stored.hot))
     }
 
@@ -111,7 +92,7 @@ impl Broker {
         within: Option<&IntegrationId>,
         id: &ConnectionId,
     ) -> Result<Vec<Decision>, Error> {
-        Ok(self.find(within, id).await?.1.history())
+        Ok(self.engine.find(within, id).await?.1.history())
     }
 
     pub(crate) async fn reconnect_link_within(
@@ -119,7 +100,7 @@ impl Broker {
         within: Option<&IntegrationId>,
         id: &ConnectionId,
     ) -> Result<Link, Error> {
-        let (_, record) = self.find(within, id).await?;
+        let (_, record) = self.engine.find(within, id).await?;
         self.engine
             .seal_link(
                 &record.integration,
@@ -143,7 +124,7 @@ impl Broker {
             check_metadata(metadata)?;
         }
         for _ in 0..ROUNDS {
-            let (stored, mut record) = self.find(within, id).await?;
+            let (stored, mut record) = self.engine.find(within, id).await?;
             if let Some(owner) = &update.owner {
                 record.facts.owner.clone_from(owner);
             }
@@ -154,49 +135,10 @@ impl Broker {
                 .engine
                 .stores
                 .connections
-                .swap_connection(&record.encode(), stored.revision)
+                .swap_connection(&self.engine.row(&record), stored.revision)
                 .await?
             {
                 Swap::Swapped(_) => return Ok(record.view(stored.hot)),
-                Swap::Conflict => {}
-                Swap::Missing => return Err(Code::ConnectionNotFound.into()),
-            }
-        }
-        Err(Code::ConnectionConflict.into())
-    }
-
-    pub(crate) async fn end_within(
-        &self,
-        within: Option<&IntegrationId>,
-        id: &ConnectionId,
-        status: Status,
-    ) -> Result<(), Error> {
-        let engine = &self.engine;
-        for _ in 0..ROUNDS {
-            let (stored, mut record) = self.find(within, id).await?;
-            if record.facts.row.status == status {
-                return Ok(());
-            }
-            record.owe_set(engine.clock.wall());
-            record.facts.row = protocol::end(&record.facts.row, status);
-            engine.note(&mut record, status.as_str(), None, None);
-            match engine
-                .stores
-                .connections
-                .swap_connection(&record.encode(), stored.revision)
-                .await?
-            {
-                Swap::Swapped(_) => {
-                    engine.cache.remove(id);
-                    let what = if status == Status::Deleted {
-                        What::Deleted
-                    } else {
-                        What::Revoked
-                    };
-                    engine.emit(&record.integration, Some(id), what);
-                    engine.revoke_owed(id);
-                    return Ok(());
-                }
                 Swap::Conflict => {}
                 Swap::Missing => return Err(Code::ConnectionNotFound.into()),
             }

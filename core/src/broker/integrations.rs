@@ -22,6 +22,8 @@ use crate::{
 /// How long a verification may take.
 const VERIFY_LIMIT: Duration = Duration::from_secs(9);
 const ROUNDS: u32 = 16;
+/// How long a freeze takes at the least.
+const FREEZING: Duration = Duration::from_secs(60);
 
 /// An integration to create.
 #[derive(Debug)]
@@ -243,10 +245,10 @@ impl Broker {
         self.switch(id, Switch::Disabled, What::IntegrationDisabled).await
     }
 
-    /// Switches an integration on again.
+    /// Switches an integration on again. A frozen one can be once all its connections are revoked.
     ///
     /// # Errors
-    /// `integration_not_found`.
+    /// `integration_not_found`, `integration_freezing`.
     pub async fn enable_integration(&self, id: &IntegrationId) -> Result<Integration, Error> {
         self.switch(id, Switch::On, What::IntegrationEnabled).await
     }
@@ -254,7 +256,10 @@ impl Broker {
     async fn switch(&self, id: &IntegrationId, to: Switch, what: What) -> Result<Integration, Error> {
         let changed = self
             .change(id, |body, _| {
-                body.switch = to;
+                if matches!(&body.switch, Switch::Frozen(freeze) if !freeze.done) {
+                    return Err(Error::new(Code::IntegrationFreezing).retry_after(FREEZING));
+                }
+                body.switch = to.clone();
                 Ok(())
             })
             .await?;
@@ -319,7 +324,7 @@ impl Broker {
         Ok((stored, loaded))
     }
 
-    async fn change(
+    pub(super) async fn change(
         &self,
         id: &IntegrationId,
         change: impl Fn(&mut Body, &Offering) -> Result<(), Error>,

@@ -2,6 +2,8 @@
 
 mod builder;
 mod connections;
+mod freeze;
+mod health;
 mod integrations;
 mod keys;
 mod list;
@@ -15,6 +17,8 @@ pub use integrations::{IntegrationUpdate, NewIntegration};
 pub use keys::{KeyInfo, NewKey};
 pub use list::{ConnectionPage, ListConnections};
 pub use within::Within;
+
+pub use crate::refresh::keep_alive::KeepAlive;
 
 use crate::{
     connect::{BeginConnect, Binding, Link, NewLink, Outcome},

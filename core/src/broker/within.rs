@@ -10,6 +10,7 @@ use crate::{
     id::{ConnectionId, IntegrationId},
     proxy::{ApiRequest, ApiResponse},
     record::Decision,
+    refresh::Payer,
     usage::Usage,
 };
 
@@ -60,7 +61,8 @@ impl Within {
     /// As there.
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<(), Error> {
         self.broker
-            .end_within(Some(&self.integration), id, Status::Deleted)
+            .engine
+            .end(Some(&self.integration), id, Status::Deleted, Payer::Me)
             .await
     }
 

@@ -7,7 +7,7 @@ use super::{
     rows::{all, ids, insert, integration, labels, other, row, swap, with_email},
 };
 use crate::{
-    connection::Status,
+    connection::{Concern, Status},
     integration::Environment,
     store::{ConnectionFilter, ConnectionRow, ConnectionStore, Index, StatusFilter},
 };
@@ -41,6 +41,7 @@ pub(super) fn grid() -> Vec<ConnectionRow> {
                     Environment::Sandbox
                 },
                 status,
+                concern: Concern::ALL.get(i % 5).copied(),
                 email: email.to_owned(),
                 owner: if i % 3 == 0 {
                     String::new()

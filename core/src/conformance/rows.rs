@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::{
-    connection::Status,
+    connection::{Concern, Status},
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     store::{
@@ -53,6 +53,7 @@ pub(super) fn row(id: &str) -> ConnectionRow {
             integration: integration("int_a"),
             environment: Environment::Production,
             status: Status::Connected,
+            concern: None,
             email: format!("{}@example.com", id.to_lowercase()),
             owner: "owner-1".to_owned(),
             metadata: labels([("team", "blue")]),
@@ -73,6 +74,7 @@ pub(super) fn other(id: &str) -> ConnectionRow {
             integration: index.integration,
             environment: Environment::Sandbox,
             status: Status::Expired,
+            concern: Some(Concern::Expired),
             email: format!("{}@other.example", id.to_lowercase()),
             owner: "owner-2".to_owned(),
             metadata: labels([("team", "green"), ("tier", "1")]),

@@ -14,7 +14,7 @@ use crate::{
     provider::{AccessLife, CodeExchange, Expiry, Failure, TokenHttp, TokenSet, Verdict},
     random,
     record::{Facts, Record},
-    refresh::{protocol, schedule},
+    refresh::{protocol, revoke::CLAIM, schedule},
     secret::{Secret, fingerprint},
     store::{Inserted, Swap},
 };
@@ -251,7 +251,7 @@ impl Engine {
                 .map(|t| fingerprint(t.expose()))
                 .as_deref(),
         );
-        let row = record.encode();
+        let row = self.row(&record);
         for round in 0..WRITES {
             match self.stores.connections.insert_connection(&row).await {
                 // The id is random: if it is taken, an earlier try of ours was applied though its answer was lost.
@@ -316,7 +316,7 @@ impl Engine {
             if !owed {
                 record.sealed = bytes::Bytes::new();
             }
-            record.owe_set(self.clock.wall());
+            record.owe_set(self.clock.wall() + CLAIM);
             record.facts.row = protocol::reconnect(&record.facts.row, set);
             record.facts.subject.clone_from(&subject);
             record.facts.profile = profile.clone();
@@ -330,7 +330,7 @@ impl Engine {
             match self
                 .stores
                 .connections
-                .swap_connection(&record.encode(), stored.revision)
+                .swap_connection(&self.row(&record), stored.revision)
                 .await
             {
                 Ok(Swap::Swapped(_)) => {

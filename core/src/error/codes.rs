@@ -89,6 +89,8 @@ codes! {
     IntegrationMismatch, "integration_mismatch", 403, Request, "The connection or the key belongs to another integration.";
     IntegrationNotConfigured, "integration_not_configured", 409, Configuration, "The integration is a draft: its client id and secret are not verified yet; see its stateReason.";
     IntegrationDisabled, "integration_disabled", 403, Configuration, "The integration is disabled; enable it to use its connections.";
+    IntegrationFrozen, "integration_frozen", 403, Configuration, "The integration is frozen and its connections are being revoked; enable it afterwards and let its users connect again.";
+    IntegrationFreezing, "integration_freezing", 409, Retry, "The connections of the frozen integration are still being revoked; enable it when that is done.";
     IntegrationInUse, "integration_in_use", 409, Request, "The integration still has connections; delete them first.";
     IntegrationConflict, "integration_conflict", 409, Retry, "The integration was changed meanwhile; read it again and repeat.";
     OfferingUnknown, "offering_unknown", 400, Request, "There is no such offering; list the offerings.";

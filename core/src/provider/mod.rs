@@ -233,6 +233,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// How long a refresh token lives unused, if the provider ends idle ones.
     fn idle_limit(&self, client: &Client<'_>) -> Option<Duration>;
 
+    /// How many grants of one user for this app the provider keeps, if it ends the oldest beyond that.
+    fn grants_per_user(&self, _client: &Client<'_>) -> Option<u32> {
+        None
+    }
+
     /// How long to assume that an access token lives, where nobody says.
     fn session_length(&self, client: &Client<'_>) -> Duration;
 

@@ -187,7 +187,7 @@ impl Engine {
         record.sealed = held.sealed.clone();
         record.sealed_by.clone_from(&held.sealed_by);
         self.note(&mut record, "store_rolled_back", None, None);
-        let next = record.encode();
+        let next = self.row(&record);
         // If it is not taken, whoever comes next tries again.
         if let Ok(Swap::Swapped(revision)) = self
             .stores

@@ -9,7 +9,9 @@ use super::{
     cache::Entry,
     flight::Landing,
     present::{access_life_of, revoke_at_once},
-    protocol, schedule,
+    protocol,
+    revoke::CLAIM,
+    schedule,
     settle::{Lifeboat, stored},
 };
 use crate::{
@@ -74,14 +76,14 @@ impl Engine {
                 name,
                 sealed: BASE64_STANDARD_NO_PAD.encode(sealed),
                 failures: 0,
-                next: self.clock.wall(),
+                next: self.clock.wall() + CLAIM,
             });
             let token = fingerprint(mine.expose());
             self.note(&mut record, "late_set_owed", None, Some(&token));
             if let Ok(Swap::Swapped(revision)) = self
                 .stores
                 .connections
-                .swap_connection(&record.encode(), current.revision)
+                .swap_connection(&self.row(&record), current.revision)
                 .await
             {
                 self.revoke_owed(id);

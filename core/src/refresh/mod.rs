@@ -8,27 +8,36 @@
 //! | take the turn, gate | `turn` |
 //! | present once | `present` |
 //! | what a refusal means | `refused` |
-//! | store what came back | `settle`, `late` |
+//! | store what came back | `settle`, `late`, `lifeboats` |
 //! | what all of them decide | `protocol` |
 //! | see other processes' changes | `watch` |
-//! | revoke upstream | `revoke` |
+//! | end a connection, revoke upstream | `end`, `revoke` |
+//! | what is due though nobody asks | `keep_alive`, `sweep` |
+//! | whether a token host is worth asking | `hosts`, `breaker` |
 
+pub(crate) mod breaker;
 pub(crate) mod cache;
+mod end;
 mod entry;
 pub(crate) mod flight;
+pub(crate) mod hosts;
+pub(crate) mod keep_alive;
 mod late;
+pub(crate) mod lifeboats;
 mod present;
 pub mod protocol;
 mod refused;
 pub(crate) mod revoke;
 pub(crate) mod schedule;
 pub(crate) mod settle;
+pub(crate) mod sweep;
 mod turn;
 pub(crate) mod watch;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use cache::Entry;
+pub(crate) use end::Payer;
 pub(crate) use turn::open as open_grant;
 
 use crate::{
@@ -51,6 +60,15 @@ pub(crate) struct Want {
     pub(crate) minimum: Duration,
     /// A set that was refused, and is good for nothing.
     pub(crate) not: Option<SetName>,
+}
+
+/// Why a flight is flown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Somebody wants to use the connection.
+    Caller,
+    /// Nobody does: it should live on.
+    KeepAlive,
 }
 
 impl Engine {
@@ -80,7 +98,7 @@ impl Engine {
             if now < window.hard {
                 if !rests {
                     // Still good: refreshed behind the caller's back.
-                    drop(self.depart(id, &entry, &integration));
+                    drop(self.depart(id, &entry, &integration, Cause::Caller));
                 }
                 return Ok(entry);
             }
@@ -110,7 +128,7 @@ impl Engine {
         let wait = async {
             // A flight may have been in the air for an older wish; then one more is flown.
             for _ in 0..2 {
-                let mut landing = self.depart(id, held, integration);
+                let mut landing = self.depart(id, held, integration, Cause::Caller);
                 let landed = landing.wait_for(Option::is_some).await;
                 match landed.as_deref() {
                     Ok(Some(Ok(entry))) if better(entry) => return Ok(entry.clone()),
@@ -133,6 +151,7 @@ impl Engine {
         id: &ConnectionId,
         held: &Arc<Entry>,
         integration: &Arc<Loaded>,
+        cause: Cause,
     ) -> tokio::sync::watch::Receiver<Option<flight::Landing>> {
         let (landing, pilot) = self.flights.join(id);
         if let Some(pilot) = pilot {
@@ -143,9 +162,25 @@ impl Engine {
             let (engine, id) = (self.clone(), id.clone());
             let (held, integration) = (held.clone(), integration.clone());
             self.tasks
-                .spawn(async move { turn::fly(&engine, &id, &held, &integration, pilot).await });
+                .spawn(async move { turn::fly(&engine, &id, &held, &integration, cause, pilot).await });
         }
         landing
+    }
+
+    /// Refreshes a connection for which nobody asked.
+    pub(crate) async fn keep_alive(
+        self: &Arc<Self>,
+        id: &ConnectionId,
+        held: &Arc<Entry>,
+        integration: &Arc<Loaded>,
+    ) -> Result<(), Error> {
+        let mut landing = self.depart(id, held, integration, Cause::KeepAlive);
+        let landed = landing.wait_for(Option::is_some).await;
+        match landed.as_deref() {
+            Ok(Some(Ok(_))) => Ok(()),
+            Ok(Some(Err(error))) => Err(error.clone()),
+            Ok(None) | Err(_) => Err(Error::new(Code::Internal).because("refresh_aborted")),
+        }
     }
 
     /// A call was refused with the set `name`: refresh, if that set is still the current one.
@@ -179,7 +214,10 @@ pub(crate) async fn in_time<T>(
 
 /// Whether an error of a refresh leaves a token that still lives good to serve.
 fn may_serve_on(error: &Error) -> bool {
-    let ended = matches!(error.code(), Code::ConnectionNotFound | Code::IntegrationDisabled);
+    let ended = matches!(
+        error.code(),
+        Code::ConnectionNotFound | Code::IntegrationDisabled | Code::IntegrationFrozen
+    );
     !ended && error.advice() != Advice::Reconnect
 }
 

@@ -75,9 +75,15 @@ pub(super) async fn present(
     let slept = answered_at - sent_at > policy.time_limit + Duration::from_secs(2);
     let sent_by = store_time(turn.now, turn.read_at, if slept { answered_at } else { sent_at });
 
-    match believe(answer, &presentation) {
+    let answer = believe(answer, &presentation);
+    let host = engine.hosts.get(integration.provider.token_host(&client));
+    match &answer {
+        Ok(_) => host.answered(),
+        Err(failure) => host.failed(*failure, answered_at),
+    }
+    match answer {
         Ok(set) => {
-            integration.gate.mend();
+            integration.gate.client.mend();
             if set
                 .subject
                 .as_ref()
@@ -219,7 +225,7 @@ impl Engine {
             if let Ok(Swap::Swapped(_) | Swap::Missing) = self
                 .stores
                 .connections
-                .swap_connection(&next.encode(), revision)
+                .swap_connection(&self.row(&next), revision)
                 .await
             {
                 return;

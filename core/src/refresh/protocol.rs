@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    connection::{Reason, SetName, Status},
+    connection::{Concern, Reason, SetName, Status},
     provider::Rotation,
     time::{StoreInstant, Timestamp},
 };
@@ -113,7 +113,7 @@ impl Policy {
 
     /// How long nothing is presented after the `attempt`th presentation had no known outcome. An outage marks nobody
     /// dead; it only makes the probes rarer.
-    fn quarantine_after(&self, attempt: u32) -> Duration {
+    pub(crate) fn quarantine_after(&self, attempt: u32) -> Duration {
         match attempt {
             0 | 1 => self.quarantine,
             2 => self.quarantine * 5,
@@ -596,6 +596,25 @@ pub fn end(row: &Row, status: Status) -> Row {
         reason: Some(Reason::ByRequest),
         refresh: Refresh::Idle,
     }
+}
+
+/// What about the row may need somebody's eyes.
+pub fn concern(row: &Row) -> Option<Concern> {
+    match (row.status, row.refresh) {
+        (Status::Expired, _) => Some(Concern::Expired),
+        (Status::Revoked | Status::Deleted, _) | (Status::Connected, Refresh::Idle) => None,
+        (Status::Connected, Refresh::Turn { .. }) => Some(Concern::Refreshing),
+        (Status::Connected, Refresh::Unknown { .. }) => Some(Concern::OutcomeUnknown),
+        (Status::Connected, Refresh::Cooling { unresolved, .. }) => Some(match unresolved {
+            Some(_) => Concern::OutcomeUnknown,
+            None => Concern::Cooling,
+        }),
+    }
+}
+
+/// Whether somebody has the turn, so that there is nothing to do for others.
+pub fn is_held(row: &Row, now: StoreInstant) -> bool {
+    matches!(row.refresh, Refresh::Turn { until, .. } if now.since(until).is_some() && now.millis < until.millis)
 }
 
 /// The first row of a new connection.

@@ -40,7 +40,7 @@ pub(super) async fn refused(
     } = refusal;
     match verdict {
         Verdict::GrantDead => {
-            integration.gate.mend();
+            integration.gate.client.mend();
             dead(engine, integration, record, turn, reason, token).await
         }
         Verdict::ClientMisconfigured => {
@@ -184,7 +184,7 @@ impl Engine {
         match self
             .stores
             .connections
-            .swap_connection(&record.encode(), revision)
+            .swap_connection(&self.row(&record), revision)
             .await?
         {
             Swap::Swapped(_) => {

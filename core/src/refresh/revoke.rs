@@ -10,6 +10,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 
 use super::schedule;
 use crate::{
+    connection::Reason,
     engine::Engine,
     error::Error,
     event::What,
@@ -27,6 +28,8 @@ const TRIES: u32 = 12;
 
 /// How many revocations one task pays; the sweep comes back for more.
 const ROUNDS: u32 = 32;
+/// For so long a revocation belongs to the process that began it; afterwards the sweeps take it for abandoned.
+pub(crate) const CLAIM: Duration = Duration::from_secs(60);
 
 /// One who pays for a connection; a second one in this process would only say the same again.
 struct Paying {
@@ -52,7 +55,7 @@ impl Drop for Paying {
 }
 
 impl Engine {
-    /// Pays what a connection owes, in a task of the broker's own.
+    /// Pays what a connection owes by a write of this process, in a task of the broker's own.
     pub(crate) fn revoke_owed(self: &Arc<Self>, id: &ConnectionId) {
         let Some(paying) = Paying::begin(self, id) else {
             return;
@@ -70,18 +73,68 @@ impl Engine {
     async fn pay(self: &Arc<Self>, id: &ConnectionId) -> Result<(), Error> {
         // Read again for each: the connection may have got another set meanwhile, or may owe more.
         for _ in 0..ROUNDS {
-            let now = self.clock.wall();
             let (Some(stored), _) = self.stores.connections.connection(id).await? else {
                 return Ok(());
             };
             let record = Record::decode(&stored)?;
-            let Some(owed) = record.facts.owed.iter().find(|o| o.next <= now) else {
+            // What failed before is the sweep's.
+            let Some(owed) = record.facts.owed.iter().find(|o| o.failures == 0) else {
                 return Ok(());
             };
-            let integration = self.integrations.get(self, &record.integration).await?;
-            let paid = self.revoke_one(&record, owed, &integration).await;
-            self.book(id, owed, paid).await?;
+            self.pay_one(&record, owed).await?;
         }
+        Ok(())
+    }
+
+    /// Pays what a connection owes since some time, whoever wrote it. Each is claimed in the row first, so that of several
+    /// processes one pays it.
+    pub(super) async fn pay_claimed(self: &Arc<Self>, id: &ConnectionId) -> Result<(), Error> {
+        for _ in 0..ROUNDS {
+            let now = self.clock.wall();
+            let (Some(stored), _) = self.stores.connections.connection(id).await? else {
+                return Ok(());
+            };
+            let mut record = Record::decode(&stored)?;
+            let Some(owed) = record.facts.owed.iter_mut().find(|o| o.next <= now) else {
+                return Ok(());
+            };
+            owed.next = now + CLAIM;
+            let owed = owed.clone();
+            let claimed = self
+                .stores
+                .connections
+                .swap_connection(&self.row(&record), stored.revision)
+                .await?;
+            if let Swap::Swapped(_) = claimed {
+                self.pay_one(&record, &owed).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pay_one(&self, record: &Record, owed: &Owed) -> Result<(), Error> {
+        let integration = self.integrations.get(self, &record.integration).await?;
+        let paid = self.revoke_one(record, owed, &integration).await;
+        self.book(&record.id, owed, paid).await
+    }
+
+    /// Forgets what a connection owes: nobody knows the client any more with which it could be paid.
+    pub(super) async fn give_up_owed(&self, id: &ConnectionId) -> Result<(), Error> {
+        let (Some(stored), _) = self.stores.connections.connection(id).await? else {
+            return Ok(());
+        };
+        let mut record = Record::decode(&stored)?;
+        if std::mem::take(&mut record.facts.owed).is_empty() {
+            return Ok(());
+        }
+        self.note(&mut record, "revocation_given_up", None, None);
+        // On a conflict the next sweep looks again.
+        let next = self.row(&record);
+        let _ = self
+            .stores
+            .connections
+            .swap_connection(&next, stored.revision)
+            .await?;
         Ok(())
     }
 
@@ -106,12 +159,18 @@ impl Engine {
         }
         let limit = Duration::from_secs(20);
         let (http, client) = (self.http(), integration.client());
+        let host = self.hosts.get(integration.provider.token_host(&client));
         let revoke = integration.provider.revoke(&http, &client, token);
-        match tokio::time::timeout(limit, revoke).await {
-            Ok(Ok(())) => true,
-            Ok(Err(Failure::Refused(refusal))) => refusal.verdict == Verdict::GrantDead,
-            _ => false,
-        }
+        let failure = match tokio::time::timeout(limit, revoke).await {
+            Ok(Ok(())) => {
+                host.answered();
+                return true;
+            }
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::Unknown(Reason::AnswerLost),
+        };
+        host.failed(failure, self.clock.boot());
+        matches!(failure, Failure::Refused(refusal) if refusal.verdict == Verdict::GrantDead)
     }
 
     /// Writes down what became of one owed revocation.
@@ -146,7 +205,7 @@ impl Engine {
             if let Swap::Swapped(_) = self
                 .stores
                 .connections
-                .swap_connection(&record.encode(), stored.revision)
+                .swap_connection(&self.row(&record), stored.revision)
                 .await?
             {
                 if paid {

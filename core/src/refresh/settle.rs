@@ -9,6 +9,7 @@ use super::{
     cache::Entry,
     flight::{Landing, Pilot},
     late,
+    lifeboats::Out,
     protocol::{self, Commit, Policy},
     schedule,
 };
@@ -41,31 +42,17 @@ pub(super) struct Lifeboat {
     verify: bool,
     /// It came back for an expired connection.
     recovers: bool,
+    /// The turn in which it was asked for had passed.
+    late: bool,
     environment: Environment,
     region: String,
-    unsaved: Option<Unsaved>,
-}
-
-/// One set that lives in this process only, in the gauge.
-struct Unsaved;
-
-impl Unsaved {
-    fn new() -> Self {
-        metrics::gauge!("grantry_unsaved").increment(1.0);
-        Self
-    }
-}
-
-impl Drop for Unsaved {
-    fn drop(&mut self) {
-        metrics::gauge!("grantry_unsaved").decrement(1.0);
-    }
+    unsaved: Option<Out>,
 }
 
 /// The row as it was read.
 pub(super) fn stored(record: &Record, revision: Revision) -> Stored {
     Stored {
-        row: record.encode(),
+        row: record.encode(None),
         revision,
         hot: crate::store::HotFacts::default(),
     }
@@ -117,6 +104,7 @@ pub(super) async fn settle(
         token,
         verify: false,
         recovers: false,
+        late: false,
         environment: record.facts.environment,
         region: record.facts.profile.region.clone(),
         unsaved: None,
@@ -185,7 +173,7 @@ pub(super) async fn settle(
             Try::Failed => {
                 if failures > 0 && boat.unsaved.is_none() {
                     // The second failure: callers are served from memory, visibly.
-                    boat.unsaved = Some(Unsaved::new());
+                    boat.unsaved = Some(engine.lifeboats.lower(&id, boat.spent, engine.clock.wall()));
                     engine.publish_unsaved(&id, &boat, integration, pilot);
                 }
                 tokio::time::sleep(schedule::store_retry(failures, random::spread())).await;
@@ -218,6 +206,12 @@ impl Engine {
         let Ok((sealed, key)) = self.seal_boat(boat, &record, row.name).await else {
             return Try::Failed;
         };
+        if !protocol::holds(&record.facts.row, boat.set) && !boat.late {
+            // It slept, or was cut off, for longer than its turn.
+            boat.late = true;
+            self.emit(&integration.id, Some(&record.id), What::LatePresenter);
+            metrics::counter!("grantry_late_presenters").increment(1);
+        }
         boat.verify |= verify;
         boat.recovers |= record.facts.row.status == Status::Expired;
         let mut next = record;
@@ -236,7 +230,7 @@ impl Engine {
         match self
             .stores
             .connections
-            .swap_connection(&next.encode(), revision)
+            .swap_connection(&self.row(&next), revision)
             .await
         {
             Ok(Swap::Swapped(revision)) => Try::Stored {

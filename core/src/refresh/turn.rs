@@ -2,9 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tracing::Instrument as _;
+
 use super::{
+    Cause,
+    breaker::Pass,
     cache::Entry,
     flight::{Landing, Pilot},
+    keep_alive::{IDLE_MARGIN, LAST_SECONDS},
     present::{self, Turn},
     protocol::{self, Ask, Policy, Take},
     schedule,
@@ -15,18 +20,13 @@ use crate::{
     error::{Code, Error},
     grant::{Grant, tokens_context},
     id::ConnectionId,
-    integrations::{Loaded, Pass},
+    integrations::Loaded,
     provider::{AccessLife, Expiry},
     random,
     record::Record,
     store::{Stored, Swap},
     time::{BootInstant, StoreInstant, Timestamp},
 };
-
-/// How much of an access token's life counts as none, when a token may have to be presented again.
-const LAST_SECONDS: Duration = Duration::from_secs(30);
-/// How near a refresh token's idle limit may come before waiting costs more than it saves.
-const IDLE_MARGIN: Duration = Duration::from_secs(24 * 3600);
 
 /// For how long a token set that was found alive counts so, where the provider does not say until when.
 const FOUND_ALIVE: Duration = Duration::from_secs(300);
@@ -41,9 +41,12 @@ pub(super) async fn fly(
     id: &ConnectionId,
     held: &Arc<Entry>,
     integration: &Arc<Loaded>,
+    cause: Cause,
     pilot: Pilot,
 ) {
-    let landing = attempt(engine, id, held, integration, &pilot).await;
+    let landing = attempt(engine, id, held, integration, cause, &pilot)
+        .instrument(tracing::info_span!("refresh", connection = %id, integration = %integration.id))
+        .await;
     if let Err(error) = &landing {
         let rest = error.wait().unwrap_or_default().min(LONGEST_REST);
         let until = engine.clock.wall() + rest;
@@ -76,6 +79,7 @@ async fn attempt(
     id: &ConnectionId,
     held: &Arc<Entry>,
     integration: &Arc<Loaded>,
+    cause: Cause,
     pilot: &Pilot,
 ) -> Landing {
     let policy = Policy::new(integration.provider.rotation(&integration.client()));
@@ -161,7 +165,7 @@ async fn attempt(
                 let _ = engine
                     .stores
                     .connections
-                    .swap_connection(&next.encode(), stored.revision)
+                    .swap_connection(&engine.row(&next), stored.revision)
                     .await?;
             }
             Take::Mine => {
@@ -189,9 +193,26 @@ async fn attempt(
                     return Err(Code::StoreUnavailable.into());
                 }
                 if pass.is_none() {
-                    pass = Some(integration.gate.pass(engine.clock.boot()).map_err(client_fault)?);
+                    pass = Some(
+                        integration
+                            .gate
+                            .client
+                            .pass(engine.clock.boot())
+                            .map_err(client_fault)?,
+                    );
                 }
-                integration.usable()?;
+                integration.may_refresh(cause)?;
+                let host = engine
+                    .hosts
+                    .get(integration.provider.token_host(&integration.client()));
+                if attempt >= 2
+                    && let Some((reason, wait)) = host.breaker.open(engine.clock.boot())
+                {
+                    // One more request to a host that is down would only make the next quarantine longer.
+                    return Err(Error::new(Code::RefreshOutcomeUnknown)
+                        .because(reason.as_str())
+                        .retry_after(wait));
+                }
                 // Everything that could fail for a reason of ours fails before the token is touched.
                 engine.vault.ready().await?;
                 let grant = open(engine, &record).await?;
@@ -210,14 +231,14 @@ async fn attempt(
                 match engine
                     .stores
                     .connections
-                    .swap_connection(&next.encode(), stored.revision)
+                    .swap_connection(&engine.row(&next), stored.revision)
                     .await
                 {
                     Ok(Swap::Swapped(revision)) => {
                         let turn = mine.turn(holder, read_at, now);
                         let stored = Stored { revision, ..stored };
                         if pass != Some(Pass::Probe)
-                            && let Some(fault) = integration.gate.fault(engine.clock.boot())
+                            && let Some(fault) = integration.gate.client.open(engine.clock.boot())
                         {
                             // Others learnt meanwhile that the client is refused.
                             present::give_back(engine, &policy, next, stored, &turn).await;

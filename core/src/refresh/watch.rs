@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{engine::Engine, error::Error, store::DueEntry};
+use super::sweep;
+use crate::{engine::Engine, error::Error};
 
 /// How often the broker's loops run.
 #[derive(Clone, Copy, Debug)]
@@ -59,14 +60,16 @@ pub(crate) fn start(engine: &Arc<Engine>) {
         }
     });
     let weak = Arc::downgrade(engine);
+    let soon = engine.sweep_soon.clone();
     engine.tasks.background(async move {
         loop {
             let Some(engine) = weak.upgrade() else { return };
-            if let Err(error) = sweep(&engine).await {
+            if let Err(error) = sweep::sweep(&engine).await {
                 tracing::warn!(code = error.code().as_str(), "due connections cannot be read");
             }
             drop(engine);
-            tokio::time::sleep(rest).await;
+            // Woken early, after a freeze say.
+            let _ = tokio::time::timeout(rest, soon.notified()).await;
         }
     });
 }
@@ -96,31 +99,6 @@ async fn look(engine: &Arc<Engine>, seen: &mut Seen) -> Result<(), Error> {
     seen.connections = Some(changes.next);
     engine.cache.freshness.heard_at(begun);
     Ok(())
-}
-
-/// Pays owed revocations. Keep-alive of idle grants joins it here.
-async fn sweep(engine: &Arc<Engine>) -> Result<(), Error> {
-    engine
-        .stores
-        .pending
-        .purge_pending(engine.clock.wall(), 1000)
-        .await?;
-    let until = engine.clock.wall();
-    let mut after: Option<DueEntry> = None;
-    loop {
-        let page = engine
-            .stores
-            .connections
-            .due_connections(until, after.as_ref(), 100)
-            .await?;
-        for due in &page.items {
-            engine.revoke_owed(&due.id);
-        }
-        after = page.items.last().cloned();
-        if !page.more || after.is_none() {
-            return Ok(());
-        }
-    }
 }
 
 impl Engine {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Inserted, Removed, Revision, StoreError, Swap};
 use crate::{
-    connection::Status,
+    connection::{Concern, Status},
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     time::{StoreInstant, Timestamp},
@@ -22,6 +22,8 @@ pub struct Index {
     pub environment: Environment,
     /// Where the connection stands.
     pub status: Status,
+    /// What may need somebody's eyes.
+    pub concern: Option<Concern>,
     /// The user's e-mail address in lower case, for substring search.
     pub email: String,
     /// The host's own id of its user; empty if none.
@@ -192,6 +194,14 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
         after: Option<&DueEntry>,
         limit: u32,
     ) -> Result<Page<DueEntry>, StoreError>;
+
+    /// Rows of this concern, over all integrations, by id, descending: at most `limit` below `before`.
+    async fn connections_of_concern(
+        &self,
+        concern: Concern,
+        before: Option<&ConnectionId>,
+        limit: u32,
+    ) -> Result<Page<ListEntry>, StoreError>;
 
     /// What was inserted, swapped or removed since `since`; `None` asks only for the present point.
     async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError>;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::store::{FaultyStore, Op};
 use crate::{
+    connection::Concern,
     id::{ConnectionId, IntegrationId, KeyId},
     store::{
         Changes, Charged, ConnectionFilter, ConnectionRow, ConnectionStore, DayCount, DueEntry, HotFacts,
@@ -53,6 +54,19 @@ impl ConnectionStore for FaultyStore {
     ) -> Result<Page<DueEntry>, StoreError> {
         let due = self.inner.connections.due_connections(until, after, limit);
         self.call(Op::List, due).await
+    }
+
+    async fn connections_of_concern(
+        &self,
+        concern: Concern,
+        before: Option<&ConnectionId>,
+        limit: u32,
+    ) -> Result<Page<ListEntry>, StoreError> {
+        let list = self
+            .inner
+            .connections
+            .connections_of_concern(concern, before, limit);
+        self.call(Op::List, list).await
     }
 
     async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {

@@ -1,5 +1,6 @@
 //! How requests reach a provider's OAuth endpoints: once, to a public address, with nothing retried, followed or reused.
 
+mod dated;
 mod resolver;
 mod tls;
 
@@ -11,6 +12,7 @@ use http::{Request, Response};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
+pub(crate) use dated::Dated;
 pub(crate) use resolver::{PublicResolver, ResolveError};
 pub use tls::TlsError;
 pub(crate) use tls::{ExtraRoots, client_config};

@@ -7,7 +7,7 @@ use std::{
 
 use grantry::{
     async_trait,
-    connection::Status,
+    connection::{Concern, Status},
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index, Inserted,
@@ -246,6 +246,7 @@ impl ConnectionStore for Broken {
             Fault::RevisionKept if stored.revision == expected && stored.row == next => {
                 return Ok(Swap::Swapped(expected));
             }
+            Fault::SwapKeepsConcern => next.index.concern = stored.row.index.concern,
             Fault::SwapKeepsDue => next.index.due_at = stored.row.index.due_at,
             Fault::RacySwap if stored.revision == expected => {
                 self.dawdle(Fault::RacySwap).await;
@@ -365,6 +366,37 @@ impl ConnectionStore for Broken {
         let limit = usize::try_from(limit).unwrap();
         let more = items.len() > limit - usize::from(self.has(Fault::DueMoreWhenFull));
         items.truncate(limit);
+        Ok(Page { items, more })
+    }
+
+    async fn connections_of_concern(
+        &self,
+        concern: Concern,
+        before: Option<&ConnectionId>,
+        limit: u32,
+    ) -> Result<Page<ListEntry>, StoreError> {
+        let mut items = self.rows().await?;
+        items.retain(|stored| {
+            let Index {
+                concern: own, status, ..
+            } = stored.row.index;
+            let fits = own == Some(concern) || (own.is_some() && self.has(Fault::ConcernsMixed));
+            fits && !(status == Status::Deleted && self.has(Fault::ConcernLiveOnly))
+        });
+        if self.has(Fault::ConcernsAscend) {
+            items.reverse();
+        }
+        if let Some(before) = before {
+            items.retain(|stored| match self.fault {
+                Fault::ConcernRepeats => stored.row.id <= *before,
+                Fault::ConcernsAscend => stored.row.id > *before,
+                _ => stored.row.id < *before,
+            });
+        }
+        let limit = usize::try_from(limit).unwrap();
+        let more = items.len() > limit && !self.has(Fault::ConcernNeverMore);
+        items.truncate(limit);
+        let items = items.into_iter().map(|stored| self.show(stored)).collect();
         Ok(Page { items, more })
     }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::{MemoryStore, next_revision};
 use crate::{
-    connection::Status,
+    connection::{Concern, Status},
     id::{ConnectionId, IntegrationId},
     store::{
         Change, Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted,
@@ -166,6 +166,25 @@ impl ConnectionStore for MemoryStore {
             .due
             .range::<DueEntry, _>((above, Bound::Unbounded))
             .take_while(|entry| entry.due_at <= until)
+            .cloned();
+        Ok(page(entries, limit))
+    }
+
+    async fn connections_of_concern(
+        &self,
+        concern: Concern,
+        before: Option<&ConnectionId>,
+        limit: u32,
+    ) -> Result<Page<ListEntry>, StoreError> {
+        let state = self.state();
+        let below = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = state
+            .connections
+            .rows
+            .range::<ConnectionId, _>((Bound::Unbounded, below))
+            .rev()
+            .map(|(_, entry)| &entry.stored)
+            .filter(|stored| stored.row.index.concern == Some(concern))
             .cloned();
         Ok(page(entries, limit))
     }

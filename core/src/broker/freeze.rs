@@ -1,0 +1,72 @@
+//! The switch for bad days.
+
+use super::Broker;
+use crate::{
+    error::{Code, Error},
+    event::What,
+    id::IntegrationId,
+    integration::Integration,
+    integrations::{Freeze, Switch},
+};
+
+impl Broker {
+    /// Freezes an integration, after a suspected leak say: within a second no process serves or refreshes its
+    /// connections, and every connection is revoked, here and then at the provider. The revocations survive a crash, are
+    /// sent at the sweep's pace ([`KeepAlive::at_once`](super::KeepAlive::at_once)) and go on in whichever process runs.
+    /// A token set that comes back later is revoked, too.
+    ///
+    /// [`Broker::enable_integration`] ends a freeze once all connections are revoked; their users then connect again.
+    /// `reason` is shown as the integration's `state_reason`: 1 to 200 visible characters.
+    ///
+    /// # Errors
+    /// `integration_not_found`, `field_invalid`.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is answered, the integration is frozen wholly or not at all.
+    pub async fn freeze_integration(&self, id: &IntegrationId, reason: &str) -> Result<Integration, Error> {
+        check_reason(reason)?;
+        let now = self.engine.clock.wall();
+        let changed = self
+            .change(id, |body, _| {
+                // Frozen again it begins again: something may have been connected meanwhile.
+                body.switch = Switch::Frozen(Freeze {
+                    since: now,
+                    reason: reason.to_owned(),
+                    done: false,
+                });
+                Ok(())
+            })
+            .await?;
+        self.engine.emit(id, None, What::IntegrationFrozen);
+        self.engine.sweep_soon.notify_one();
+        Ok(changed.view())
+    }
+
+    /// Freezes every integration. If it fails some may be frozen and others not: repeat it.
+    ///
+    /// # Errors
+    /// `field_invalid`; those of the store.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is answered, some integrations may be frozen and others not.
+    pub async fn freeze_all(&self, reason: &str) -> Result<Vec<Integration>, Error> {
+        check_reason(reason)?;
+        let mut frozen = Vec::new();
+        for integration in self.integrations().await? {
+            match self.freeze_integration(&integration.id, reason).await {
+                Ok(integration) => frozen.push(integration),
+                Err(error) if error.code() == Code::IntegrationNotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(frozen)
+    }
+}
+
+fn check_reason(reason: &str) -> Result<(), Error> {
+    if (1..=200).contains(&reason.chars().count()) && !reason.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(Error::new(Code::FieldInvalid).because("reason"))
+    }
+}

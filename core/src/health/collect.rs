@@ -1,0 +1,188 @@
+//! Looks at this process and at the store.
+
+use std::time::Duration;
+
+use super::{Finding, Findings, Health, IntegrationFinding, KeyUse, TokenHostDown};
+use crate::{
+    connection::{Concern, Reason, Status},
+    engine::Engine,
+    error::{Code, Error},
+    id::{ConnectionId, IntegrationId},
+    integration::IntegrationState,
+    record::Record,
+    refresh::protocol::{self, Refresh},
+    store::Stored,
+    time::Timestamp,
+};
+
+/// How many connections of a kind are shown.
+const SHOWN: usize = 100;
+const PAGE: u32 = 100;
+
+impl Engine {
+    /// How the broker is.
+    pub(crate) async fn health(&self) -> Health {
+        let now = self.clock.wall();
+        let mut health = Health {
+            at: now,
+            store_error: None,
+            unsaved: self.lifeboats.list(),
+            outcome_unknown: Findings::default(),
+            cooling: Findings::default(),
+            expired: Findings::default(),
+            incidents: self.incidents.list(),
+            token_hosts_down: self
+                .hosts
+                .down(self.clock.boot())
+                .into_iter()
+                .map(|(host, reason, retry_after)| TokenHostDown {
+                    host,
+                    reason,
+                    retry_after,
+                })
+                .collect(),
+            integrations: Vec::new(),
+            keys: Vec::new(),
+            keep_alive: self.settings.keep_alive,
+            sweep_behind: Duration::ZERO,
+        };
+        if let Err(error) = self.look_into_store(&mut health).await {
+            health.store_error = Some(error.code());
+        }
+        health
+    }
+
+    async fn look_into_store(&self, health: &mut Health) -> Result<(), Error> {
+        health.outcome_unknown = self.unknown_outcomes().await?;
+        health.cooling = self.of_concern(Concern::Cooling).await?;
+        health.expired = self.of_concern(Concern::Expired).await?;
+        for (key, connections) in self.stores.connections.connections_by_key().await? {
+            let at_hand = key.is_empty() || self.vault.mac("health", Some(&key), &[]).await.is_ok();
+            health.keys.push(KeyUse {
+                key,
+                connections,
+                at_hand,
+            });
+        }
+        health.integrations = self.integration_findings().await?;
+        let due = self
+            .stores
+            .connections
+            .due_connections(health.at, None, 1)
+            .await?;
+        health.sweep_behind = due
+            .items
+            .first()
+            .map_or(Duration::ZERO, |due| due.due_at.until(health.at));
+        Ok(())
+    }
+
+    /// Recorded ones, and turns whose holder let them lapse: nobody may have acted on those yet.
+    async fn unknown_outcomes(&self) -> Result<Findings, Error> {
+        let mut findings = self.of_concern(Concern::OutcomeUnknown).await?;
+        let mut before: Option<ConnectionId> = None;
+        loop {
+            let page = self
+                .stores
+                .connections
+                .connections_of_concern(Concern::Refreshing, before.as_ref(), PAGE)
+                .await?;
+            for stored in &page.items {
+                let (Some(now), store_now) = self.stores.connections.connection(&stored.row.id).await? else {
+                    continue;
+                };
+                let Ok(record) = Record::decode(&now) else {
+                    continue;
+                };
+                let lapsed = matches!(record.facts.row.refresh, Refresh::Turn { .. })
+                    && !protocol::is_held(&record.facts.row, store_now);
+                if !lapsed {
+                    continue;
+                }
+                if findings.items.len() == SHOWN {
+                    findings.more = true;
+                    return Ok(findings);
+                }
+                findings.items.push(finding(&now));
+            }
+            before = page.items.last().map(|stored| stored.row.id.clone());
+            if !page.more || before.is_none() {
+                return Ok(findings);
+            }
+        }
+    }
+
+    async fn of_concern(&self, concern: Concern) -> Result<Findings, Error> {
+        let page = self
+            .stores
+            .connections
+            .connections_of_concern(concern, None, PAGE)
+            .await?;
+        Ok(Findings {
+            items: page.items.iter().map(finding).collect(),
+            more: page.more,
+        })
+    }
+
+    async fn integration_findings(&self) -> Result<Vec<IntegrationFinding>, Error> {
+        let mut found = Vec::new();
+        let mut after: Option<IntegrationId> = None;
+        loop {
+            let page = self
+                .stores
+                .integrations
+                .list_integrations(after.as_ref(), PAGE)
+                .await?;
+            for stored in &page {
+                let id = &stored.row.id;
+                let (state, reason) = match self.integrations.keep(self, stored).await {
+                    Ok(loaded) => {
+                        let view = loaded.view();
+                        match loaded.gate.client.open(self.clock.boot()) {
+                            Some((refused, _)) => (view.state, refused.as_str().to_owned()),
+                            None if view.state == IntegrationState::Configured => continue,
+                            None => (view.state, view.state_reason),
+                        }
+                    }
+                    // It cannot be read here: its offering or its key is missing.
+                    Err(error) if error.code() != Code::StoreUnavailable => {
+                        (IntegrationState::Draft, error.code().as_str().to_owned())
+                    }
+                    Err(error) => return Err(error),
+                };
+                found.push(IntegrationFinding {
+                    integration: id.clone(),
+                    state,
+                    reason,
+                });
+            }
+            after = page.last().map(|stored| stored.row.id.clone());
+            if after.is_none() || page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// What a row tells; one whose body cannot be read tells what stands in its columns.
+fn finding(stored: &Stored) -> Finding {
+    let index = &stored.row.index;
+    let record = Record::decode(stored).ok();
+    let last = record.as_ref().and_then(|record| record.history().pop());
+    Finding {
+        connection: stored.row.id.clone(),
+        integration: index.integration.clone(),
+        reason: record.as_ref().and_then(reason_of),
+        since: last.map_or(Timestamp::default(), |decision| decision.at),
+        next: index.due_at.filter(|_| index.status == Status::Connected),
+    }
+}
+
+fn reason_of(record: &Record) -> Option<Reason> {
+    let row = &record.facts.row;
+    match row.refresh {
+        Refresh::Cooling { reason, .. } => Some(reason),
+        Refresh::Turn { .. } | Refresh::Unknown { .. } => Some(Reason::AnswerLost),
+        Refresh::Idle => row.reason,
+    }
+}

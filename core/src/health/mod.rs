@@ -1,0 +1,189 @@
+//! What needs somebody's eyes: in this process, and in the rows of the store whichever process wrote them.
+//!
+//! Everything that the refresh protocol cannot solve by itself ends up here, after one attempt: a token set that is not
+//! saved yet, an outcome that is not known, a store that was rolled back, a presenter that came late.
+
+mod collect;
+mod diagnose;
+mod traps;
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+pub use traps::{Trap, TrapKind};
+
+use crate::{
+    connection::{Reason, SetName},
+    error::Code,
+    event::What,
+    id::{ConnectionId, IntegrationId},
+    integration::IntegrationState,
+    refresh::keep_alive::KeepAlive,
+    time::Timestamp,
+};
+
+/// How the broker is. Answered also when the store cannot be reached; what stands in the store is empty then.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// When it was looked at.
+    pub at: Timestamp,
+    /// Why the store could not be read, if it could not.
+    pub store_error: Option<Code>,
+    /// Token sets that live in this process only, since they could not be stored yet. Stopping it loses them.
+    pub unsaved: Vec<Unsaved>,
+    /// Connections of which a refresh was sent whose outcome is not known.
+    pub outcome_unknown: Findings,
+    /// Connections whose refresh was refused for now.
+    pub cooling: Findings,
+    /// Connections that need their user to reconnect.
+    pub expired: Findings,
+    /// What happened in this process lately that should not, oldest first: at most 256.
+    pub incidents: Vec<Incident>,
+    /// Token hosts that fail, so that the sweep does not ask there for now.
+    pub token_hosts_down: Vec<TokenHostDown>,
+    /// Integrations that do not serve as they should.
+    pub integrations: Vec<IntegrationFinding>,
+    /// The keys that sealed what is in the store.
+    pub keys: Vec<KeyUse>,
+    /// What this process does for connections that nobody uses.
+    pub keep_alive: KeepAlive,
+    /// How long the row has waited that is due for longest. More than some minutes say that no process sweeps, or that
+    /// the sweep does not get on.
+    pub sweep_behind: Duration,
+}
+
+impl Health {
+    /// Whether nothing is in danger: the store can be read, every received token set is saved, every outcome is known,
+    /// every key is at hand, and the token hosts answer. Connections that expired or cool are no danger to others.
+    pub fn is_well(&self) -> bool {
+        self.store_error.is_none()
+            && self.unsaved.is_empty()
+            && self.outcome_unknown.items.is_empty()
+            && self.token_hosts_down.is_empty()
+            && self.keys.iter().all(|key| key.at_hand)
+    }
+}
+
+/// A token set that is not saved yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsaved {
+    /// Whose.
+    pub connection: ConnectionId,
+    /// Which set it replaces.
+    pub spent: SetName,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Connections with one thing in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// The newest ids, at most 100.
+    pub items: Vec<Finding>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// A connection that somebody may want to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which.
+    pub connection: ConnectionId,
+    /// Of which integration.
+    pub integration: IntegrationId,
+    /// Why, where there is a reason.
+    pub reason: Option<Reason>,
+    /// Since when; its history says more.
+    pub since: Timestamp,
+    /// When it is tried again without anybody asking; `None` is never.
+    pub next: Option<Timestamp>,
+}
+
+/// Something that should not happen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incident {
+    /// When.
+    pub at: Timestamp,
+    /// Of which integration.
+    pub integration: IntegrationId,
+    /// To which connection, if to one.
+    pub connection: Option<ConnectionId>,
+    /// What.
+    pub what: What,
+}
+
+/// A token host that fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHostDown {
+    /// Its name.
+    pub host: String,
+    /// How it failed last.
+    pub reason: Reason,
+    /// When the sweep tries it again. Callers without a living token do so at any time.
+    pub retry_after: Duration,
+}
+
+/// An integration that does not serve as it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntegrationFinding {
+    /// Which.
+    pub integration: IntegrationId,
+    /// Where it stands.
+    pub state: IntegrationState,
+    /// Why; empty if that is not known. The provider's refusal of its client stands here, too.
+    pub reason: String,
+}
+
+/// A key and what it sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The key's id; empty for rows that hold nothing sealed.
+    pub key: String,
+    /// How many connections it sealed.
+    pub connections: u64,
+    /// Whether this process was given it.
+    pub at_hand: bool,
+}
+
+/// How many incidents are remembered.
+const REMEMBERED: usize = 256;
+
+/// The last incidents of this process.
+#[derive(Debug, Default)]
+pub(crate) struct Incidents(Mutex<VecDeque<Incident>>);
+
+impl Incidents {
+    /// Remembers an event, if it is one that should not happen.
+    pub(crate) fn note(&self, event: &crate::event::Event) {
+        let counts = matches!(
+            event.what,
+            What::OutcomeUnknown
+                | What::Unsaved
+                | What::Superseded
+                | What::StoreRolledBack
+                | What::LatePresenter
+                | What::IntegrationFault(_)
+        );
+        if !counts {
+            return;
+        }
+        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ring.len() == REMEMBERED {
+            ring.pop_front();
+        }
+        ring.push_back(Incident {
+            at: event.at,
+            integration: event.integration.clone(),
+            connection: event.connection.clone(),
+            what: event.what.clone(),
+        });
+    }
+
+    fn list(&self) -> Vec<Incident> {
+        let ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.iter().cloned().collect()
+    }
+}

@@ -1,0 +1,154 @@
+//! A breaker: after failures nobody asks for a while, and then one asks first.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{connection::Reason, time::BootInstant};
+
+/// How long one who asks whether it is over is waited for.
+const PROBE: Duration = Duration::from_secs(30);
+/// A wait that the other side asks for counts up to here.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Opens after so many failures in a row, for 30 seconds first and 16 minutes in the end.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    threshold: u32,
+    trip: Mutex<Option<Trip>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Trip {
+    reason: Reason,
+    /// Closed to everybody until then; long past while there were too few failures.
+    until: BootInstant,
+    failures: u32,
+    /// Somebody asks whether it is over.
+    probed: bool,
+}
+
+/// Why somebody may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// Nothing is wrong.
+    Free,
+    /// Something was, and this one finds out whether it is over.
+    Probe,
+}
+
+impl Breaker {
+    /// A breaker that opens at the `threshold`th failure in a row.
+    pub(crate) fn new(threshold: u32) -> Self {
+        Self {
+            threshold,
+            trip: Mutex::new(None),
+        }
+    }
+
+    /// One more failure. Answers whether it opened now for the first time.
+    pub(crate) fn trip(&self, reason: Reason, asked: Option<Duration>, now: BootInstant) -> bool {
+        let mut trip = self.trip.lock().unwrap_or_else(PoisonError::into_inner);
+        if trip.is_some_and(|t| now < t.until && !t.probed) {
+            // Of those that were on their way already.
+            return false;
+        }
+        let failures = trip.map_or(0, |t| t.failures).saturating_add(1);
+        let wait = match failures.checked_sub(self.threshold) {
+            Some(more) => {
+                Duration::from_secs(15 << (more + 1).min(6)).max(asked.unwrap_or_default().min(LONGEST))
+            }
+            None => Duration::ZERO,
+        };
+        *trip = Some(Trip {
+            reason,
+            until: now + wait,
+            failures,
+            probed: false,
+        });
+        failures == self.threshold
+    }
+
+    /// It works. Answers whether it had been open.
+    pub(crate) fn mend(&self) -> bool {
+        let trip = self.trip.lock().unwrap_or_else(PoisonError::into_inner).take();
+        trip.is_some_and(|t| t.failures >= self.threshold)
+    }
+
+    /// Lets the caller ask, or says why not and for how long. Once it was open, one may ask, and the others wait for its
+    /// word.
+    pub(crate) fn pass(&self, now: BootInstant) -> Result<Pass, (Reason, Duration)> {
+        let mut trip = self.trip.lock().unwrap_or_else(PoisonError::into_inner);
+        match trip.as_mut() {
+            Some(trip) if trip.failures >= self.threshold => {
+                if now < trip.until {
+                    return Err((trip.reason, trip.until - now));
+                }
+                trip.until = now + PROBE;
+                trip.probed = true;
+                Ok(Pass::Probe)
+            }
+            _ => Ok(Pass::Free),
+        }
+    }
+
+    /// Why nobody may ask now, and for how long.
+    pub(crate) fn open(&self, now: BootInstant) -> Option<(Reason, Duration)> {
+        let trip = (*self.trip.lock().unwrap_or_else(PoisonError::into_inner))?;
+        (now < trip.until).then(|| (trip.reason, trip.until - now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REASON: Reason = Reason::ServerUnavailable;
+
+    fn at(seconds: u64) -> BootInstant {
+        BootInstant(seconds * 1000)
+    }
+
+    #[test]
+    fn opens_at_the_threshold_and_lets_one_ask_afterwards() {
+        let breaker = Breaker::new(3);
+        assert!(!breaker.trip(REASON, None, at(1)));
+        assert!(!breaker.trip(REASON, None, at(1)));
+        assert_eq!(breaker.pass(at(1)), Ok(Pass::Free));
+        assert!(breaker.trip(REASON, None, at(1)), "the third is news");
+        assert_eq!(breaker.pass(at(2)), Err((REASON, Duration::from_secs(29))));
+        assert_eq!(breaker.pass(at(31)), Ok(Pass::Probe));
+        assert_eq!(breaker.pass(at(31)), Err((REASON, PROBE)), "the others wait");
+        assert!(!breaker.trip(REASON, None, at(32)), "no news");
+        assert_eq!(
+            breaker.pass(at(32)),
+            Err((REASON, Duration::from_secs(60))),
+            "twice as long"
+        );
+        assert!(breaker.mend());
+        assert_eq!(breaker.pass(at(33)), Ok(Pass::Free));
+        assert!(!breaker.mend());
+    }
+
+    #[test]
+    fn failures_of_those_on_their_way_count_once() {
+        let breaker = Breaker::new(1);
+        assert!(breaker.trip(REASON, None, at(1)));
+        for _ in 0..100 {
+            assert!(!breaker.trip(REASON, None, at(2)));
+        }
+        assert_eq!(breaker.open(at(2)), Some((REASON, Duration::from_secs(29))));
+        assert_eq!(breaker.open(at(31)), None);
+    }
+
+    #[test]
+    fn waits_as_asked_but_not_for_ever() {
+        let breaker = Breaker::new(1);
+        breaker.trip(REASON, Some(Duration::from_secs(300)), at(0));
+        assert_eq!(breaker.open(at(0)), Some((REASON, Duration::from_secs(300))));
+        breaker.mend();
+        breaker.trip(REASON, Some(Duration::MAX), at(0));
+        assert_eq!(breaker.open(at(0)), Some((REASON, LONGEST)));
+    }
+}
