@@ -100,7 +100,7 @@ pub(super) async fn present(
                 grant,
                 set,
                 token,
-                turn.holder,
+                turn,
                 pilot,
             )
             .await

@@ -10,6 +10,7 @@ use super::{
     flight::{Landing, Pilot},
     late,
     lifeboats::Out,
+    present::Turn,
     protocol::{self, Commit, Policy},
     schedule,
 };
@@ -87,7 +88,7 @@ pub(super) async fn settle(
     spent: Grant,
     answer: TokenSet,
     token: String,
-    set: u128,
+    turn: Turn,
     pilot: &Pilot,
 ) -> Landing {
     let instance_changed = answer
@@ -99,7 +100,7 @@ pub(super) async fn settle(
     let mut boat = Lifeboat {
         grant,
         spent: record.facts.row.name,
-        set,
+        set: turn.holder,
         sealed: None,
         token,
         verify: false,
@@ -109,6 +110,9 @@ pub(super) async fn settle(
         region: record.facts.profile.region.clone(),
         unsaved: None,
     };
+    if engine.clock.boot() - turn.since > policy.turn {
+        engine.came_late(&mut boat, &record);
+    }
     let id = record.id.clone();
     let mut failures = 0;
     let mut row = Some((record, stored.revision));
@@ -206,11 +210,8 @@ impl Engine {
         let Ok((sealed, key)) = self.seal_boat(boat, &record, row.name).await else {
             return Try::Failed;
         };
-        if !protocol::holds(&record.facts.row, boat.set) && !boat.late {
-            // It slept, or was cut off, for longer than its turn.
-            boat.late = true;
-            self.emit(&integration.id, Some(&record.id), What::LatePresenter);
-            metrics::counter!("grantry_late_presenters").increment(1);
+        if !protocol::holds(&record.facts.row, boat.set) {
+            self.came_late(boat, &record);
         }
         boat.verify |= verify;
         boat.recovers |= record.facts.row.status == Status::Expired;
@@ -240,6 +241,14 @@ impl Engine {
             Ok(Swap::Missing) => Try::Ended,
             Ok(Swap::Conflict) => Try::Conflict,
             Err(_) => Try::Failed,
+        }
+    }
+
+    /// The presenter slept, or was cut off, for longer than its turn.
+    fn came_late(&self, boat: &mut Lifeboat, record: &Record) {
+        if !std::mem::replace(&mut boat.late, true) {
+            self.emit(&record.integration, Some(&record.id), What::LatePresenter);
+            metrics::counter!("grantry_late_presenters").increment(1);
         }
     }
 

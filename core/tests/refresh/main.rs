@@ -12,8 +12,11 @@
 mod answers;
 mod cancel;
 mod ended;
+mod freeze;
+mod health;
 mod herd;
 mod integration;
+mod keep_alive;
 mod processes;
 mod refusals;
 mod rollback;

@@ -100,9 +100,19 @@ impl World {
         process(&self.memory, &self.upstream, &self.clock, &self.keys, settings)
     }
 
+    /// One more process on the same store, which was given other keys.
+    pub fn process_with_keys(&self, keys: &Secret) -> Process {
+        process(&self.memory, &self.upstream, &self.clock, keys, |builder| builder)
+    }
+
     /// A new connection.
     pub async fn connect(&self) -> ConnectionId {
-        match self.try_connect(None).await {
+        self.connect_with(&self.one.broker).await
+    }
+
+    /// A new connection, by way of this broker.
+    pub async fn connect_with(&self, broker: &Broker) -> ConnectionId {
+        match self.try_connect_with(broker, None).await {
             Outcome::Connected { connection, .. } => connection,
             Outcome::Failed { error, .. } => panic!("{error:?}"),
         }
@@ -110,9 +120,11 @@ impl World {
 
     /// The user goes through the provider's pages.
     pub async fn try_connect(&self, again: Option<&ConnectionId>) -> Outcome {
-        let mut begin = self
-            .one
-            .broker
+        self.try_connect_with(&self.one.broker, again).await
+    }
+
+    async fn try_connect_with(&self, broker: &Broker, again: Option<&ConnectionId>) -> Outcome {
+        let mut begin = broker
             .begin_connect(&self.integration, Binding::new("the browser"))
             .return_to(RETURN);
         if let Some(id) = again {
@@ -120,10 +132,7 @@ impl World {
         }
         let query = self.upstream.consent(&begin.await.unwrap().url);
         let binding = Binding::new("the browser");
-        let finish = self
-            .one
-            .broker
-            .finish_connect(&self.integration, &query, &binding);
+        let finish = broker.finish_connect(&self.integration, &query, &binding);
         finish.await.unwrap()
     }
 
@@ -179,6 +188,10 @@ impl World {
 /// Lets the loops run.
 pub async fn pass(span: Duration) {
     tokio::time::sleep(span).await;
+}
+
+pub fn days(n: u64) -> Duration {
+    seconds(n * 24 * 3600)
 }
 
 pub fn seconds(n: u64) -> Duration {
