@@ -91,14 +91,7 @@ impl Engine {
     }
 
     async fn revoke_those(self: &Arc<Self>, id: &IntegrationId, status: Status) -> Result<usize, Error> {
-        let filter = ConnectionFilter {
-            integration: id.clone(),
-            status: StatusFilter::Only(status),
-            environment: None,
-            email_contains: None,
-            owner: None,
-            metadata: Default::default(),
-        };
+        let filter = ConnectionFilter::of(id, StatusFilter::Only(status));
         let mut before: Option<ConnectionId> = None;
         let mut ended = 0;
         loop {

@@ -76,14 +76,7 @@ impl Engine {
             has_idle_limit: integration.provider.idle_limit(&client).is_some(),
         };
         let mut gathering = Gathering::new(terms, self.clock.wall());
-        let filter = ConnectionFilter {
-            integration: integration.id.clone(),
-            status: StatusFilter::Live,
-            environment: None,
-            email_contains: None,
-            owner: None,
-            metadata: Default::default(),
-        };
+        let filter = ConnectionFilter::of(&integration.id, StatusFilter::Live);
         let mut before: Option<ConnectionId> = None;
         loop {
             let page = self

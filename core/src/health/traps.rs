@@ -153,8 +153,9 @@ impl Gathering {
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             for ids in std::mem::take(&mut self.by_subject).into_values() {
                 if ids.len() > most {
-                    ids.iter()
-                        .for_each(|id| self.add(TrapKind::ApprovalsExhausted, id));
+                    for id in &ids {
+                        self.add(TrapKind::ApprovalsExhausted, id);
+                    }
                 }
             }
         }
@@ -190,7 +191,9 @@ mod tests {
 
     fn kinds(records: &[Record], keeps_alive: bool) -> Vec<(TrapKind, u64)> {
         let mut gathering = Gathering::new(terms(), NOW);
-        records.iter().for_each(|record| gathering.see(record));
+        for record in records {
+            gathering.see(record);
+        }
         let traps = gathering.traps(&IntegrationId::generate(), keeps_alive);
         traps.into_iter().map(|trap| (trap.kind, trap.count)).collect()
     }
@@ -226,7 +229,7 @@ mod tests {
         };
         let soon = expired_at(7_200_000);
         assert_eq!(
-            kinds(&[soon.clone()], true),
+            kinds(std::slice::from_ref(&soon), true),
             [(TrapKind::RefreshPolicyImmediate, 1)]
         );
         let late = expired_at(40 * 24 * 3600 * 1000);

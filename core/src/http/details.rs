@@ -65,7 +65,7 @@ macro_rules! serving {
     ($($more:ident),* $(,)?) => {
         &[
             Code::ConnectionNotFound, Code::ConnectionExpired, Code::ConnectionRevoked, Code::ConnectionCorrupt,
-            Code::IntegrationDisabled, Code::ClientInvalid, Code::RefreshCooling,
+            Code::IntegrationDisabled, Code::IntegrationFrozen, Code::ClientInvalid, Code::RefreshCooling,
             Code::RefreshOutcomeUnknown, Code::RefreshInProgress, Code::RefreshNotSent, Code::ShuttingDown,
             Code::VaultUnavailable, $(Code::$more),*
         ]
@@ -98,6 +98,7 @@ pub(super) const CONNECT: &[Code] = &[
     Code::IntegrationNotFound,
     Code::IntegrationNotConfigured,
     Code::IntegrationDisabled,
+    Code::IntegrationFrozen,
     Code::RedirectUriNotAllowed,
     Code::RedirectUriTooLong,
     Code::LinkInvalid,
@@ -136,6 +137,7 @@ pub(super) const CALLBACK: &[Code] = &[
     Code::ClientInvalid,
     Code::IntegrationNotFound,
     Code::IntegrationDisabled,
+    Code::IntegrationFrozen,
     Code::NavigationRequired,
     Code::StoreUnavailable,
     Code::StoreCorrupt,
@@ -160,6 +162,13 @@ pub(super) const REDEFINING: &[Code] = &[
     Code::RedirectUriInvalid,
     Code::RedirectUriTooLong,
     Code::OptionInvalid,
+    Code::IntegrationConflict,
+    Code::VaultUnavailable,
+];
+
+pub(super) const ENABLING: &[Code] = &[
+    Code::IntegrationNotFound,
+    Code::IntegrationFreezing,
     Code::IntegrationConflict,
     Code::VaultUnavailable,
 ];

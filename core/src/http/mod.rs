@@ -42,6 +42,7 @@ mod integrations;
 mod json;
 mod key;
 mod openapi;
+mod operations;
 mod page;
 mod problem;
 mod proxy;
@@ -50,6 +51,7 @@ mod route;
 mod service;
 mod shape;
 mod shape_admin;
+mod shape_health;
 mod table;
 
 pub use body::Body;

@@ -3,7 +3,7 @@
 use super::{
     activity, browser, connections, credentials,
     details::{self, calling, serving},
-    integration_keys, integrations, openapi, proxy,
+    integration_keys, integrations, openapi, operations, proxy,
     route::{
         Handler::{Admin, Api, Browser, Open},
         Route,
@@ -17,6 +17,7 @@ use super::{
         CreateIntegration, CreateKey, CreatedIntegration, CreatedKey, IntegrationBody, IntegrationsBody,
         KeysBody, NewSecret, OfferingsBody, UpdateIntegration,
     },
+    shape_health::{FreezeWish, HealthBody},
 };
 use crate::error::Code;
 
@@ -271,7 +272,32 @@ pub(super) static ROUTES: &[Route] = &[
         "Switch an integration on again",
     )
     .gives::<IntegrationBody>(200, "The integration as it is now.")
+    .fails(details::ENABLING),
+    Route::new(
+        Post,
+        "/api/v1/integrations/{integrationId}/freeze",
+        Admin(operations::freeze),
+        "Serve nothing more, and revoke every connection",
+    )
+    .takes::<FreezeWish>()
+    .gives::<IntegrationBody>(200, "The integration, frozen; its connections are being revoked.")
     .fails(details::CHANGING),
+    Route::new(
+        Post,
+        "/api/v1/freeze",
+        Admin(operations::freeze_all),
+        "Freeze every integration",
+    )
+    .takes::<FreezeWish>()
+    .gives::<IntegrationsBody>(200, "All integrations, frozen.")
+    .fails(&[Code::IntegrationConflict, Code::VaultUnavailable]),
+    Route::new(
+        Get,
+        "/api/v1/health",
+        Admin(operations::health),
+        "Read what needs somebody's eyes",
+    )
+    .gives::<HealthBody>(200, "How the broker is; also when its store cannot be reached."),
     Route::new(
         Get,
         "/api/v1/integrations/{integrationId}/keys",

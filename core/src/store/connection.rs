@@ -99,6 +99,18 @@ pub struct ConnectionFilter {
 }
 
 impl ConnectionFilter {
+    /// All of an integration's connections with such a status.
+    pub fn of(integration: &IntegrationId, status: StatusFilter) -> Self {
+        Self {
+            integration: integration.clone(),
+            status,
+            environment: None,
+            email_contains: None,
+            owner: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
     /// Whether a row with these columns is one to list; for stores whose indexes find more rows than that.
     pub fn matches(&self, index: &Index) -> bool {
         let Self {

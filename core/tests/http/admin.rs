@@ -323,3 +323,80 @@ async fn offerings() {
     assert_eq!(body["offerings"][0], first);
     assert_eq!(body["offerings"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn health_is_for_admins_and_says_what_is_the_matter() {
+    let world = World::new().await;
+    world
+        .api("GET", "/api/v1/health")
+        .refused(403, "key_insufficient")
+        .await;
+    let health = world.admin("GET", "/api/v1/health").granted(200).await;
+    assert_eq!(
+        (&health["well"], &health["storeError"]),
+        (&json!(true), &json!(""))
+    );
+    assert_eq!(health["outcomeUnknown"], json!({ "items": [], "more": false }));
+    assert_eq!(health["unsaved"], json!([]));
+    assert_eq!(health["keepsIdleGrantsAlive"], true);
+    world.fake.plan(
+        "verify",
+        Plan::Fails(Failure::refused(
+            Verdict::ClientMisconfigured,
+            Reason::ClientIdInvalid,
+        )),
+    );
+    let made = world.admin("POST", ALL).json(new()).granted(201).await;
+    let health = world.admin("GET", "/api/v1/health").granted(200).await;
+    let expected =
+        json!({ "integrationId": made["integrationId"], "state": "draft", "reason": "client_id_invalid" });
+    assert!(
+        health["integrations"].as_array().unwrap().contains(&expected),
+        "{health}"
+    );
+}
+
+#[tokio::test]
+async fn an_integration_is_frozen_with_a_reason() {
+    let world = World::new().await;
+    let made = world.admin("POST", ALL).json(new()).granted(201).await;
+    let one = format!("{ALL}/{}", made["integrationId"].as_str().unwrap());
+    let freeze = format!("{one}/freeze");
+    let reason = json!({ "reason": "a key leaked" });
+    world
+        .api("POST", &freeze)
+        .json(reason.clone())
+        .refused(403, "key_insufficient")
+        .await;
+    world
+        .admin("POST", &freeze)
+        .json(json!({}))
+        .refused(400, "field_missing")
+        .await;
+    world
+        .admin("POST", &freeze)
+        .json(json!({ "reason": "" }))
+        .refused(400, "field_invalid")
+        .await;
+    assert_eq!(world.admin("GET", &one).granted(200).await["state"], "configured");
+    let frozen = world
+        .admin("POST", &freeze)
+        .json(reason.clone())
+        .granted(200)
+        .await;
+    assert_eq!(
+        (&frozen["state"], &frozen["stateReason"]),
+        (&json!("frozen"), &json!("a key leaked"))
+    );
+    world
+        .admin("POST", &format!("{one}/enable"))
+        .refused(409, "integration_freezing")
+        .await;
+    let all = world
+        .admin("POST", "/api/v1/freeze")
+        .json(reason)
+        .granted(200)
+        .await;
+    let all = all["integrations"].as_array().unwrap().clone();
+    assert!(all.len() >= 2 && all.iter().all(|i| i["state"] == "frozen"));
+}

@@ -24,7 +24,7 @@ pub(crate) async fn keys(command: KeysCommand) -> Result<(), Problem> {
             );
         }
         KeysCommand::Usage { store } => {
-            let store = serve::open_store(&store).await?;
+            let store = serve::open_existing(&store).await?;
             println!("{:<24} connections", "key");
             for (key, count) in store.connections.connections_by_key().await? {
                 println!("{:<24} {count}", if key.is_empty() { "(none)" } else { &key });

@@ -2,6 +2,7 @@
 
 mod commands;
 mod demo;
+mod doctor;
 mod files;
 mod person;
 mod secrets;
@@ -31,6 +32,8 @@ enum Command {
     /// Make and change the keys that seal everything.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Say what is the matter with connections, keys and apps, and what to do. It changes nothing.
+    Doctor(DoctorArgs),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +64,9 @@ struct ServeArgs {
     /// Lets an integration's `loginUrl` be http on a loopback address. For tests only.
     #[arg(long)]
     allow_loopback_upstream: bool,
+    /// Let refresh tokens that nobody uses run into the provider's idle limit (Salesforce: 30 days).
+    #[arg(long)]
+    no_keep_alive: bool,
     /// On SIGTERM, how long running requests may take to end, and after them running refreshes. A refresh that has not
     /// ended by then may cost its user a new login.
     #[arg(long, default_value_t = 30)]
@@ -68,6 +74,16 @@ struct ServeArgs {
     /// Write `{"baseUrl"}` to this file once it listens; with port 0 that tells which port it got.
     #[arg(long)]
     ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// The store: `sqlite:FILE`. A service may be running on it.
+    #[arg(long)]
+    store: String,
+    /// As for `serve`. For tests only.
+    #[arg(long)]
+    allow_loopback_upstream: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,6 +114,7 @@ async fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Keys(command) => commands::keys(command).await,
+        Command::Doctor(args) => doctor::run(args).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

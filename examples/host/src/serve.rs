@@ -1,9 +1,9 @@
 //! The service: the broker's HTTP surface beside health checks and metrics, drained on SIGTERM.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, net::SocketAddr, path::Path, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get};
-use grantry::{Broker, Builder, http::HttpService, secret::Secret, store::Stores, vault::Keyring};
+use grantry::{Broker, Builder, KeepAlive, http::HttpService, secret::Secret, store::Stores, vault::Keyring};
 use grantry_provider_salesforce::Salesforce;
 use grantry_store_sqlite::SqliteStore;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -28,6 +28,12 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Problem> {
     if args.allow_loopback_upstream {
         tracing::warn!("http on a loopback address may stand for a provider: for tests only");
         builder = builder.allow_loopback_upstream();
+    }
+    if args.no_keep_alive {
+        builder = builder.keep_alive(KeepAlive {
+            idle_limit: false,
+            ..KeepAlive::default()
+        });
     }
     let broker = builder.build()?;
     tracing::info!(listen = base_url, public_url, "ready");
@@ -54,6 +60,19 @@ pub(crate) async fn open_store(address: &str) -> Result<Stores, Problem> {
         },
         _ => Err("store_unknown: --store takes sqlite:FILE".into()),
     }
+}
+
+/// Opens a store for a tool that looks at it: a file that is not there is not made.
+pub(crate) async fn open_existing(address: &str) -> Result<Stores, Problem> {
+    if let Some(("sqlite", file)) = address.split_once(':')
+        && !file.is_empty()
+        && !Path::new(file).exists()
+    {
+        return Err(
+            format!("store_missing: there is no file {file}; name the store that the service uses").into(),
+        );
+    }
+    open_store(address).await
 }
 
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Problem> {

@@ -11,6 +11,7 @@ mod canary;
 mod configuration;
 mod connect;
 mod demo;
+mod doctor;
 mod drain;
 mod herd;
 mod kill;

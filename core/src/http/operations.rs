@@ -1,0 +1,40 @@
+//! For those who run the broker: how it is, and the switch for bad days.
+
+use http::StatusCode;
+
+use super::{
+    answer,
+    call::Call,
+    route::Reply,
+    shape_admin::{IntegrationBody, IntegrationsBody},
+    shape_health::{FreezeWish, HealthBody},
+};
+use crate::id::IntegrationId;
+
+/// `GET /api/v1/health`.
+pub(super) fn health(call: Call) -> Reply {
+    Box::pin(async move {
+        let health = call.broker().health().await;
+        Ok(answer::json(StatusCode::OK, &HealthBody::from(health)))
+    })
+}
+
+/// `POST /api/v1/freeze`.
+pub(super) fn freeze_all(call: Call) -> Reply {
+    Box::pin(async move {
+        let FreezeWish { reason } = call.json()?;
+        let integrations = call.broker().freeze_all(&reason).await?;
+        let integrations = integrations.into_iter().map(Into::into).collect();
+        Ok(answer::json(StatusCode::OK, &IntegrationsBody { integrations }))
+    })
+}
+
+/// `POST /api/v1/integrations/{integrationId}/freeze`.
+pub(super) fn freeze(call: Call) -> Reply {
+    Box::pin(async move {
+        let id: IntegrationId = call.id("integrationId")?;
+        let FreezeWish { reason } = call.json()?;
+        let frozen = call.broker().freeze_integration(&id, &reason).await?;
+        Ok(answer::json(StatusCode::OK, &IntegrationBody::from(frozen)))
+    })
+}
