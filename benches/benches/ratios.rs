@@ -5,12 +5,12 @@ use grantry_benches::{
     measure::Scale,
     proxy, refresh,
     report::{self, Must, Row},
-    sqlite, vault, warm,
+    sqlite, storm, vault, warm,
 };
 
 type Area = (&'static [&'static str], fn(Scale) -> Vec<Row>);
 
-const AREAS: [Area; 8] = [
+const AREAS: [Area; 9] = [
     (&["A1", "A2", "A3", "A4", "A5"], warm::rows),
     (&["N"], allocations),
     (&["B1"], vault::rows),
@@ -19,6 +19,7 @@ const AREAS: [Area; 8] = [
     (&["E1"], proxy::rows),
     (&["F1", "F2"], refresh::rows),
     (&["H1"], herd::rows),
+    (&["H2"], storm::rows),
 ];
 
 fn main() {

@@ -28,6 +28,7 @@
 //! | [`proxy`] | E1 | the same call by reqwest |
 //! | [`refresh`] | F1, F2 | the same exchange by reqwest, the bare cipher, as many bare commits |
 //! | [`herd`] | H1 | `tokio::sync::OnceCell` around the same exchange |
+//! | [`storm`] | H2 | the same call while nothing is refreshed |
 //!
 //! Left out: Redis (no store yet), and peers in other languages and other processes (E2, F3). Of Rust peers also
 //! google-cloud-auth, azure_identity and aws-smithy-runtime, to keep the build small. In earlier measurements (one key,
@@ -55,6 +56,7 @@ pub mod proxy;
 pub mod refresh;
 pub mod report;
 pub mod sqlite;
+pub mod storm;
 pub mod upstream;
 pub mod vault;
 pub mod warm;

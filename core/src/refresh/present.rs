@@ -60,7 +60,12 @@ pub(super) async fn present(
     let (http, presentation) = TokenHttp::new(engine.transport.clone());
     let sent_at = engine.clock.boot();
     tracing::info!(connection = %record.id, set = %record.facts.row.name, attempt = turn.attempt, token, "presenting");
-    metrics::counter!("grantry_presentations").increment(1);
+    let which = if turn.attempt == 1 {
+        "first"
+    } else {
+        "after_unknown"
+    };
+    metrics::counter!("grantry_presentations", "attempt" => which).increment(1);
     let client = integration.client();
     let answer = tokio::time::timeout(
         policy.time_limit,

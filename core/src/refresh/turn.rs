@@ -44,9 +44,15 @@ pub(super) async fn fly(
     cause: Cause,
     pilot: Pilot,
 ) {
+    let begun = engine.clock.boot();
     let landing = attempt(engine, id, held, integration, cause, &pilot)
         .instrument(tracing::info_span!("refresh", connection = %id, integration = %integration.id))
         .await;
+    let outcome = landing
+        .as_ref()
+        .map_or_else(|error| error.code().as_str(), |_| "ok");
+    metrics::counter!("grantry_refreshes", "outcome" => outcome).increment(1);
+    metrics::histogram!("grantry_refresh_seconds").record((engine.clock.boot() - begun).as_secs_f64());
     if let Err(error) = &landing {
         let rest = error.wait().unwrap_or_default().min(LONGEST_REST);
         let until = engine.clock.wall() + rest;
