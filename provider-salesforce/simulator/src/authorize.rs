@@ -244,9 +244,9 @@ fn grant(auth: &mut Auth, flow: &Flow, user: usize, now: Millis) -> String {
 }
 
 impl Auth {
-    /// The active user whose browser has this cookie.
+    /// The user whose browser has this cookie, if active and in an open org.
     pub(crate) fn logged_in(&self, cookie: Option<&str>) -> Option<usize> {
         let user = *self.browsers.get(cookie?)?;
-        self.users.get(user).filter(|user| user.active).map(|_| user)
+        self.may_work(user).then_some(user)
     }
 }

@@ -24,6 +24,8 @@ pub(crate) const EXPIRED_TOKEN: OAuthError = oauth_error("invalid_grant", "expir
 pub(crate) const IN_WORK: OAuthError =
     oauth_error("invalid_grant", "token request is already being processed");
 pub(crate) const INACTIVE_USER: OAuthError = oauth_error("inactive_user", "user is inactive");
+pub(crate) const INACTIVE_ORG: OAuthError = oauth_error("inactive_org", "org locked, closed or suspended");
+pub(crate) const IP_RESTRICTED: OAuthError = oauth_error("invalid_grant", "ip restricted");
 pub(crate) const BAD_CLIENT_ID: OAuthError = oauth_error("invalid_client_id", "client identifier invalid");
 pub(crate) const BAD_SECRET: OAuthError = oauth_error("invalid_client", "invalid client credentials");
 const BAD_BASIC: OAuthError = oauth_error("invalid_basic_auth_header", "invalid basic authorization header");

@@ -40,18 +40,26 @@ struct Actions {
     expire_sessions: Option<Value>,
     deactivate_user: Option<String>,
     activate_user: Option<String>,
+    deactivate_org: Option<String>,
+    activate_org: Option<String>,
+    restrict_ip: Option<String>,
+    allow_ip: Option<String>,
     log_out_browsers: Option<bool>,
     client: Option<Client>,
     token_faults: Vec<TokenFault>,
     instance_faults: Vec<InstanceFault>,
 }
 
-const ACTIONS: [&str; 9] = [
+const ACTIONS: [&str; 13] = [
     "advance_seconds",
     "revoke_user",
     "expire_sessions",
     "deactivate_user",
     "activate_user",
+    "deactivate_org",
+    "activate_org",
+    "restrict_ip",
+    "allow_ip",
     "log_out_browsers",
     "client",
     "token_faults",
@@ -112,6 +120,17 @@ fn apply(shared: &Shared, mut settings: Map<String, Value>) -> Result<Map<String
     {
         auth.user_named(name)?;
     }
+    for org in [
+        &actions.deactivate_org,
+        &actions.activate_org,
+        &actions.restrict_ip,
+        &actions.allow_ip,
+    ]
+    .into_iter()
+    .flatten()
+    {
+        auth.org_named(org)?;
+    }
     let step = actions
         .advance_seconds
         .map(Duration::try_from_secs_f64)
@@ -147,6 +166,18 @@ fn apply(shared: &Shared, mut settings: Map<String, Value>) -> Result<Map<String
     if let Some(name) = actions.activate_user {
         auth.set_active(&name, true)?;
     }
+    if let Some(org) = actions.deactivate_org {
+        auth.set_org_active(&org, false)?;
+    }
+    if let Some(org) = actions.activate_org {
+        auth.set_org_active(&org, true)?;
+    }
+    if let Some(org) = actions.restrict_ip {
+        auth.set_ip_allowed(&org, false)?;
+    }
+    if let Some(org) = actions.allow_ip {
+        auth.set_ip_allowed(&org, true)?;
+    }
     if actions.log_out_browsers == Some(true) {
         auth.browsers.clear();
     }
@@ -168,6 +199,8 @@ fn describe(shared: &Shared) -> Value {
                 "user_id": user.id18, "org_id": user.org_id18, "active": user.active,
                 "org_name": org.map(|org| org.org.name.as_str()),
                 "is_sandbox": org.map(|org| org.org.is_sandbox),
+                "org_active": !auth.locked_orgs.contains(&user.user.org),
+                "ip_allowed": !auth.ip_restricted_orgs.contains(&user.user.org),
             })
         })
         .collect();

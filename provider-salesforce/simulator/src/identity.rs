@@ -23,6 +23,7 @@ enum Refusal {
     MissingToken,
     WrongOrg,
     BadId,
+    Inactive,
 }
 
 impl Refusal {
@@ -32,6 +33,7 @@ impl Refusal {
             Self::MissingToken => (StatusCode::FORBIDDEN, "Missing_OAuth_Token"),
             Self::WrongOrg => (StatusCode::FORBIDDEN, "Wrong_Org"),
             Self::BadId => (StatusCode::NOT_FOUND, "Bad_Id"),
+            Self::Inactive => (StatusCode::NOT_FOUND, "Inactive"),
         };
         no_store(answer(status, TEXT, text))
     }
@@ -103,6 +105,9 @@ fn tell(
     let now = shared.clock.now();
     let (_, family) = auth.session(&token, now, true).ok_or(Refusal::BadToken)?;
     let owner = family.user;
+    if !auth.may_work(owner) {
+        return Err(Refusal::Inactive);
+    }
     let user = auth.users.get(owner).ok_or(Refusal::BadToken)?;
     let user = match asked {
         Some((org, id)) => {

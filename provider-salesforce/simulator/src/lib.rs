@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod admin;
 mod authorize;
 mod client_auth;
 mod clock;

@@ -27,6 +27,10 @@ pub enum Outcome {
     ClientRefused,
     /// The user is deactivated; nothing happened to the token.
     InactiveUser,
+    /// The user's org is locked; nothing happened to the token.
+    InactiveOrg,
+    /// The org does not let this address get tokens; nothing happened to the token.
+    IpRestricted,
     /// A fault kept the request from being processed; nothing happened to the token.
     NotProcessed,
 }

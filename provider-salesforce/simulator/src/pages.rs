@@ -235,8 +235,7 @@ async fn read_form(request: Request) -> (http::HeaderMap, Form) {
 
 impl Auth {
     fn may_log_in(&self, user: usize, password: &str) -> bool {
-        self.users
-            .get(user)
-            .is_some_and(|user| user.active && user.user.password == password)
+        let user_entry = self.users.get(user);
+        self.may_work(user) && user_entry.is_some_and(|user| user.user.password == password)
     }
 }

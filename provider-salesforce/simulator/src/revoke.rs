@@ -90,7 +90,7 @@ fn describe(shared: &Shared, credentials: &Credentials, token: &str) -> Result<V
     let Some((user, client_id, scope, issued_at, ends_at)) = found else {
         return Ok(json!({ "active": false }));
     };
-    let user = auth.users.get(user).filter(|user| user.active);
+    let user = auth.users.get(user).filter(|_| auth.may_work(user));
     let Some(user) = user.filter(|_| client_id == credentials.client_id) else {
         return Ok(json!({ "active": false }));
     };

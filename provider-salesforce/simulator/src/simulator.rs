@@ -207,6 +207,28 @@ impl Simulator {
             .map_err(UnknownName)
     }
 
+    /// Locks an org, or opens it again: `org_id` has 15 or 18 characters.
+    ///
+    /// # Errors
+    /// If the simulator has no user of such an org.
+    pub fn set_org_active(&self, org_id: &str, active: bool) -> Result<(), UnknownName> {
+        self.shared
+            .auth()
+            .set_org_active(org_id, active)
+            .map_err(UnknownName)
+    }
+
+    /// Whether an org's admin lets the client's address get tokens. Access tokens that live go on working from anywhere.
+    ///
+    /// # Errors
+    /// If the simulator has no user of such an org.
+    pub fn set_ip_allowed(&self, org_id: &str, allowed: bool) -> Result<(), UnknownName> {
+        self.shared
+            .auth()
+            .set_ip_allowed(org_id, allowed)
+            .map_err(UnknownName)
+    }
+
     /// Stops: no new connections, open ones get half a second to finish, late work is dropped.
     pub async fn shutdown(self) {
         self.shared.stop.cancel();

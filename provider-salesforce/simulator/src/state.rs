@@ -58,6 +58,10 @@ pub(crate) struct Auth {
     pub(crate) clients: HashMap<String, Client>,
     pub(crate) users: Vec<UserState>,
     pub(crate) usernames: HashMap<String, usize>,
+    /// Orgs that are locked.
+    pub(crate) locked_orgs: HashSet<usize>,
+    /// Orgs whose list of allowed addresses leaves the client's out.
+    pub(crate) ip_restricted_orgs: HashSet<usize>,
     /// Logged-in browsers: cookie → user.
     pub(crate) browsers: HashMap<String, usize>,
     pub(crate) flows: HashMap<String, Flow>,

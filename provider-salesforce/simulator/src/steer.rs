@@ -15,15 +15,6 @@ impl Auth {
             .copied()
             .ok_or_else(|| format!("there is no user {username}"))
     }
-
-    /// Activates or deactivates a user. The tokens of a deactivated user do nothing, but are not revoked.
-    pub(crate) fn set_active(&mut self, username: &str, active: bool) -> Result<(), String> {
-        let user = self.user_named(username)?;
-        if let Some(user) = self.users.get_mut(user) {
-            user.active = active;
-        }
-        Ok(())
-    }
 }
 
 /// The report of the log from entry `since` on.

@@ -7,7 +7,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::client_auth::{Credentials, IN_WORK, INACTIVE_USER, OAuthError, oauth_error};
+use crate::client_auth::{Credentials, IN_WORK, OAuthError, oauth_error};
 use crate::clock::{Millis, minutes};
 use crate::faults::TokenFaultKind;
 use crate::http::Form;
@@ -142,8 +142,8 @@ fn decide(shared: &Shared, presented: &Presented) -> Result<Draft, OAuthError> {
             return Err(WRONG_VERIFIER);
         }
     }
-    if !auth.users.get(code.user).is_some_and(|user| user.active) {
-        return Err(INACTIVE_USER);
+    if let Some((_, error)) = auth.barred(code.user) {
+        return Err(error);
     }
     let family = auth.begin_family(code.user, &code.client_id, code.scope, code.nonce, now);
     Draft::issue(shared, &mut auth, family, true, now).ok_or(INVALID_CODE)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 
-use crate::client_auth::{Credentials, EXPIRED_TOKEN, IN_WORK, INACTIVE_USER, OAuthError, oauth_error};
+use crate::client_auth::{Credentials, EXPIRED_TOKEN, IN_WORK, OAuthError, oauth_error};
 use crate::clock::Millis;
 use crate::faults::TokenFaultKind;
 use crate::http::Form;
@@ -169,9 +169,9 @@ fn decide(shared: &Shared, presented: &Presented) -> Result<Draft, OAuthError> {
         auth.note(presented, Outcome::WrongClient, now, living);
         return Err(EXPIRED_TOKEN);
     }
-    if !auth.users.get(family.user).is_some_and(|user| user.active) {
-        auth.note(presented, Outcome::InactiveUser, now, living);
-        return Err(INACTIVE_USER);
+    if let Some((outcome, error)) = auth.barred(family.user) {
+        auth.note(presented, outcome, now, living);
+        return Err(error);
     }
     let outcome = match record.spent_at {
         None if alive => Outcome::Granted,

@@ -111,7 +111,10 @@ fn admit(shared: &Shared, parts: &Parts, path: &str) -> Result<Caller, RestError
     let (_, family) = auth.session(token, now, true).ok_or_else(no_session)?;
     let allowed = ["api", "full", "web"].iter().any(|scope| family.has_scope(scope));
     let owner = family.user;
-    let user = auth.users.get(owner).ok_or_else(no_session)?;
+    if !auth.may_work(owner) {
+        let text = "organization locked, closed or suspended".to_owned();
+        return Err(RestError::new(StatusCode::FORBIDDEN, "ORG_LOCKED", text));
+    }
     if !allowed {
         let text = "This session is not valid for use with the REST API".to_owned();
         return Err(RestError::new(
@@ -120,6 +123,7 @@ fn admit(shared: &Shared, parts: &Parts, path: &str) -> Result<Caller, RestError
             text,
         ));
     }
+    let user = auth.users.get(owner).ok_or_else(no_session)?;
     let (user_id, org) = (user.id18.clone(), user.user.org);
     let fault = if auth.faults.instance.is_empty() {
         None

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests, that includes their helpers")]
 
+mod admin;
 mod authorize;
 mod control;
 mod faults;
