@@ -374,7 +374,8 @@ async fn the_client_is_told_apart() {
 #[tokio::test]
 async fn answers_that_get_lost_or_spoilt() {
     use TokenFaultKind::{
-        AnswerLost, FailedAfterCommit, Garbage, Hang, Html503, Oversized, Redirect, Truncated,
+        AnswerLost, Drip, FailedAfterCommit, Garbage, Hang, Html503, Late, Oversized, Redirect, RequestLost,
+        Truncated,
     };
     let world = World::new().await;
     let lost = Reason::AnswerLost;
@@ -387,6 +388,17 @@ async fn answers_that_get_lost_or_spoilt() {
     for (fault, reason) in [
         (AnswerLost, lost),
         (Hang { processed: true }, lost),
+        (Hang { processed: false }, lost),
+        (RequestLost, lost),
+        (Drip { ms: 1000 }, lost),
+        (
+            Late {
+                ms: 60_000,
+                close: false,
+            },
+            lost,
+        ),
+        (Late { ms: 50, close: true }, lost),
         (Truncated, lost),
         (Html503, unavailable),
         (FailedAfterCommit { status: 500 }, unavailable),
@@ -467,6 +479,75 @@ async fn refusals_on_order() {
         world.refresh(&token).await.is_ok(),
         "none of them spent the token"
     );
+}
+
+/// What an admin of the org switches, as the user's tokens see it: refused for now, or for good, and never spent.
+#[tokio::test]
+async fn what_an_admin_switches() {
+    let world = World::new().await;
+    let set = world.connect().await;
+    let token = set.refresh_token.as_ref().unwrap();
+    let org = "00D5g00000A1b2CEAR";
+    let simulator = &world.simulator;
+    let an_hour = Some(Duration::from_hours(1));
+    let refusal = async || match world.refresh(token).await {
+        Err(Failure::Refused(refusal)) => refusal,
+        other => panic!("not refused: {other:?}"),
+    };
+
+    simulator.set_ip_allowed(org, false).unwrap();
+    let found = refusal().await;
+    assert_eq!(
+        (found.verdict, found.reason, found.retry_after),
+        (Verdict::MayPass, Reason::IpRestricted, an_hour)
+    );
+    let alive = world.life(&set).await;
+    assert!(
+        matches!(alive, Ok(AccessLife::Alive(_))),
+        "access tokens go on: {alive:?}"
+    );
+    simulator.set_ip_allowed(org, true).unwrap();
+
+    simulator.set_org_active(org, false).unwrap();
+    let found = refusal().await;
+    assert_eq!(
+        (found.verdict, found.reason, found.retry_after),
+        (Verdict::MayPass, Reason::OrgInactive, an_hour)
+    );
+    assert_eq!(
+        world.life(&set).await,
+        Err(Failure::Unknown(Reason::AnswerInvalid)),
+        "a locked org may be opened again: no proof of death"
+    );
+    simulator.set_org_active(org, true).unwrap();
+
+    simulator.set_active(SARAH, false).unwrap();
+    let found = refusal().await;
+    assert_eq!(
+        (found.verdict, found.reason),
+        (Verdict::GrantDead, Reason::UserInactive)
+    );
+    assert_eq!(world.life(&set).await, Ok(AccessLife::Dead));
+    simulator.set_active(SARAH, true).unwrap();
+
+    assert!(world.refresh(token).await.is_ok(), "none of them spent the token");
+}
+
+/// The same at the end of a login: the user learns why.
+#[tokio::test]
+async fn an_admin_says_no_while_somebody_connects() {
+    let world = World::new().await;
+    let org = "00D5g00000A1b2CEAR";
+    let code = log_in(&world, SARAH, "allow").await.remove("code").unwrap();
+    world.simulator.set_ip_allowed(org, false).unwrap();
+    let found = refused(world.exchange(&code, VERIFIER).await);
+    assert_eq!(found, (Verdict::MayPass, Reason::IpRestricted));
+    world.simulator.set_ip_allowed(org, true).unwrap();
+
+    let code = log_in(&world, SARAH, "allow").await.remove("code").unwrap();
+    world.simulator.set_org_active(org, false).unwrap();
+    let found = refused(world.exchange(&code, VERIFIER).await);
+    assert_eq!(found, (Verdict::MayPass, Reason::OrgInactive));
 }
 
 #[tokio::test]
