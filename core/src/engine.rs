@@ -75,7 +75,7 @@ pub(crate) struct Engine {
     pub(crate) postponed: Postponed,
     /// Wakes the sweep before its time.
     pub(crate) sweep_soon: Arc<tokio::sync::Notify>,
-    pub(crate) meter: Meter,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) proxy: ProxyClient,
     pub(crate) keys: Keys,
 }

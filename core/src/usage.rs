@@ -16,7 +16,8 @@ use std::{
 use crate::{
     error::{Code, Error, PlanUsage},
     id::IntegrationId,
-    store::{Charged, DayCount, Stores, UsageKey},
+    store::{Charged, DayCount, Stores, UsageKey, UsageStore},
+    task::Tasks,
     time::{Clock, Timestamp},
 };
 
@@ -39,14 +40,63 @@ struct Block {
     told: AtomicBool,
 }
 
-/// A reserved call.
+impl Block {
+    /// Has the store count a call, or a block of them.
+    async fn charge(self: Arc<Self>, usage: Arc<dyn UsageStore>, now: Timestamp) -> Result<Ticket, Error> {
+        let limit = self.limit;
+        let mut amount = match (limit, self.total.load(Ordering::Acquire)) {
+            // The first call of a block's life asks how the month stands.
+            (_, 0) => 1,
+            (None, _) => BLOCK,
+            (Some(limit), total) if limit.saturating_sub(total) > HEADROOM => BLOCK,
+            (Some(_), _) => 1,
+        };
+        let mut charged = usage.charge_usage(&self.key, amount, limit).await?;
+        if let Charged::Refused(total) = charged
+            && amount > 1
+            && limit.is_some_and(|limit| total < limit)
+        {
+            // Other processes brought the month near its end: no block fits in any more, but a call does.
+            amount = 1;
+            charged = usage.charge_usage(&self.key, amount, limit).await?;
+        }
+        match charged {
+            Charged::Counted(total) => {
+                self.total.store(total, Ordering::Release);
+                self.left.fetch_add(amount - 1, Ordering::AcqRel);
+                Ok(Ticket::of(self))
+            }
+            Charged::Refused(total) => {
+                let plan = PlanUsage {
+                    limit: limit.unwrap_or(total),
+                    used: total,
+                };
+                Err(Error::new(Code::PlanLimitExceeded)
+                    .with_plan(plan)
+                    .retry_after(now.until(now.next_month())))
+            }
+        }
+    }
+}
+
+/// A reserved call. If it ends before anything can have reached the provider, it is given back.
 #[derive(Debug)]
-pub(crate) struct Ticket(Arc<Block>);
+pub(crate) struct Ticket {
+    block: Arc<Block>,
+    pub(crate) sent: bool,
+}
 
 impl Ticket {
-    /// The call was certainly not sent.
-    pub(crate) fn give_back(self) {
-        self.0.left.fetch_add(1, Ordering::AcqRel);
+    fn of(block: Arc<Block>) -> Self {
+        Self { block, sent: false }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.sent {
+            self.block.left.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -77,8 +127,12 @@ impl Meter {
     ///
     /// # Errors
     /// `plan_limit_exceeded` with the plan's figures; a store that cannot be reached.
+    ///
+    /// # Cancel safety
+    /// The store is asked in a task of the broker's own: what it counted for a caller who went away is given back.
     pub(crate) async fn reserve(
         &self,
+        tasks: &Tasks,
         stores: &Stores,
         clock: &dyn Clock,
         integration: &IntegrationId,
@@ -92,41 +146,11 @@ impl Meter {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, spend)
             .is_ok()
         {
-            return Ok(Ticket(block));
+            return Ok(Ticket::of(block));
         }
-        let amount = match (limit, block.total.load(Ordering::Acquire)) {
-            // The first call of a block's life asks how the month stands.
-            (_, 0) => 1,
-            (None, _) => BLOCK,
-            (Some(limit), total) if limit.saturating_sub(total) > HEADROOM => BLOCK,
-            (Some(_), _) => 1,
-        };
-        let mut amount = amount;
-        let mut charged = stores.usage.charge_usage(&block.key, amount, limit).await?;
-        if let Charged::Refused(total) = charged
-            && amount > 1
-            && limit.is_some_and(|limit| total < limit)
-        {
-            // Other processes brought the month near its end: no block fits in any more, but a call does.
-            amount = 1;
-            charged = stores.usage.charge_usage(&block.key, amount, limit).await?;
-        }
-        match charged {
-            Charged::Counted(total) => {
-                block.total.store(total, Ordering::Release);
-                block.left.fetch_add(amount - 1, Ordering::AcqRel);
-                Ok(Ticket(block))
-            }
-            Charged::Refused(total) => {
-                let plan = PlanUsage {
-                    limit: limit.unwrap_or(total),
-                    used: total,
-                };
-                Err(Error::new(Code::PlanLimitExceeded)
-                    .with_plan(plan)
-                    .retry_after(now.until(now.next_month())))
-            }
-        }
+        let charge = block.charge(stores.usage.clone(), now);
+        let aborted = || Error::new(Code::Internal).because("charge_aborted");
+        tasks.run(charge).await.ok_or_else(aborted)?
     }
 
     /// A block that is over and could not be given back is tried again.
@@ -175,7 +199,15 @@ impl Meter {
     }
 
     /// Gives unspent calls back to the store.
-    pub(crate) async fn settle(&self, stores: &Stores) {
+    ///
+    /// # Cancel safety
+    /// It goes on without its caller: nothing that was taken out of a block is lost.
+    pub(crate) async fn settle(self: &Arc<Self>, tasks: &Tasks, stores: &Stores) {
+        let (meter, usage) = (self.clone(), stores.usage.clone());
+        tasks.run(async move { meter.give_back(&*usage).await }).await;
+    }
+
+    async fn give_back(&self, usage: &dyn UsageStore) {
         let mut blocks: Vec<_> = self
             .blocks
             .lock()
@@ -191,7 +223,7 @@ impl Meter {
         }
         for block in blocks {
             let left = block.left.swap(0, Ordering::AcqRel);
-            if left > 0 && stores.usage.refund_usage(&block.key, left).await.is_err() {
+            if left > 0 && usage.refund_usage(&block.key, left).await.is_err() {
                 block.left.fetch_add(left, Ordering::AcqRel);
                 self.keep_if_old(block);
             }
@@ -200,13 +232,14 @@ impl Meter {
 
     /// The calls of the present month.
     pub(crate) async fn usage(
-        &self,
+        self: &Arc<Self>,
+        tasks: &Tasks,
         stores: &Stores,
         clock: &dyn Clock,
         integration: &IntegrationId,
         limit: Option<u64>,
     ) -> Result<Usage, Error> {
-        self.settle(stores).await;
+        self.settle(tasks, stores).await;
         let now = clock.wall();
         let (month, _) = now.calendar();
         let days = stores.usage.usage_days(integration, month).await?;

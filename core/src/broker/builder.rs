@@ -26,7 +26,6 @@ use crate::{
     task::Tasks,
     time::{Clock, SystemClock},
     transport::{Dated, HttpTransport},
-    usage::Meter,
     vault::TokenVault,
 };
 
@@ -221,7 +220,7 @@ impl Builder {
             hosts: Hosts::new(at_once),
             postponed: Postponed::default(),
             sweep_soon: Arc::default(),
-            meter: Meter::default(),
+            meter: Arc::default(),
             proxy,
             keys,
         });

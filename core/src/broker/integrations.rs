@@ -307,7 +307,7 @@ impl Broker {
         let limit = engine.integrations.get(engine, id).await?.body.monthly_limit;
         engine
             .meter
-            .usage(&engine.stores, &*engine.clock, id, limit)
+            .usage(&engine.tasks, &engine.stores, &*engine.clock, id, limit)
             .await
     }
 

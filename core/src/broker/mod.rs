@@ -222,7 +222,7 @@ impl Broker {
         // A store that hangs must not hold the host up.
         let rest = async {
             engine.flush_uses().await;
-            engine.meter.settle(&engine.stores).await;
+            engine.meter.settle(&engine.tasks, &engine.stores).await;
         };
         let _ = tokio::time::timeout(deadline.min(LAST_WRITES), rest).await;
         let unfinished = if done {

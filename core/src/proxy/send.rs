@@ -22,22 +22,6 @@ use crate::{
 /// How much of a refusal's body is read to judge it.
 const PREFIX: usize = 8 * 1024;
 
-/// A reserved call. If it ends before anything can have reached the provider, it is given back.
-struct Charge {
-    ticket: Option<Ticket>,
-    sent: bool,
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take()
-            && !self.sent
-        {
-            ticket.give_back();
-        }
-    }
-}
-
 impl Engine {
     /// Sends `request` with the connection's token. `provider` is the one that the caller takes the connection's for.
     ///
@@ -59,7 +43,7 @@ impl Engine {
         let sleep = pin!(tokio::time::sleep(window));
         let mut deadline = Deadline { sleep, window };
 
-        let (mut entry, integration, mut charge) = deadline
+        let (mut entry, integration, mut ticket) = deadline
             .or_none(self.prepare(id, within, provider))
             .await
             .unwrap_or_else(|| Err(busy()))?;
@@ -80,7 +64,7 @@ impl Engine {
                     &call,
                     outgoing,
                     &mut deadline,
-                    &mut charge.sent,
+                    &mut ticket.sent,
                     fresh,
                 )
                 .await;
@@ -131,7 +115,7 @@ impl Engine {
         id: &ConnectionId,
         within: Option<&IntegrationId>,
         provider: Option<&str>,
-    ) -> Result<(Arc<Entry>, Arc<Loaded>, Charge), Error> {
+    ) -> Result<(Arc<Entry>, Arc<Loaded>, Ticket), Error> {
         let want = Want {
             minimum: self.settings.minimum,
             not: None,
@@ -144,7 +128,7 @@ impl Engine {
         let limit = integration.body.monthly_limit;
         let reserved = self
             .meter
-            .reserve(&self.stores, &*self.clock, &integration.id, limit)
+            .reserve(&self.tasks, &self.stores, &*self.clock, &integration.id, limit)
             .await;
         if let Err(error) = &reserved
             && error.code() == Code::PlanLimitExceeded
@@ -152,12 +136,7 @@ impl Engine {
         {
             self.emit(&integration.id, None, What::LimitReached);
         }
-        let ticket = reserved?;
-        let charge = Charge {
-            ticket: Some(ticket),
-            sent: false,
-        };
-        Ok((entry, integration, charge))
+        Ok((entry, integration, reserved?))
     }
 
     /// Notes what an answer says beside its content; `true` if it refuses the token.

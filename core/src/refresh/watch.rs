@@ -56,7 +56,7 @@ pub(crate) fn start(engine: &Arc<Engine>) {
             tokio::time::sleep(flush).await;
             let Some(engine) = weak.upgrade() else { return };
             engine.flush_uses().await;
-            engine.meter.settle(&engine.stores).await;
+            engine.meter.settle(&engine.tasks, &engine.stores).await;
         }
     });
     let weak = Arc::downgrade(engine);
