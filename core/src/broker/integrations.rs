@@ -270,29 +270,41 @@ impl Broker {
     /// Removes an integration that has no connections, and its keys.
     ///
     /// # Errors
-    /// `integration_in_use`, `integration_not_found`.
+    /// `integration_in_use`, `integration_not_found`; `store_unavailable`, after which the call may be repeated.
+    ///
+    /// # Cancel safety
+    /// It runs in a task of the broker's own: no key outlives its integration because a caller went away.
     pub async fn delete_integration(&self, id: &IntegrationId) -> Result<(), Error> {
+        let (broker, id) = (self.clone(), id.clone());
+        let work = async move { broker.remove(&id).await };
+        let aborted = || Error::new(Code::Internal).because("delete_aborted");
+        self.engine.tasks.run(work).await.ok_or_else(aborted)?
+    }
+
+    async fn remove(&self, id: &IntegrationId) -> Result<(), Error> {
         let stores = &self.engine.stores;
         for _ in 0..ROUNDS {
-            let stored = stores
-                .integrations
-                .integration(id)
-                .await?
-                .ok_or(Code::IntegrationNotFound)?;
+            let Some(stored) = stores.integrations.integration(id).await? else {
+                // Whoever removed it may not have come to its keys.
+                stores.keys.remove_keys(id).await?;
+                return Err(Code::IntegrationNotFound.into());
+            };
             if stores.connections.has_connections(id).await? {
                 return Err(Code::IntegrationInUse.into());
             }
-            match stores
-                .integrations
-                .remove_integration(id, stored.revision)
-                .await?
-            {
-                Removed::Gone => {
+            let removed = stores.integrations.remove_integration(id, stored.revision).await;
+            match removed {
+                Ok(Removed::Gone) => {
                     self.engine.integrations.forget(id);
                     return Ok(stores.keys.remove_keys(id).await?);
                 }
-                Removed::Missing => return Err(Code::IntegrationNotFound.into()),
-                Removed::Conflict => {}
+                Ok(Removed::Missing | Removed::Conflict) => {}
+                // It may be gone all the same.
+                Err(_) if matches!(stores.integrations.integration(id).await, Ok(None)) => {
+                    self.engine.integrations.forget(id);
+                    return Ok(stores.keys.remove_keys(id).await?);
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Err(Code::IntegrationConflict.into())
