@@ -10,7 +10,7 @@
 )]
 
 mod answers;
-mod cancel;
+
 mod ended;
 mod freeze;
 mod health;
@@ -20,6 +20,7 @@ mod keep_alive;
 mod processes;
 mod refusals;
 mod rollback;
+mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;
 mod unknown;

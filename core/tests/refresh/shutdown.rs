@@ -1,6 +1,4 @@
-//! Callers who go away, and shutdown (I7).
-
-use std::{future::Future as _, pin::pin, task::Poll, time::Duration};
+//! Shutdown. Callers who go away are in `core/tests/cancellation`.
 
 use grantry::{
     error::Code,
@@ -8,34 +6,6 @@ use grantry::{
 };
 
 use crate::support::{SESSION, World, pass, seconds};
-
-#[tokio::test(start_paused = true)]
-async fn a_caller_who_goes_away_at_any_poll_changes_nothing() {
-    for polls in 0..40 {
-        let world = World::new().await;
-        let id = world.connect().await;
-        world.clock.step(SESSION);
-        {
-            let mut call = pin!(world.credentials(&id));
-            for _ in 0..polls {
-                let once = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context)));
-                if once.await.is_ready() {
-                    break;
-                }
-                pass(Duration::from_millis(3)).await;
-            }
-        }
-        pass(seconds(2)).await;
-        assert!(world.presentations() <= 1, "dropped after {polls} polls");
-        assert_eq!(
-            world.access(&id).await,
-            "access-0-1",
-            "dropped after {polls} polls"
-        );
-        assert_eq!(world.upstream.presented(), ["refresh-0-0"]);
-        assert_eq!(world.stands_at(&id).await, "Idle");
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_lets_a_refresh_end() {

@@ -1,0 +1,270 @@
+//! The table: every public operation of the broker but for [`crate::sending`]. A new one is a line here, with a judge of
+//! its own if it changes something; `coverage` says which are missing.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
+
+use grantry::{
+    ConnectionUpdate, IntegrationUpdate,
+    connection::Status,
+    error::{Code, Error},
+    integration::IntegrationState,
+    secret::Secret,
+    store::KeyKind,
+};
+
+use crate::{
+    judge::Aftermath,
+    stage::{Stage, browser, new_integration, new_link},
+    support::seconds,
+};
+
+type Pending<T> = Pin<Box<dyn Future<Output = T>>>;
+
+pub struct Operation {
+    /// `Type::method`, as the source has it.
+    pub name: &'static str,
+    pub run: Box<dyn Fn(Stage) -> Pending<Result<(), Error>>>,
+    /// What must be true of this operation beside what must be true of all.
+    pub judge: Option<Box<dyn Fn(Aftermath) -> Pending<()>>>,
+    /// The process serves nobody afterwards.
+    pub closes: bool,
+}
+
+fn op<F: Future<Output = Result<(), Error>> + 'static>(
+    name: &'static str,
+    run: impl Fn(Stage) -> F + 'static,
+) -> Operation {
+    Operation {
+        name,
+        run: Box::new(move |stage| Box::pin(run(stage))),
+        judge: None,
+        closes: false,
+    }
+}
+
+impl Operation {
+    fn judged<F: Future<Output = ()> + 'static>(self, judge: impl Fn(Aftermath) -> F + 'static) -> Self {
+        Self {
+            judge: Some(Box::new(move |after| Box::pin(judge(after)))),
+            ..self
+        }
+    }
+
+    fn closes(self) -> Self {
+        Self { closes: true, ..self }
+    }
+}
+
+#[rustfmt::skip]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        op("Broker::begin_connect", |s| async move { s.broker().begin_connect(s.integration(), browser()).await.map(drop) }),
+        op("Broker::begin_link", |s| async move { s.broker().begin_link(s.integration(), &s.link, browser()).await?.await.map(drop) })
+            .judged(used_at_most_once),
+        op("Broker::finish_connect", |s| async move { s.broker().finish_connect(s.integration(), &s.callback, &browser()).await.map(drop) })
+            .judged(connected_once_begun),
+        op("Broker::finish_connect", |s| async move { s.broker().finish_connect(s.integration(), &s.callback_again, &browser()).await.map(drop) })
+            .judged(reconnected_once_begun),
+        op("Broker::connect_link", |s| async move { s.broker().connect_link(s.integration(), new_link()).await.map(drop) }),
+        op("Within::connect_link", |s| async move { s.within().connect_link(new_link()).await.map(drop) }),
+        op("Broker::reconnect_link", |s| async move { s.broker().reconnect_link(&s.id).await.map(drop) }),
+        op("Within::reconnect_link", |s| async move { s.within().reconnect_link(&s.id).await.map(drop) }),
+
+        op("Broker::credentials", |s| async move { s.broker().credentials(&s.id).await.map(drop) }).judged(refreshed_once_begun),
+        op("Broker::credentials_valid_for", |s| async move { s.broker().credentials_valid_for(&s.id, seconds(3600)).await.map(drop) })
+            .judged(refreshed_once_begun),
+        op("Within::credentials", |s| async move { s.within().credentials(&s.id, None).await.map(drop) }).judged(refreshed_once_begun),
+        op("Broker::refused", |s| async move { s.broker().refused(&s.id, s.set).await.map(drop) }).judged(refreshed_once_begun),
+        op("Within::refused", |s| async move { s.within().refused(&s.id, s.set).await.map(drop) }).judged(refreshed_once_begun),
+
+        op("Broker::connections", |s| async move { s.broker().connections(s.integration()).await.map(drop) }),
+        op("Within::connections", |s| async move { s.within().connections().await.map(drop) }),
+        op("Broker::connection", |s| async move { s.broker().connection(&s.id).await.map(drop) }),
+        op("Within::connection", |s| async move { s.within().connection(&s.id).await.map(drop) }),
+        op("Broker::history", |s| async move { s.broker().history(&s.id).await.map(drop) }),
+        op("Within::history", |s| async move { s.within().history(&s.id).await.map(drop) }),
+        op("Broker::update_connection", |s| async move { s.broker().update_connection(&s.id, relabelled()).await.map(drop) })
+            .judged(labelled_whole_or_not),
+        op("Within::update_connection", |s| async move { s.within().update_connection(&s.id, relabelled()).await.map(drop) })
+            .judged(labelled_whole_or_not),
+        op("Broker::disconnect", |s| async move { s.broker().disconnect(&s.id).await })
+            .judged(|after| async move { after.is_or_ends(Status::Deleted).await }),
+        op("Within::disconnect", |s| async move { s.within().disconnect(&s.id).await })
+            .judged(|after| async move { after.is_or_ends(Status::Deleted).await }),
+        op("Broker::revoke", |s| async move { s.broker().revoke(&s.id).await })
+            .judged(|after| async move { after.is_or_ends(Status::Revoked).await }),
+
+        op("Broker::create_integration", |s| async move { s.broker().create_integration(new_integration("New")).await.map(drop) })
+            .judged(there_whole_or_not),
+        op("Broker::integration", |s| async move { s.broker().integration(s.integration()).await.map(drop) }),
+        op("Broker::integrations", |s| async move { s.broker().integrations().await.map(drop) }),
+        op("Broker::update_integration", |s| async move { s.broker().update_integration(s.integration(), renamed()).await.map(drop) })
+            .judged(renamed_whole_or_not),
+        op("Broker::set_client_secret", |s| async move { s.broker().set_client_secret(s.integration(), Secret::new("second")).await.map(drop) })
+            .judged(configured),
+        op("Broker::verify_integration", |s| async move { s.broker().verify_integration(s.integration()).await.map(drop) })
+            .judged(configured),
+        op("Broker::disable_integration", |s| async move { s.broker().disable_integration(s.integration()).await.map(drop) })
+            .judged(disabled_once_done),
+        op("Broker::enable_integration", |s| async move { s.broker().enable_integration(s.integration()).await.map(drop) }).judged(configured),
+        op("Broker::delete_integration", |s| async move { s.broker().delete_integration(&s.spare).await }).judged(gone_with_its_key_or_not),
+        op("Broker::usage", |s| async move { s.broker().usage(s.integration()).await.map(drop) }),
+        op("Within::usage", |s| async move { s.within().usage().await.map(drop) }),
+
+        op("Broker::mint_key", |s| async move { s.broker().mint_key(KeyKind::Api, Some(s.integration()), None).await.map(drop) })
+            .judged(a_lost_key_can_be_revoked),
+        op("Broker::verify_key", |s| async move { s.broker().verify_key(&s.key).await.map(drop) }),
+        op("Broker::keys", |s| async move { s.broker().keys(Some(s.integration())).await.map(drop) }),
+        op("Broker::revoke_key", |s| async move { s.broker().revoke_key(Some(s.integration()), &s.key_id).await.map(drop) })
+            .judged(revoked_once_done),
+
+        op("Broker::ready", |s| async move { s.broker().ready().await }),
+        op("Broker::shutdown", |s| async move { s.broker().shutdown(Duration::from_secs(30)).await; Ok(()) }).closes(),
+    ]
+}
+
+/// The link is used up by the first who comes, whether or not he stays; everybody else is told so.
+async fn used_at_most_once(after: Aftermath) {
+    let stage = &after.stage;
+    let again = after
+        .later
+        .broker
+        .begin_link(stage.integration(), &stage.link, browser());
+    match again.await {
+        Ok(_) => assert!(!after.done()),
+        Err(error) => assert!(after.polls > 0 && error.code() == Code::LinkUsed),
+    }
+}
+
+/// Once it is begun, going away changes nothing. A store that loses an answer may end the attempt, but with no grant left.
+async fn connected_once_begun(after: Aftermath) {
+    let connections = after.connections().await.len();
+    match after.polls {
+        0 => assert_eq!(connections, 1),
+        _ if after.lost_answers => assert!((1..=2).contains(&connections)),
+        _ => assert_eq!(connections, 2),
+    }
+}
+
+async fn reconnected_once_begun(after: Aftermath) {
+    let connections = after.connections().await;
+    assert_eq!(connections.len(), 1);
+    let reconnected = connections[0].epoch > 1;
+    match after.polls {
+        0 => assert!(!reconnected),
+        _ if after.lost_answers => {}
+        _ => assert!(reconnected),
+    }
+}
+
+/// A refresh that began goes on without its caller; nobody presents the token a second time.
+async fn refreshed_once_begun(after: Aftermath) {
+    assert!(after.stage.world.presentations() <= 1);
+    if after.done() {
+        assert_eq!(after.stage.world.upstream.presented(), ["refresh-0-0"]);
+    }
+}
+
+fn relabelled() -> ConnectionUpdate {
+    ConnectionUpdate {
+        owner: Some("bob".to_owned()),
+        metadata: Some(BTreeMap::from([("team".to_owned(), "blue".to_owned())])),
+    }
+}
+
+async fn labelled_whole_or_not(after: Aftermath) {
+    let connection = after.later.broker.connection(&after.stage.id).await.unwrap();
+    let labelled = connection.owner == "bob";
+    assert_eq!(connection.metadata.contains_key("team"), labelled);
+    assert!(!after.done() || labelled);
+}
+
+/// A draft that nobody verified yet says so, and can be verified later.
+async fn there_whole_or_not(after: Aftermath) {
+    let broker = &after.later.broker;
+    let all = broker.integrations().await.unwrap();
+    let new: Vec<_> = all.into_iter().filter(|i| i.name == "New").collect();
+    assert!(new.len() <= 1);
+    assert!(!after.done() || new.len() == 1);
+    for integration in new {
+        let draft = integration.state == IntegrationState::Draft;
+        assert!(!draft || integration.state_reason == "not_verified");
+        let verified = broker.verify_integration(&integration.id).await.unwrap();
+        assert_eq!(verified.state, IntegrationState::Configured);
+        broker.delete_integration(&integration.id).await.unwrap();
+    }
+}
+
+fn renamed() -> IntegrationUpdate {
+    IntegrationUpdate {
+        name: Some("Renamed".to_owned()),
+        client_id: Some("another".to_owned()),
+        ..IntegrationUpdate::default()
+    }
+}
+
+async fn renamed_whole_or_not(after: Aftermath) {
+    let broker = &after.later.broker;
+    let integration = broker.integration(after.stage.integration()).await.unwrap();
+    let renamed = integration.name == "Renamed";
+    assert_eq!(integration.client_id == "another", renamed);
+    assert!(!after.done() || renamed);
+    assert_eq!(integration.state, IntegrationState::Configured);
+}
+
+async fn configured(after: Aftermath) {
+    let broker = &after.later.broker;
+    let integration = broker.integration(after.stage.integration()).await.unwrap();
+    assert_eq!(integration.state, IntegrationState::Configured);
+}
+
+async fn disabled_once_done(after: Aftermath) {
+    let broker = &after.later.broker;
+    let state = broker.integration(after.stage.integration()).await.unwrap().state;
+    let disabled = state == IntegrationState::Disabled;
+    assert!(disabled || state == IntegrationState::Configured);
+    assert!(!after.done() || disabled);
+    let served = after.later.broker.credentials(&after.stage.id).await;
+    assert_eq!(served.is_err(), disabled);
+}
+
+/// A key must not outlive its integration.
+async fn gone_with_its_key_or_not(after: Aftermath) {
+    let (broker, stage) = (&after.later.broker, &after.stage);
+    if after.lost_answers && after.polls > 0 {
+        // Whoever is told that the store is not available may say it again.
+        let again = broker.delete_integration(&stage.spare).await;
+        assert!(again.is_ok() || again == Err(Code::IntegrationNotFound.into()));
+    }
+    let there = broker.integration(&stage.spare).await.is_ok();
+    let key = broker.verify_key(&stage.spare_key).await;
+    assert!(!after.done() || !there);
+    assert!(after.polls > 0 || there);
+    assert!(
+        there || key.is_err(),
+        "the key of an integration that is gone is still good"
+    );
+}
+
+async fn a_lost_key_can_be_revoked(after: Aftermath) {
+    let (broker, stage) = (&after.later.broker, &after.stage);
+    let keys = broker.keys(Some(stage.integration())).await.unwrap();
+    assert!(keys.len() == 2 || (keys.len() == 1 && !after.done()));
+    for key in keys {
+        assert_eq!(
+            broker.revoke_key(Some(stage.integration()), &key.id).await,
+            Ok(true)
+        );
+    }
+    let mint = broker.mint_key(KeyKind::Api, Some(stage.integration()), None);
+    assert!(mint.await.is_ok());
+}
+
+async fn revoked_once_done(after: Aftermath) {
+    let (broker, stage) = (&after.later.broker, &after.stage);
+    let verified = broker.verify_key(&stage.key).await.map_err(|error| error.code());
+    match verified {
+        Ok(_) => assert!(!after.done()),
+        Err(code) => assert!(after.polls > 0 && code == Code::KeyRevoked),
+    }
+}
