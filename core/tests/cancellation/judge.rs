@@ -53,7 +53,12 @@ impl Aftermath {
 
 /// The store and the sweeps have the time that they need; then somebody else comes, who begins with a sweep.
 pub async fn let_the_world_settle(stage: &Stage) -> Process {
-    pass(seconds(5)).await;
+    // What somebody began and left is taken up by a sweep once it counts as abandoned, or is tried again.
+    for _ in 0..3 {
+        pass(seconds(2)).await;
+        stage.world.clock.step(seconds(121));
+    }
+    pass(seconds(2)).await;
     stage.world.one.store.heal();
     let later = stage.world.process();
     pass(seconds(1)).await;

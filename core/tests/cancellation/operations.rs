@@ -107,6 +107,9 @@ pub fn operations() -> Vec<Operation> {
         op("Broker::disable_integration", |s| async move { s.broker().disable_integration(s.integration()).await.map(drop) })
             .judged(disabled_once_done),
         op("Broker::enable_integration", |s| async move { s.broker().enable_integration(s.integration()).await.map(drop) }).judged(configured),
+        op("Broker::freeze_integration", |s| async move { s.broker().freeze_integration(s.integration(), "a leak").await.map(drop) })
+            .judged(frozen_and_revoked_or_not),
+        op("Broker::freeze_all", |s| async move { s.broker().freeze_all("a leak").await.map(drop) }).judged(frozen_and_revoked_or_not),
         op("Broker::delete_integration", |s| async move { s.broker().delete_integration(&s.spare).await }).judged(gone_with_its_key_or_not),
         op("Broker::usage", |s| async move { s.broker().usage(s.integration()).await.map(drop) }),
         op("Within::usage", |s| async move { s.within().usage().await.map(drop) }),
@@ -118,6 +121,8 @@ pub fn operations() -> Vec<Operation> {
         op("Broker::revoke_key", |s| async move { s.broker().revoke_key(Some(s.integration()), &s.key_id).await.map(drop) })
             .judged(revoked_once_done),
 
+        op("Broker::health", |s| async move { s.broker().health().await; Ok(()) }),
+        op("Broker::diagnose", |s| async move { s.broker().diagnose().await.map(drop) }),
         op("Broker::ready", |s| async move { s.broker().ready().await }),
         op("Broker::shutdown", |s| async move { s.broker().shutdown(Duration::from_secs(30)).await; Ok(()) }).closes(),
     ]
@@ -226,6 +231,17 @@ async fn disabled_once_done(after: Aftermath) {
     assert!(!after.done() || disabled);
     let served = after.later.broker.credentials(&after.stage.id).await;
     assert_eq!(served.is_err(), disabled);
+}
+
+/// Whoever froze it may go away: the sweep goes on with the revocations.
+async fn frozen_and_revoked_or_not(after: Aftermath) {
+    let (broker, stage) = (&after.later.broker, &after.stage);
+    let state = broker.integration(stage.integration()).await.unwrap().state;
+    let frozen = state == IntegrationState::Frozen;
+    assert!(frozen || state == IntegrationState::Configured);
+    assert!(!after.done() || frozen);
+    let status = stage.world.status(&stage.id).await;
+    assert_eq!(status == Status::Revoked, frozen);
 }
 
 /// A key must not outlive its integration.
