@@ -105,3 +105,21 @@ async fn no_secret_is_in_what_can_be_printed() {
         assert!(!printed.contains(secret), "{secret}");
     }
 }
+
+/// Whatever else is asked or done after the exchange, the tokens that came are kept.
+#[tokio::test(start_paused = true)]
+async fn what_fails_after_the_exchange_loses_no_tokens() {
+    use grantry::testing::Answer;
+    let world = World::new().await;
+    let id = world.connect().await;
+    world.clock.step(SESSION);
+    // A second attempt, whose tokens are tried before they count as healthy; that question is not answered.
+    world.upstream.next(Answer::Dropped);
+    assert_eq!(world.code(&id).await, Code::RefreshOutcomeUnknown);
+    pass(seconds(70)).await;
+    world.upstream.set(|s| s.tells_life = false);
+    assert_eq!(world.access(&id).await, "access-0-1");
+    assert_eq!(world.generation(&id).await, 2);
+    assert_eq!(world.status(&id).await, Status::Connected);
+    assert!(world.upstream.lives("refresh-0-1"));
+}

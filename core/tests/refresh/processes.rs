@@ -187,3 +187,57 @@ async fn a_late_success_undoes_expired() {
     pass(seconds(1)).await;
     assert_eq!(world.access(&id).await, "access-0-1");
 }
+
+/// Who waits for another's refresh and has no patience left neither presents the token himself nor is served a dead one.
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_vain_goes_away_with_empty_hands() {
+    let world = World::new().await;
+    let id = world.connect().await;
+    let two = world.process_with(|builder| builder.patience(seconds(3)));
+    two.broker.credentials(&id).await.unwrap();
+    world.clock.step(SESSION);
+    world.upstream.next(Answer::Slow(seconds(19)));
+    let waits = async {
+        pass(seconds(1)).await;
+        let answers = join_all((0..50).map(|_| two.broker.credentials(&id))).await;
+        for answer in answers {
+            assert_eq!(answer.unwrap_err().code(), Code::RefreshInProgress);
+        }
+        assert_eq!(world.stands_at(&id).await, "Turn", "it is still on its way");
+    };
+    let (token, ()) = tokio::join!(world.access(&id), waits);
+    let adopted = two.broker.credentials(&id).await.unwrap();
+    assert_eq!(adopted.access_token.expose(), token);
+    assert_eq!(world.upstream.presented(), ["refresh-0-0"]);
+}
+
+/// Each answer belongs to the connection that asked, however many are on their way and whoever is answered first.
+#[tokio::test(start_paused = true)]
+async fn no_connection_gets_another_s_tokens() {
+    let world = World::new().await;
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        ids.push(world.connect().await);
+    }
+    let two = world.process();
+    for round in 1..=3 {
+        world.clock.step(SESSION);
+        for n in 0..50 {
+            world.upstream.next(Answer::Slow(seconds(n * 7 % 10)));
+        }
+        let here = join_all(ids.iter().map(|id| world.credentials(id)));
+        let there = join_all(ids.iter().rev().map(|id| two.broker.credentials(id)));
+        let (here, there) = tokio::join!(here, there);
+        for (grant, (here, there)) in here.into_iter().zip(there.into_iter().rev()).enumerate() {
+            let (here, there) = (here.unwrap(), there.unwrap());
+            let token = here.access_token.expose();
+            assert!(
+                token.starts_with(&format!("access-{grant}-")),
+                "{token} for grant {grant}"
+            );
+            assert_eq!(token, there.access_token.expose());
+            assert!(world.upstream.lives(&format!("refresh-{grant}-{round}")));
+        }
+    }
+    assert_eq!(world.presentations(), 150);
+}

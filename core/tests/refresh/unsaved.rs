@@ -146,3 +146,33 @@ async fn a_turn_that_took_too_long_to_write_is_not_used() {
     assert_eq!(world.presentations(), 0);
     assert_eq!(world.stands_at(&id).await, "Idle");
 }
+
+/// Somebody writes the same row for a reason of his own while the answer is on its way: both changes are kept.
+#[tokio::test(start_paused = true)]
+async fn an_unrelated_write_of_the_row_costs_no_set() {
+    let world = World::new().await;
+    let id = world.connect().await;
+    world.clock.step(SESSION);
+    let two = world.process();
+    world.upstream.next(grantry::testing::Answer::Slow(seconds(10)));
+    let relabel = async {
+        for n in 0..20 {
+            pass(std::time::Duration::from_millis(600)).await;
+            let update = grantry::ConnectionUpdate {
+                owner: Some(format!("owner {n}")),
+                metadata: None,
+            };
+            two.broker.update_connection(&id, update).await.unwrap();
+        }
+    };
+    let (token, ()) = tokio::join!(world.access(&id), relabel);
+    assert_eq!(token, "access-0-1");
+    assert_eq!(world.generation(&id).await, 2);
+    assert_eq!(two.broker.connection(&id).await.unwrap().owner, "owner 19");
+    world.clock.step(SESSION);
+    assert_eq!(
+        two.broker.credentials(&id).await.unwrap().access_token.expose(),
+        "access-0-2"
+    );
+    assert_eq!(world.upstream.presented(), ["refresh-0-0", "refresh-0-1"]);
+}
