@@ -192,6 +192,13 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, Failure>) -> (Verdict, Reason) 
     }
 }
 
+/// How many refresh requests have arrived, whatever became of them.
+fn arrived(world: &World) -> u64 {
+    world.simulator.counters()["token_refresh_token"]
+        .as_u64()
+        .unwrap()
+}
+
 #[tokio::test]
 async fn connect_and_identify() {
     let world = World::new().await;
@@ -418,8 +425,10 @@ async fn answers_that_get_lost_or_spoilt() {
         world
             .simulator
             .add_token_fault(TokenFault::next_refresh(fault.clone()));
+        let before = arrived(&world);
         let found = world.refresh(&token).await.map(|_| ());
         assert_eq!(found, Err(Failure::Unknown(reason)), "{fault:?}");
+        assert_eq!(arrived(&world) - before, 1, "{fault:?}: repeated by itself");
     }
 }
 
@@ -469,7 +478,9 @@ async fn refusals_on_order() {
                 status,
                 retry_after,
             }));
+        let before = arrived(&world);
         let found = world.refresh(&token).await;
+        assert_eq!(arrived(&world) - before, 1, "{error}: repeated by itself");
         if let (Some(seconds), Err(Failure::Refused(refusal))) = (retry_after, &found) {
             assert_eq!(refusal.retry_after, Some(Duration::from_secs(seconds.into())));
         }
