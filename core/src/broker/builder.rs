@@ -201,7 +201,6 @@ impl Builder {
         let transport = Arc::new(Dated::new(transport, self.clock.clone()));
         let proxy = ProxyClient::new(loopback).map_err(|_| ConfigError::Tls)?;
         let keys = Keys::new(self.stores.keys.clone(), self.vault.clone(), self.clock.clone());
-        let at_once = self.settings.keep_alive.at_once.into();
         let engine = Arc::new(Engine {
             cache: Cache::new(self.settings.cache_capacity),
             stores: self.stores,
@@ -217,7 +216,7 @@ impl Builder {
             lifeboats: Lifeboats::default(),
             incidents: Incidents::default(),
             paying: std::sync::Mutex::default(),
-            hosts: Hosts::new(at_once),
+            hosts: Hosts::default(),
             postponed: Postponed::default(),
             sweep_soon: Arc::default(),
             meter: Arc::default(),

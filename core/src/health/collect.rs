@@ -12,7 +12,6 @@ use crate::{
     record::Record,
     refresh::protocol::{self, Refresh},
     store::Stored,
-    time::Timestamp,
 };
 
 /// How many connections of a kind are shown.
@@ -173,7 +172,7 @@ fn finding(stored: &Stored) -> Finding {
         connection: stored.row.id.clone(),
         integration: index.integration.clone(),
         reason: record.as_ref().and_then(reason_of),
-        since: last.map_or(Timestamp::default(), |decision| decision.at),
+        since: last.map(|decision| decision.at),
         next: index.due_at.filter(|_| index.status == Status::Connected),
     }
 }

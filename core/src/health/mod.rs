@@ -96,8 +96,8 @@ pub struct Finding {
     pub integration: IntegrationId,
     /// Why, where there is a reason.
     pub reason: Option<Reason>,
-    /// Since when; its history says more.
-    pub since: Timestamp,
+    /// Since when, as its history says; `None` if the row cannot be read.
+    pub since: Option<Timestamp>,
     /// When it is tried again without anybody asking; `None` is never.
     pub next: Option<Timestamp>,
 }

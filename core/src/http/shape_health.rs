@@ -70,7 +70,7 @@ struct FindingBody {
     integration_id: String,
     /// Why; empty if there is no reason.
     reason: String,
-    /// Since when.
+    /// Since when; empty if the row cannot be read.
     since: String,
     /// When it is tried again without anybody asking; empty is never.
     next: String,
@@ -196,7 +196,7 @@ impl From<&Finding> for FindingBody {
             connection_id: finding.connection.to_string(),
             integration_id: finding.integration.to_string(),
             reason: finding.reason.map_or("", |reason| reason.as_str()).to_owned(),
-            since: moment(Some(finding.since)),
+            since: moment(finding.since),
             next: moment(finding.next),
         }
     }

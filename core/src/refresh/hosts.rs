@@ -1,12 +1,10 @@
-//! Token hosts: how many refreshes the sweep has under way at each, and whether it is worth asking there at all.
+//! Token hosts, and whether it is worth asking there at all.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-
-use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
 use crate::{
@@ -24,8 +22,6 @@ pub(crate) struct Host {
     name: String,
     /// Stops the sweep, and presentations after an unknown outcome; never a first one that a caller waits for.
     pub(crate) breaker: Breaker,
-    /// For the sweep only.
-    pub(crate) seats: Semaphore,
 }
 
 impl Host {
@@ -58,28 +54,16 @@ impl Host {
 }
 
 /// All token hosts that this process has asked.
-#[derive(Debug)]
-pub(crate) struct Hosts {
-    at_once: usize,
-    map: Mutex<BTreeMap<String, Arc<Host>>>,
-}
+#[derive(Debug, Default)]
+pub(crate) struct Hosts(Mutex<BTreeMap<String, Arc<Host>>>);
 
 impl Hosts {
-    /// Hosts at each of which the sweep has `at_once` requests under way at the most.
-    pub(crate) fn new(at_once: usize) -> Self {
-        Self {
-            at_once,
-            map: Mutex::default(),
-        }
-    }
-
     pub(crate) fn get(&self, name: String) -> Arc<Host> {
-        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let host = map.entry(name).or_insert_with_key(|name| {
             Arc::new(Host {
                 name: name.clone(),
                 breaker: Breaker::new(THRESHOLD),
-                seats: Semaphore::new(self.at_once),
             })
         });
         host.clone()
@@ -87,7 +71,7 @@ impl Hosts {
 
     /// The hosts at which nobody asks for now, why, and for how long still.
     pub(crate) fn down(&self, now: BootInstant) -> Vec<(String, Reason, Duration)> {
-        let map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         map.values()
             .filter_map(|host| {
                 let (reason, left) = host.breaker.open(now)?;

@@ -23,7 +23,7 @@ use crate::{
 
 /// How many due rows are worked on before the next ones are read.
 const PAGE: u32 = 100;
-/// A seat at a token host is not taken again before that, so that a sweep is no burst.
+/// Each request takes that long at the least, so that a sweep is no burst.
 const PACE: Duration = Duration::from_millis(250);
 /// A row at which nothing could be done is left alone for so long, in this process.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -70,9 +70,10 @@ pub(super) async fn sweep(engine: &Arc<Engine>) -> Result<(), Error> {
     let now = engine.clock.wall();
     engine.stores.pending.purge_pending(now, 1000).await?;
     engine.postponed.forget_past(now);
-    engine.go_on_freezing().await?;
     let mut after: Option<DueEntry> = None;
     loop {
+        // Between the pages, too: a sweep may take long, and a freeze must not wait for its end.
+        engine.go_on_freezing().await?;
         let page = engine
             .stores
             .connections
@@ -93,7 +94,7 @@ pub(super) async fn sweep(engine: &Arc<Engine>) -> Result<(), Error> {
     }
 }
 
-/// Does what a page of rows needs: all token hosts at once, each with as many requests as it has seats.
+/// Does what a page of rows needs: at all token hosts at once, with a few requests under way at each.
 async fn tend(engine: &Arc<Engine>, page: &[DueEntry], now: Timestamp) {
     let mut by_host: BTreeMap<String, (Arc<Host>, Vec<Due>)> = BTreeMap::new();
     for entry in page {
@@ -119,7 +120,7 @@ async fn tend(engine: &Arc<Engine>, page: &[DueEntry], now: Timestamp) {
     }
     let at_once = usize::from(engine.settings.keep_alive.at_once);
     join_all(by_host.into_values().map(|(host, dues)| async move {
-        let work = dues.into_iter().map(|due| serve(engine, &host, due));
+        let work = dues.into_iter().map(|due| attend(engine, &host, due));
         stream::iter(work).buffer_unordered(at_once).collect::<()>().await;
     }))
     .await;
@@ -175,11 +176,8 @@ fn wants_refresh(engine: &Engine, record: &Record, integration: &Loaded, now: Ti
     }
 }
 
-/// Takes a seat, does what is due, and keeps the seat for a moment.
-async fn serve(engine: &Arc<Engine>, host: &Host, due: Due) {
-    let Ok(_seat) = host.seats.acquire().await else {
-        return;
-    };
+/// Does what is due, at a pace.
+async fn attend(engine: &Arc<Engine>, host: &Host, due: Due) {
     let id = due.stored.row.id.clone();
     let now = engine.clock.wall();
     if let Err((reason, wait)) = host.breaker.pass(engine.clock.boot()) {

@@ -1,9 +1,6 @@
 //! `grantry-host doctor`: looks at a store and at the providers, and tells people what to do.
 
-use grantry::{
-    health::{Findings, Health, Trap},
-    time::Timestamp,
-};
+use grantry::health::{Findings, Health, Trap};
 
 use crate::{
     DoctorArgs,
@@ -115,11 +112,9 @@ fn of_findings(what: &str, findings: &Findings, advice: &str) -> Vec<String> {
     )];
     for found in findings.items.iter().take(NAMED) {
         let reason = found.reason.map_or("no reason given", |reason| reason.as_str());
-        let since = if found.since == Timestamp::default() {
-            String::new()
-        } else {
-            format!(" since {}", found.since)
-        };
+        let since = found
+            .since
+            .map_or_else(String::new, |since| format!(" since {since}"));
         let next = found
             .next
             .map_or_else(String::new, |next| format!(", next try {next}"));
