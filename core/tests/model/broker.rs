@@ -233,7 +233,7 @@ impl World {
         }
         match protocol::found_dead(&full, work.name.full(), Reason::OutcomeUnknown) {
             Some(dead) => self.swap(state, i, Row::of(&dead), rest, process, out),
-            None if row.name.epoch == work.name.epoch && row.name > work.name && broker.tries_on => {
+            None if protocol::follows(&full, work.name.full()) && broker.tries_on => {
                 let (name, set) = (row.name, row.set);
                 let work = Work { name, set, ..work };
                 out.push(state.with(i, Process { work, ..process }.to(At::Verify)));
