@@ -8,6 +8,7 @@ use crate::{
     runs::{Run, STRICT, each, explored, tell},
     scenarios,
     state::{At, Name, Process, State, Work},
+    upstream::Mode,
     world::{Design, World},
 };
 
@@ -106,5 +107,13 @@ fn a_lock_does_not_make_refresh_safe() {
             "{classic:?}: at most {most} presentations of one token (5: or more), silent dead connections: {silent} end states"
         );
         assert!(most >= 3 && silent > 0, "{classic:?} is not caught");
+        for (run, verdict) in &runs {
+            let dies = verdict.ends.contains_key(&End::SilentlyDead);
+            assert!(
+                dies || run.mode != Mode::Revoke,
+                "{classic:?}: {}",
+                run.scenario.name
+            );
+        }
     }
 }

@@ -167,8 +167,11 @@ pub fn explore(run: &Run) -> Verdict {
         good.push(end.is_some());
         let most = state.presented.iter().map(|counts| counts.1).max();
         verdict.presentations = verdict.presentations.max(most.unwrap_or(0));
+        if run.traced && bad.is_some() {
+            break;
+        }
     }
-    if !graph.all_reach(&mut good) {
+    if bad.is_none_or(|_| !run.traced) && !graph.all_reach(&mut good) {
         world.found.insert("STUCK: no end can be reached");
         bad = bad.or(good.iter().position(|g| !g));
     }

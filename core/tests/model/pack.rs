@@ -12,7 +12,7 @@ use crate::{
     scenarios,
     state::{At, MOST, Name, Process, State, Stray, Work},
     upstream::{Family, Mode, Set, Token},
-    world::World,
+    world::{Scenario, World},
 };
 
 pub type Packed = [u64; 3];
@@ -247,10 +247,22 @@ impl State {
 
 #[test]
 fn packing_keeps_everything_but_names() {
+    use crate::faults::Fault::{AccessEnds, ErrorBefore, Late, Reconnect, RequestLost};
+    // With every kind of memory that a process can have: a store error after a second attempt makes it keep all of it.
+    let all = Scenario {
+        faults: &[
+            (RequestLost, 1),
+            (Late, 1),
+            (ErrorBefore, 1),
+            (Reconnect, 1),
+            (AccessEnds, 1),
+        ],
+        ..scenarios::SITS
+    };
+    let mut tries = false;
     let run = Run {
         processes: MOST,
-        refreshes: 2,
-        ..Run::of(scenarios::RECONNECT, Mode::Revoke)
+        ..Run::of(all, Mode::Revoke)
     };
     let mut world = World::new(&run);
     let mut seen = BTreeSet::new();
@@ -258,9 +270,11 @@ fn packing_keeps_everything_but_names() {
     while let Some(state) = queue.pop() {
         let packed = state.pack();
         assert_eq!(State::unpack(packed), state.canonical());
+        tries |= state.processes.iter().any(|p| p.work.verify);
         if seen.insert(packed) {
             world.successors(&state, &mut queue);
         }
     }
-    assert!(seen.len() > 1000);
+    assert!(tries, "no process keeps that");
+    assert!(seen.len() > 500, "{}", seen.len());
 }

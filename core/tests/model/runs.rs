@@ -30,7 +30,7 @@ pub struct Run {
     pub refreshes: u8,
     /// One more lapse and one more crash than the scenario says, if it has any.
     pub stretched: bool,
-    /// Also find the way to a violation, which takes long.
+    /// Stop at the first violation, and find the way to it.
     pub traced: bool,
 }
 
