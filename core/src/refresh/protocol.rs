@@ -1,6 +1,6 @@
 //! The refresh protocol as pure functions of (row, event, now, policy). Nothing else in the workspace decides anything
 //! about a refresh; the engine writes what these functions answer by compare-and-swap, and applies them again to the
-//! new row on a conflict. `core/tests/model.rs` explores them exhaustively.
+//! new row on a conflict. `core/tests/model` explores them exhaustively.
 //!
 //! The row's refresh state is one of
 //!
@@ -554,6 +554,11 @@ pub fn found_dead(row: &Row, name: SetName, reason: Reason) -> Option<Row> {
         refresh: Refresh::Idle,
         ..*row
     })
+}
+
+/// Whether the stored set came from the set `name`, later: what ended the one may have ended the other.
+pub fn follows(row: &Row, name: SetName) -> bool {
+    row.name.epoch == name.epoch && row.name > name && row.status == Status::Connected
 }
 
 /// The store shows an older set than it once acknowledged: write the one that I hold again. `None`: it does not.

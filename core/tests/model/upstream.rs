@@ -1,7 +1,7 @@
-//! A provider's token endpoint: families of refresh tokens, of which one is alive.
+//! A provider's token endpoint: families of refresh tokens, of which one token is alive.
 
 /// What presenting a spent token does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Nothing: tokens are not rotated.
     Reusable,
@@ -12,24 +12,28 @@ pub enum Mode {
 }
 
 /// A refresh token: which family, and which rotation of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token {
     pub family: u8,
     pub rotation: u8,
 }
 
 /// A grant at the provider.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Family {
     /// The living rotation.
     pub living: u8,
-    /// Token sets given out.
-    pub sets: u8,
     pub revoked: bool,
 }
 
+impl Family {
+    pub fn lives_on(self, token: Token) -> bool {
+        self.living == token.rotation && !self.revoked
+    }
+}
+
 /// A token set that was given out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Set {
     pub token: Token,
     /// Tells two answers with one refresh token apart.
@@ -37,6 +41,9 @@ pub struct Set {
 }
 
 impl Set {
+    /// Not in use by any other set: see `State::canonical`.
+    const FRESH: u8 = 3;
+
     /// The set's random id, as the row holds it.
     pub fn id(self) -> u128 {
         1 + u128::from(self.token.family) * 10_000
@@ -44,64 +51,43 @@ impl Set {
             + u128::from(self.serial)
     }
 
-    pub fn of(id: u128) -> Self {
-        let id = u32::try_from(id - 1).unwrap();
+    pub fn of(id: u128) -> Option<Self> {
+        let id = u32::try_from(id.checked_sub(1)?).unwrap();
         let part = |n: u32| u8::try_from(n).unwrap();
-        Self {
-            token: Token {
-                family: part(id / 10_000),
-                rotation: part(id / 100 % 100),
-            },
+        let token = Token {
+            family: part(id / 10_000),
+            rotation: part(id / 100 % 100),
+        };
+        Some(Self {
+            token,
             serial: part(id % 100),
-        }
+        })
     }
 }
 
-/// What the endpoint answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Answer {
-    Tokens(Set),
-    Dead,
-    Busy,
-    MayPass,
-    Nothing,
-}
-
-/// Processes a presentation.
-pub fn process(mode: Mode, families: &mut [Family], token: Token) -> Answer {
-    let family = &mut families[usize::from(token.family)];
+/// Processes a presentation. `None`: the grant is refused.
+pub fn process(mode: Mode, family: &mut Family, token: Token) -> Option<Set> {
     if family.revoked {
-        return Answer::Dead;
+        return None;
     }
     if mode == Mode::Reusable {
-        family.sets += 1;
-        return Answer::Tokens(Set {
-            token,
-            serial: family.sets,
-        });
+        let serial = Set::FRESH;
+        return Some(Set { token, serial });
     }
     if token.rotation == family.living {
         family.living += 1;
-        family.sets += 1;
-        let token = Token {
-            rotation: family.living,
-            ..token
-        };
-        return Answer::Tokens(Set {
-            token,
-            serial: family.sets,
+        let rotation = family.living;
+        return Some(Set {
+            token: Token { rotation, ..token },
+            serial: 0,
         });
     }
-    if mode == Mode::Revoke {
-        family.revoked = true;
-    }
-    Answer::Dead
+    family.revoked = mode == Mode::Revoke;
+    None
 }
 
 /// Revokes a set: its refresh token, if it is the living one.
 pub fn revoke(families: &mut [Family], token: Token) {
     let family = &mut families[usize::from(token.family)];
-    if family.living == token.rotation {
-        family.revoked = true;
-    }
+    family.revoked |= family.living == token.rotation;
 }

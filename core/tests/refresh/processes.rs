@@ -138,6 +138,34 @@ async fn the_newer_set_is_tried_when_a_late_refusal_may_have_ended_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_set_that_replaces_the_tried_one_is_tried_too() {
+    let world = World::new().await;
+    let id = world.connect().await;
+    world.clock.step(SESSION);
+    let two = world.process();
+    world.upstream.next(Answer::Held(seconds(15)));
+    let late = two.broker.credentials(&id);
+    let quick = async {
+        pass(seconds(5)).await;
+        world.clock.step(seconds(300));
+        let set = world.credentials(&id).await.unwrap().set;
+        // One more refresh: processed before the late presentation, and stored while the set before it is tried.
+        world.upstream.next(Answer::Slow(seconds(11)));
+        let refresh = world.one.broker.refused(&id, set);
+        let slowly = async {
+            pass(seconds(5)).await;
+            world.upstream.set(|s| s.takes = seconds(2));
+        };
+        tokio::join!(refresh, slowly).0
+    };
+    let (late, quick) = tokio::join!(late, quick);
+    assert_eq!(quick.unwrap().access_token.expose(), "access-0-2");
+    assert!(!world.upstream.lives("refresh-0-2"));
+    assert_eq!(late.unwrap_err().code(), Code::ConnectionExpired);
+    assert_eq!(world.status(&id).await, Status::Expired, "visibly");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_for_a_holder_whose_turn_passed_ends_nothing() {
     let world = World::new().await;
     let id = world.connect().await;

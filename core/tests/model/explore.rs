@@ -1,0 +1,221 @@
+//! Visits every state that can be reached, and looks whether an end can be reached from each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grantry::connection::Status;
+
+use crate::{
+    pack::Packed,
+    row::{Age, Phase},
+    runs::Run,
+    state::State,
+    world::{Design, Scenario, World},
+};
+
+/// How a run can end: nobody has anything to do any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    Healthy,
+    /// Marked as expired, and so it is.
+    Expired,
+    /// Marked as expired, and its refresh token lives.
+    Needless,
+    Deleted,
+    /// Deleted, and a grant lives on at the provider.
+    LeftOver,
+    /// Marked as connected, and its grant is gone.
+    SilentlyDead,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    pub states: usize,
+    pub presentations: u8,
+    /// The ends, and in how many states each.
+    pub ends: BTreeMap<End, usize>,
+    pub violations: BTreeSet<&'static str>,
+    pub notes: BTreeSet<&'static str>,
+    /// The shortest way to a state in which something that must not be was found.
+    pub trace: Vec<State>,
+}
+
+/// All states in the order in which they were found, each once: an open hash table over a list.
+struct Seen {
+    states: Vec<Packed>,
+    places: Vec<u32>,
+}
+
+impl Seen {
+    const EMPTY: u32 = u32::MAX;
+
+    fn new() -> Self {
+        Self {
+            states: Vec::new(),
+            places: vec![Self::EMPTY; 1 << 10],
+        }
+    }
+
+    fn place(&self, state: &Packed) -> usize {
+        let mut hash = 0_u64;
+        for word in state {
+            hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^= hash >> 29;
+        }
+        let mask = self.places.len() - 1;
+        #[expect(clippy::cast_possible_truncation, reason = "the low bits are all that counts")]
+        let mut place = hash as usize & mask;
+        while self.places[place] != Self::EMPTY && self.states[self.places[place] as usize] != *state {
+            place = (place + 1) & mask;
+        }
+        place
+    }
+
+    /// The state's number, which is new if the state is.
+    fn number(&mut self, state: Packed) -> u32 {
+        let place = self.place(&state);
+        if self.places[place] != Self::EMPTY {
+            return self.places[place];
+        }
+        let number = u32::try_from(self.states.len()).unwrap();
+        self.states.push(state);
+        self.places[place] = number;
+        if self.states.len() * 5 > self.places.len() * 3 {
+            self.places = vec![Self::EMPTY; self.places.len() * 2];
+            for number in 0..self.states.len() {
+                let place = self.place(&self.states[number]);
+                self.places[place] = u32::try_from(number).unwrap();
+            }
+        }
+        number
+    }
+}
+
+/// The edges of all states, one state's behind the other's.
+struct Graph {
+    starts: Vec<usize>,
+    to: Vec<u32>,
+}
+
+impl Graph {
+    fn from(&self, number: usize) -> &[u32] {
+        let end = self.starts.get(number + 1).map_or(self.to.len(), |&start| start);
+        &self.to[self.starts[number]..end]
+    }
+
+    /// Whether a good state can be reached from every state. States are numbered by their distance from the start, so
+    /// going backwards decides nearly all of them at once.
+    fn all_reach(&self, good: &mut [bool]) -> bool {
+        loop {
+            let mut changed = false;
+            for number in (0..good.len()).rev() {
+                if !good[number] && self.from(number).iter().any(|&to| good[to as usize]) {
+                    good[number] = true;
+                    changed = true;
+                }
+            }
+            if !changed {
+                return good.iter().all(|g| *g);
+            }
+        }
+    }
+
+    /// From the start to this state: the first state that leads to another is a shortest way to it.
+    fn way_to(&self, mut number: usize, seen: &Seen) -> Vec<State> {
+        let mut way = vec![State::unpack(seen.states[number])];
+        while number > 0 {
+            let leads = |n: &usize| self.from(*n).contains(&u32::try_from(number).unwrap());
+            number = (0..number).find(leads).unwrap();
+            way.push(State::unpack(seen.states[number]));
+        }
+        way.reverse();
+        way
+    }
+}
+
+/// Explores everything.
+pub fn explore(run: &Run) -> Verdict {
+    let mut world = World::new(run);
+    let mut verdict = Verdict::default();
+    let mut seen = Seen::new();
+    let mut graph = Graph {
+        starts: Vec::new(),
+        to: Vec::new(),
+    };
+    let mut good = Vec::new();
+    let mut bad = None;
+    let mut next = Vec::new();
+    seen.number(run.start().pack());
+    while let Some(&packed) = seen.states.get(good.len()) {
+        let state = State::unpack(packed);
+        world.successors(&state, &mut next);
+        graph.starts.push(graph.to.len());
+        for next in next.drain(..) {
+            let to = seen.number(next.pack());
+            if to as usize != good.len() {
+                graph.to.push(to);
+            }
+        }
+        let end = end(&state, run);
+        if let Some(end) = end {
+            *verdict.ends.entry(end).or_default() += 1;
+            world.found.extend(wrong(end, &state, &world.scenario));
+        }
+        if bad.is_none() && !world.found.is_empty() {
+            bad = Some(good.len());
+        }
+        good.push(end.is_some());
+        let most = state.presented.iter().map(|counts| counts.1).max();
+        verdict.presentations = verdict.presentations.max(most.unwrap_or(0));
+        if run.traced && bad.is_some() {
+            break;
+        }
+    }
+    if bad.is_none_or(|_| !run.traced) && !graph.all_reach(&mut good) {
+        world.found.insert("STUCK: no end can be reached");
+        bad = bad.or(good.iter().position(|g| !g));
+    }
+    if let Some(bad) = bad.filter(|_| run.traced) {
+        verdict.trace = graph.way_to(bad, &seen);
+    }
+    verdict.states = good.len();
+    verdict.violations = world.found;
+    verdict.notes = world.notes;
+    verdict
+}
+
+/// What an end state is. `None`: it is none; somebody will act.
+fn end(state: &State, run: &Run) -> Option<End> {
+    if !state.rests() {
+        return None;
+    }
+    // A lock that nobody opened is open after its time.
+    let lapsed = matches!(run.design, Design::Classic(_)) && state.age != Age::Living;
+    let alive = state.alive();
+    match state.row.status {
+        Status::Connected if !state.row.done(run.refreshes) => None,
+        Status::Connected if state.row.refresh != Phase::Idle && !lapsed => None,
+        Status::Connected => Some(if alive { End::Healthy } else { End::SilentlyDead }),
+        Status::Expired => Some(if alive { End::Needless } else { End::Expired }),
+        Status::Deleted | Status::Revoked => {
+            let any = state.families.iter().any(|f| !f.revoked);
+            Some(if any { End::LeftOver } else { End::Deleted })
+        }
+    }
+}
+
+/// What is wrong with an end. A grant may only die, or be left over, if a token set reached nobody who lived on, or if
+/// somebody slept for longer than the quarantine: the documented holes.
+fn wrong(end: End, state: &State, scenario: &Scenario) -> Option<&'static str> {
+    match end {
+        End::SilentlyDead => Some("SILENT: marked as connected, and its grant is gone"),
+        End::Needless => Some("NEEDLESS: marked expired while its refresh token lives"),
+        End::Expired if !state.leaked && !scenario.hold && !scenario.pause => {
+            Some("DIED: the grant is gone though no answer was lost")
+        }
+        End::LeftOver if !state.leaked => {
+            Some("LEFT OVER: deleted, and the grant lives though no answer was lost")
+        }
+        _ => None,
+    }
+}

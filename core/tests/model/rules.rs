@@ -1,0 +1,235 @@
+//! What each rule is worth: switched off, something is lost, and this checker sees it. Among them are the ways in which
+//! an earlier draft of the protocol lost grants.
+
+use std::time::Duration;
+
+use crate::{
+    broker::{Broker, Second},
+    explore::{End, Verdict, explore},
+    runs::{Run, marks},
+    scenarios::{
+        ANSWER_LOST, ASLEEP, CRASH, DELETE, ERROR_AFTER, LATE, OUTAGE, PAUSES, RECONNECT, SITS, THEN_REFUSED,
+    },
+    upstream::Mode,
+    world::{Design, Scenario},
+};
+
+use Mode::{Reject, Reusable, Revoke};
+
+/// A rule switched off, where that shows, and how the mark begins that it leaves.
+struct Off {
+    what: &'static str,
+    change: fn(&mut Broker),
+    scenario: Scenario,
+    mode: Mode,
+    refreshes: u8,
+    mark: &'static str,
+}
+
+const fn off(
+    what: &'static str,
+    change: fn(&mut Broker),
+    scenario: Scenario,
+    mode: Mode,
+    mark: &'static str,
+) -> Off {
+    Off {
+        what,
+        change,
+        scenario,
+        mode,
+        refreshes: 1,
+        mark,
+    }
+}
+
+const ALL: &[Off] = &[
+    off(
+        "a superseded set is revoked, and shares its refresh token",
+        |b| b.drops_superseded = false,
+        PAUSES,
+        Reusable,
+        "SILENT",
+    ),
+    off(
+        "an outage over the second attempt marks dead",
+        |b| b.second_unknown = Second::KillsByAnyone,
+        OUTAGE,
+        Reject,
+        "NEEDLESS",
+    ),
+    off(
+        "a turn that lapses twice marks dead",
+        |b| b.second_unknown = Second::KillsByAnyone,
+        PAUSES,
+        Reject,
+        "NEEDLESS",
+    ),
+    off(
+        "only its crashed holder may end a second attempt",
+        |b| b.second_unknown = Second::KillsByHolder,
+        CRASH,
+        Revoke,
+        "STUCK",
+    ),
+    off(
+        "an unknown outcome is forgotten by cooling and giving back",
+        |b| b.policy = b.policy.without(|rules| rules.keep_unknown = false),
+        THEN_REFUSED,
+        Reject,
+        "I2",
+    ),
+    off(
+        "tokens sat on beyond the quarantine count as healthy",
+        |b| b.policy = b.policy.without(|rules| rules.verify_late = false),
+        SITS,
+        Revoke,
+        "SILENT",
+    ),
+    off(
+        "a refusal does not try the newer set",
+        |b| b.tries_newer = false,
+        SITS,
+        Revoke,
+        "SILENT",
+    ),
+    Off {
+        refreshes: 2,
+        ..off(
+            "a set that was replaced while it was tried ends the trying",
+            |b| b.tries_on = false,
+            SITS,
+            Revoke,
+            "SILENT",
+        )
+    },
+    off(
+        "the holder is named after its process",
+        |b| b.holder_per_turn = false,
+        CRASH,
+        Revoke,
+        "I1",
+    ),
+    off(
+        "a late event is written over a successor's turn",
+        |b| b.policy = b.policy.without(|rules| rules.holder_only = false),
+        PAUSES,
+        Revoke,
+        "I1",
+    ),
+    off(
+        "a token is presented again at once",
+        |b| b.policy = b.policy.without(|rules| rules.quarantine = false),
+        LATE,
+        Revoke,
+        "I1",
+    ),
+    off(
+        "the same, by a quarantine of no length",
+        |b| b.policy.quarantine = Duration::ZERO,
+        LATE,
+        Revoke,
+        "I1",
+    ),
+    off(
+        "a token is presented again while the access token lives",
+        |b| b.policy = b.policy.without(|rules| rules.wait_for_death = false),
+        ANSWER_LOST,
+        Revoke,
+        "a presentation ended",
+    ),
+    off(
+        "a set of an earlier epoch is stored after a delete",
+        |b| b.policy = b.policy.without(|rules| rules.epoch = false),
+        DELETE,
+        Reject,
+        "REVIVED",
+    ),
+    off(
+        "a set of an earlier epoch counts as superseded after a reconnect, and is not revoked",
+        |b| b.policy = b.policy.without(|rules| rules.epoch = false),
+        RECONNECT,
+        Reject,
+        "LOST",
+    ),
+    off(
+        "a set that comes after a delete is not revoked",
+        |b| b.revokes_late = false,
+        DELETE,
+        Reject,
+        "LEFT OVER",
+    ),
+];
+
+fn run(off: &Off, change: impl FnOnce(&mut Broker)) -> Verdict {
+    let mut broker = Broker::new(off.mode);
+    change(&mut broker);
+    explore(&Run {
+        design: Design::Protocol(broker),
+        refreshes: off.refreshes,
+        ..Run::of(off.scenario, off.mode)
+    })
+}
+
+fn shows(verdict: &Verdict, mark: &str) -> bool {
+    marks(verdict).any(|m| m.starts_with(mark))
+}
+
+#[test]
+fn each_rule_is_worth_something() {
+    for rule in ALL {
+        let (with, without) = (run(rule, |_| ()), run(rule, rule.change));
+        println!("{}: {:?}", rule.what, marks(&without).collect::<Vec<_>>());
+        assert!(!shows(&with, rule.mark), "{}: also with the rule", rule.what);
+        assert!(
+            shows(&without, rule.mark),
+            "{}: the checker is blind, or the rule is idle",
+            rule.what
+        );
+    }
+}
+
+/// As long as superseded sets are revoked, not knowing one's own write revokes a set that is stored.
+#[test]
+fn an_own_write_is_known_again() {
+    let draft = off(
+        "an own write is taken for a newer one",
+        |b| b.knows_its_set = false,
+        ERROR_AFTER,
+        Reject,
+        "SILENT",
+    );
+    let revokes = |b: &mut Broker| b.drops_superseded = false;
+    assert!(!shows(&run(&draft, revokes), draft.mark));
+    let without = run(&draft, |b| {
+        revokes(b);
+        (draft.change)(b);
+    });
+    println!("{}: {:?}", draft.what, marks(&without).collect::<Vec<_>>());
+    assert!(shows(&without, draft.mark));
+}
+
+/// "In work" comes only if somebody sleeps beyond the quarantine. Taken for a refusal that passes, it makes things worse.
+#[test]
+fn in_work_is_an_unknown_outcome() {
+    let draft = off(
+        "in work passes",
+        |b| b.busy_is_unknown = false,
+        ASLEEP,
+        Reject,
+        "",
+    );
+    let (with, without) = (run(&draft, |_| ()), run(&draft, draft.change));
+    println!(
+        "{} presentations, else {}",
+        with.presentations, without.presentations
+    );
+    assert!(without.presentations > with.presentations);
+}
+
+/// A delete while an answer is lost leaves a grant at the provider: no rule can prevent that, and it is told apart.
+#[test]
+fn a_delete_while_an_answer_is_lost_leaves_a_grant() {
+    let verdict = explore(&Run::of(DELETE, Revoke));
+    assert!(verdict.ends.contains_key(&End::LeftOver) && verdict.violations.is_empty());
+}

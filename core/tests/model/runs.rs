@@ -1,0 +1,113 @@
+//! Many explorations, spread over threads, and how they are told.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use crate::{
+    broker::Broker,
+    explore::{Verdict, explore},
+    faults::{Fault, Faults},
+    state::State,
+    upstream::Mode,
+    world::{Design, Scenario},
+};
+
+pub const MODES: [Mode; 3] = [Mode::Reusable, Mode::Reject, Mode::Revoke];
+pub const STRICT: [Mode; 2] = [Mode::Reject, Mode::Revoke];
+
+/// One exploration.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    pub mode: Mode,
+    pub design: Design,
+    pub scenario: Scenario,
+    pub processes: usize,
+    pub refreshes: u8,
+    /// One more lapse and one more crash than the scenario says, if it has any.
+    pub stretched: bool,
+    /// Stop at the first violation, and find the way to it.
+    pub traced: bool,
+}
+
+impl Run {
+    /// Two processes, one refresh, and the protocol as it is.
+    pub fn of(scenario: Scenario, mode: Mode) -> Self {
+        Self {
+            mode,
+            design: Design::Protocol(Broker::new(mode)),
+            scenario,
+            processes: 2,
+            refreshes: 1,
+            stretched: false,
+            traced: false,
+        }
+    }
+
+    pub fn start(&self) -> State {
+        let mut faults = Faults::of(self.scenario.faults);
+        if self.stretched {
+            faults = faults.stretched(Fault::Lapse).stretched(Fault::Crash);
+        }
+        State::start(self.processes, faults)
+    }
+}
+
+/// All pairs.
+pub fn each(scenarios: &[Scenario], modes: &[Mode], run: impl Fn(Run) -> Run) -> Vec<Run> {
+    let pairs = scenarios
+        .iter()
+        .flat_map(|s| modes.iter().map(|m| Run::of(*s, *m)));
+    pairs.map(run).collect()
+}
+
+/// Explores them all, and answers in their order.
+pub fn explored(runs: &[Run]) -> Vec<(Run, Verdict)> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    let work = || {
+        while let number = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(&run) = runs.get(number)
+        {
+            let verdict = explore(&run);
+            done.lock().unwrap().push((number, run, verdict));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let mut done = done.into_inner().unwrap();
+    done.sort_unstable_by_key(|(number, ..)| *number);
+    done.into_iter().map(|(_, run, verdict)| (run, verdict)).collect()
+}
+
+/// One line for each run, and the way to what is wrong.
+pub fn tell(runs: &[(Run, Verdict)]) {
+    for (run, verdict) in runs {
+        let mut found: Vec<String> = verdict.ends.keys().map(|end| format!("{end:?}")).collect();
+        found.extend(marks(verdict).map(str::to_owned));
+        println!(
+            "{:9}| {:42}| {} refreshes | {:>9} states | at most {} presentations | {}",
+            format!("{:?}", run.mode),
+            run.scenario.name,
+            run.refreshes,
+            verdict.states,
+            verdict.presentations,
+            found.join(" | "),
+        );
+        for state in &verdict.trace {
+            println!("    {state:?}");
+        }
+    }
+}
+
+/// What is wrong, and what harm was done.
+pub fn marks(verdict: &Verdict) -> impl Iterator<Item = &'static str> {
+    verdict.violations.union(&verdict.notes).copied()
+}
