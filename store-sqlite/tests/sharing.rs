@@ -1,4 +1,4 @@
-//! Several processes on one file, and processes that are killed.
+//! The store alone, with several processes on one file, and processes that are killed.
 //!
 //! The processes are this very test program: it starts itself to run one test, [`child`], and says in the environment
 //! what is to be done there. A child tells on its output what was acknowledged to it; that is what is judged by.

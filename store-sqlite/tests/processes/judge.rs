@@ -1,0 +1,123 @@
+//! How a connection ended, by what the provider says of its tokens.
+
+use std::collections::BTreeMap;
+
+use grantry::{
+    Broker,
+    connection::{Credentials, Reason, Status},
+    provider::Transport as _,
+    proxy::ApiRequest,
+};
+use grantry_salesforce_simulator::{Outcome, Presentation};
+use http::{Request, StatusCode};
+
+use crate::world::{Connected, World};
+
+/// The least time between two presentations of one token, in milliseconds: the quarantine.
+const QUARANTINE: i64 = 60_000;
+
+const CALL: &str = "/services/data/v66.0/limits";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The stored refresh token is the one that lives, and calls work.
+    Healthy,
+    /// It is lost, and whoever looks sees that, and why.
+    Visible,
+    /// It is lost or wrong, and nothing says so.
+    Silent(String),
+}
+
+impl World {
+    /// Lets a caller who finds a dead access token use the connection. It ends healthy only if the stored refresh token
+    /// was the living one.
+    pub(crate) async fn end_of(&self, broker: &Broker, connected: &Connected) -> End {
+        self.simulator.expire_sessions(Some(&connected.user)).unwrap();
+        let error = match broker.send(&connected.id, ApiRequest::get(CALL)).await {
+            Ok(answer) => {
+                let status = answer.into_http().status();
+                let credentials = broker.credentials(&connected.id).await.unwrap();
+                return match self.lives(&credentials).await {
+                    true if status == StatusCode::OK => End::Healthy,
+                    lives => End::Silent(format!("answer {status}, token lives: {lives}")),
+                };
+            }
+            Err(error) => error,
+        };
+        match self.is_visible(broker, connected).await {
+            Ok(()) => End::Visible,
+            Err(seen) => End::Silent(format!("{error:?}: {seen}")),
+        }
+    }
+
+    /// Whether a lost connection shows as such, everywhere where one may look. Else what is seen.
+    async fn is_visible(&self, broker: &Broker, connected: &Connected) -> Result<(), String> {
+        let seen = broker.connection(&connected.id).await.unwrap();
+        let history = broker.history(&connected.id).await.unwrap();
+        let status = seen.status == Status::Expired && seen.reason == Some(Reason::OutcomeUnknown);
+        let last = history.iter().rev().find(|decision| decision.what == "expired");
+        let expired = last.is_some_and(|decision| decision.reason == Some(Reason::OutcomeUnknown));
+        if status && expired {
+            return Ok(());
+        }
+        Err(format!("{:?} {:?} {history:#?}", seen.status, seen.reason))
+    }
+
+    /// Whether an access token works, asked without a broker.
+    pub(crate) async fn lives(&self, credentials: &Credentials) -> bool {
+        self.token_lives(credentials.access_token.expose()).await
+    }
+
+    pub(crate) async fn token_lives(&self, token: &str) -> bool {
+        let request = Request::get(format!("{}{CALL}", self.simulator.instance_url()))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Vec::new())
+            .unwrap();
+        self.bare.send(request).await.unwrap().status() == StatusCode::OK
+    }
+}
+
+/// A log in lines that can be read.
+pub(crate) fn brief(log: &[Presentation]) -> String {
+    let line = |e: &Presentation| {
+        let Presentation {
+            seq,
+            arrived_at,
+            at,
+            token_fingerprint,
+            generation,
+            living_generation,
+            result,
+            ..
+        } = e;
+        format!(
+            "\n  {seq} {arrived_at}..{at} {token_fingerprint} generation {generation:?} of {living_generation:?}: {result:?}{}",
+            if e.in_flight_overlap { ", overlapping" } else { "" },
+        )
+    };
+    log.iter().map(line).collect()
+}
+
+/// What is wrong with a log of strict refresh tokens: one was presented again without a quarantine, while another
+/// request with it was in work, or after it was refused for good. Presentations from `paused` on, in the provider's
+/// time, were made by processes that had been stopped for longer than a quarantine.
+pub(crate) fn unsafe_presentations(log: &[Presentation], paused: Option<i64>) -> Vec<String> {
+    let mut tokens: BTreeMap<&str, Vec<&Presentation>> = BTreeMap::new();
+    for entry in log.iter().filter(|entry| entry.result != Outcome::Unknown) {
+        tokens.entry(&entry.token_fingerprint).or_default().push(entry);
+    }
+    let mut wrong = Vec::new();
+    for entries in tokens.values() {
+        for entry in entries.iter().filter(|e| e.in_flight_overlap) {
+            wrong.push(format!("two at once: {}", entry.seq));
+        }
+        for pair in entries.windows(2) {
+            let late = paused.is_some_and(|since| pair[1].arrived_at >= since);
+            let refused = matches!(pair[0].result, Outcome::Reused | Outcome::Expired);
+            if !late && (refused || pair[1].arrived_at - pair[0].at < QUARANTINE) {
+                wrong.push(format!("presented again: {}", pair[1].seq));
+            }
+        }
+    }
+    wrong
+}

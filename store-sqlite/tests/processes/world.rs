@@ -1,0 +1,168 @@
+//! A simulator, a file, a clock, and connections of users of their own.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use grantry::{
+    Broker, NewIntegration,
+    connect::{Binding, Outcome},
+    id::{ConnectionId, IntegrationId},
+    secret::Secret,
+    transport::HttpTransport,
+    vault::Keyring,
+};
+use grantry_salesforce_simulator::{
+    Client, Config, DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Presentation, Simulator,
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{child::Place, clock::SharedClock, process::Process, steps::Steps};
+
+/// Longer than a turn and its quarantine: what nobody has resolved by then may be presented again.
+pub(crate) const LAPSE: Duration = Duration::from_secs(95);
+
+/// How the provider takes refresh tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// They stay the same, and the integration says so.
+    Reusable,
+    /// Each works once.
+    Strict,
+    /// Each works once, and one that comes again ends everything.
+    Family,
+}
+
+/// A user's connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Connected {
+    pub(crate) id: ConnectionId,
+    pub(crate) user: String,
+}
+
+pub(crate) struct World {
+    pub(crate) simulator: Simulator,
+    pub(crate) place: Place,
+    /// Asks the simulator without a broker.
+    pub(crate) bare: HttpTransport,
+    clock: SharedClock,
+    front: Broker,
+    integration: IntegrationId,
+    users: AtomicUsize,
+    _directory: TempDir,
+}
+
+impl World {
+    pub(crate) async fn new(mode: Mode) -> Self {
+        Self::with(mode, 1000).await
+    }
+
+    pub(crate) async fn with(mode: Mode, users: usize) -> Self {
+        let simulator = Simulator::start(Config {
+            extra_users: users,
+            contacts: 10,
+            ..Config::default()
+        })
+        .await
+        .unwrap();
+        simulator.update(|settings| {
+            settings.rotation = mode != Mode::Reusable;
+            settings.family_revocation = mode == Mode::Family;
+        });
+        let directory = TempDir::new().unwrap();
+        let place = Place {
+            file: directory.path().join("store.db"),
+            clock: directory.path().join("clock"),
+            keys: Keyring::generate().unwrap().expose().to_owned(),
+        };
+        let clock = SharedClock::create(&place.clock);
+        let front = place.broker(&Steps::default(), Duration::from_secs(24)).await.0;
+        let rotation = if mode == Mode::Reusable {
+            "reusable"
+        } else {
+            "strict"
+        };
+        let integration = front
+            .create_integration(NewIntegration {
+                name: "Test".to_owned(),
+                offering: "salesforce/production".to_owned(),
+                client_id: DEFAULT_CLIENT_ID.to_owned(),
+                client_secret: Secret::new(DEFAULT_CLIENT_SECRET),
+                scopes: ["api", "refresh_token", "id"].map(str::to_owned).to_vec(),
+                redirect_uris: vec![],
+                monthly_limit: None,
+                options: [
+                    ("loginUrl".to_owned(), json!(simulator.login_url())),
+                    ("rotation".to_owned(), json!(rotation)),
+                ]
+                .into(),
+            })
+            .await
+            .unwrap();
+        simulator.register_client(Client {
+            callbacks: vec![integration.callback_url.clone()],
+            ..Client::default()
+        });
+        Self {
+            simulator,
+            place,
+            bare: HttpTransport::builder().allow_loopback(true).build().unwrap(),
+            clock,
+            front,
+            integration: integration.id,
+            users: AtomicUsize::new(1),
+            _directory: directory,
+        }
+    }
+
+    /// One more user connects. The access token is dead from the beginning, so that the first call finds that out.
+    pub(crate) async fn connect(&self) -> Connected {
+        let user = format!("user{}@acme.com", self.users.fetch_add(1, Ordering::Relaxed));
+        let start = self
+            .front
+            .begin_connect(&self.integration, Binding::new("session"))
+            .await
+            .unwrap();
+        let callback = self.simulator.approve(&start.url, &user).unwrap();
+        let query = callback.split_once('?').unwrap().1;
+        let outcome = self
+            .front
+            .finish_connect(&self.integration, query, &Binding::new("session"))
+            .await
+            .unwrap();
+        let Outcome::Connected { connection: id, .. } = outcome else {
+            panic!("{outcome:?}");
+        };
+        self.simulator.expire_sessions(Some(&user)).unwrap();
+        Connected { id, user }
+    }
+
+    /// A broker that knows nothing yet.
+    pub(crate) async fn fresh(&self) -> Broker {
+        self.impatient(Duration::from_secs(24)).await
+    }
+
+    /// A broker whose callers wait no longer than this.
+    pub(crate) async fn impatient(&self, patience: Duration) -> Broker {
+        self.place.broker(&Steps::default(), patience).await.0
+    }
+
+    pub(crate) async fn child(&self) -> Process {
+        Process::start(&self.place, &[]).await
+    }
+
+    /// Time passes, for the provider too.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.step(time);
+        self.simulator.advance(time);
+    }
+
+    /// What was presented of this user's refresh tokens.
+    pub(crate) fn presented(&self, user: &str) -> Vec<Presentation> {
+        let mut log = self.simulator.log();
+        log.retain(|entry| entry.username.as_deref() == Some(user));
+        log
+    }
+}
