@@ -114,7 +114,7 @@ pub(crate) fn unsafe_presentations(log: &[Presentation], paused: Option<i64>) ->
         for pair in entries.windows(2) {
             let late = paused.is_some_and(|since| pair[1].arrived_at >= since);
             let refused = matches!(pair[0].result, Outcome::Reused | Outcome::Expired);
-            if !late && (refused || pair[1].arrived_at - pair[0].at < QUARANTINE) {
+            if !late && (refused || pair[1].arrived_at - pair[0].arrived_at < QUARANTINE) {
                 wrong.push(format!("presented again: {}", pair[1].seq));
             }
         }

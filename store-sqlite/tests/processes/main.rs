@@ -13,5 +13,6 @@ mod judge;
 mod kill_steps;
 mod pause_steps;
 mod process;
+mod random;
 mod steps;
 mod world;
