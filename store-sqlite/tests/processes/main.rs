@@ -8,6 +8,8 @@
 
 mod child;
 mod clock;
+mod disk;
+mod faults;
 mod herd;
 mod judge;
 mod kill_steps;

@@ -84,6 +84,12 @@ impl Process {
         self.order(&json!({ "do": "refresh", "id": id.as_str(), "set": set, "callers": callers }));
     }
 
+    /// Lets it write a row, and waits for that.
+    pub(crate) async fn write(&mut self, id: &ConnectionId) {
+        self.order(&json!({ "do": "write", "id": id.as_str() }));
+        self.hear("written").await;
+    }
+
     /// The next thing that it tells, steps aside; `None` if it ended.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {

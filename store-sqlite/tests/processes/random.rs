@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use grantry_salesforce_simulator::Presentation;
+use grantry_salesforce_simulator::{Outcome, Presentation};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -193,10 +193,16 @@ impl Scene {
             }
             match end {
                 End::Healthy => continue,
-                End::Visible => self.tally.unsolvable += 1,
+                End::Visible => {
+                    // It was the provider who said so, and nobody else.
+                    let refused = |e: &Presentation| matches!(e.result, Outcome::Reused | Outcome::Expired);
+                    let log = of_user(&log, connected);
+                    assert!(log.iter().any(refused), "{connected:?}{}", brief(&log));
+                    self.tally.unsolvable += 1;
+                }
                 End::Silent(seen) => {
                     self.tally.silent += 1;
-                    eprintln!("{connected:?}: {seen}{}", of_user(&log, connected));
+                    eprintln!("{connected:?}: {seen}{}", brief(&of_user(&log, connected)));
                 }
             }
             // The user connects again, here as a new one.
@@ -218,10 +224,9 @@ impl Scene {
     }
 }
 
-fn of_user(log: &[Presentation], connected: &Connected) -> String {
-    let of_user = |entry: &&Presentation| entry.username.as_ref() == Some(&connected.user);
-    let entries: Vec<Presentation> = log.iter().filter(of_user).cloned().collect();
-    brief(&entries)
+fn of_user(log: &[Presentation], connected: &Connected) -> Vec<Presentation> {
+    let is_theirs = |entry: &&Presentation| entry.username.as_ref() == Some(&connected.user);
+    log.iter().filter(is_theirs).cloned().collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
