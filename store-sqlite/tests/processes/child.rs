@@ -33,6 +33,9 @@ use crate::{
 /// The variable by which a process knows that it is a child, and what it works with.
 pub(crate) const PLACE: &str = "GRANTRY_TEST_PLACE";
 
+/// How long a caller waits, unless a test says otherwise.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(24);
+
 /// What every process of a test works with.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -97,7 +100,7 @@ async fn child() {
     };
     let place = Place::from_json(&serde_json::from_str(&place).unwrap());
     let steps = Steps::default();
-    let (broker, store) = place.broker(&steps, Duration::from_secs(24)).await;
+    let (broker, store) = place.broker(&steps, PATIENCE).await;
     let (sender, mut orders) = tokio::sync::mpsc::unbounded_channel();
     let stopped = steps.clone();
     std::thread::spawn(move || {
@@ -175,7 +178,7 @@ async fn refresh(broker: Broker, id: ConnectionId, order: Value) {
 }
 
 /// A token set as its name and its access token, which is good for a simulator only.
-pub(crate) fn name_of(credentials: &Arc<Credentials>) -> String {
+fn name_of(credentials: &Arc<Credentials>) -> String {
     format!("{} {}", credentials.set, credentials.access_token.expose())
 }
 

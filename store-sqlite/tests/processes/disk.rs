@@ -61,18 +61,16 @@ impl Scene {
         let outcome = {
             let mut outcome = std::pin::pin!(self.child.outcome(&connected.id));
             let patience = Duration::from_millis(150);
-            match tokio::time::timeout(patience, outcome.as_mut()).await {
+            let mut told = tokio::time::timeout(patience, outcome.as_mut()).await;
+            if told.is_err() {
+                // Too late for a turn that is not written by now: its caller is told so.
+                self.world.pass(Duration::from_secs(6));
+                told = tokio::time::timeout(2 * patience, outcome.as_mut()).await;
+                self.disk.over();
+            }
+            match told {
                 Ok(outcome) => outcome,
-                Err(_) => {
-                    // Too late for a turn that is not written by now: its caller is told so.
-                    self.world.pass(Duration::from_secs(6));
-                    let told = tokio::time::timeout(2 * patience, outcome.as_mut()).await;
-                    self.disk.over();
-                    match told {
-                        Ok(outcome) => outcome,
-                        Err(_) => outcome.await,
-                    }
-                }
+                Err(_) => outcome.await,
             }
         };
         // What is served now may live in the child's memory only, and works all the same.

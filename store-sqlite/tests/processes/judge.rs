@@ -100,21 +100,21 @@ pub(crate) fn brief(log: &[Presentation]) -> String {
 
 /// What is wrong with a log of strict refresh tokens: one was presented again without a quarantine, while another
 /// request with it was in work, or after it was refused for good. Presentations from `paused` on, in the provider's
-/// time, were made by processes that had been stopped for longer than a quarantine.
+/// time, may be of a process that was stopped for longer than a quarantine, between gate and send.
 pub(crate) fn unsafe_presentations(log: &[Presentation], paused: Option<i64>) -> Vec<String> {
     let mut tokens: BTreeMap<&str, Vec<&Presentation>> = BTreeMap::new();
     for entry in log.iter().filter(|entry| entry.result != Outcome::Unknown) {
         tokens.entry(&entry.token_fingerprint).or_default().push(entry);
     }
+    let is_late = |entry: &Presentation| paused.is_some_and(|since| entry.arrived_at >= since);
     let mut wrong = Vec::new();
     for entries in tokens.values() {
-        for entry in entries.iter().filter(|e| e.in_flight_overlap) {
+        for entry in entries.iter().filter(|e| e.in_flight_overlap && !is_late(e)) {
             wrong.push(format!("two at once: {}", entry.seq));
         }
-        for pair in entries.windows(2) {
-            let late = paused.is_some_and(|since| pair[1].arrived_at >= since);
+        for pair in entries.windows(2).filter(|pair| !is_late(pair[1])) {
             let refused = matches!(pair[0].result, Outcome::Reused | Outcome::Expired);
-            if !late && (refused || pair[1].arrived_at - pair[0].arrived_at < QUARANTINE) {
+            if refused || pair[1].arrived_at - pair[0].arrived_at < QUARANTINE {
                 wrong.push(format!("presented again: {}", pair[1].seq));
             }
         }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use grantry::error::Error;
 use grantry_salesforce_simulator::Outcome;
 
 use crate::{
     child::{name_of_error, set_name},
     judge::{End, brief, unsafe_presentations},
-    steps::{Phase, Steps},
+    steps::Phase,
     world::{Connected, LAPSE, Mode, World},
 };
 
@@ -42,7 +41,11 @@ async fn after_the_kill(world: &World, connected: &Connected, phase: Phase, mode
     assert_eq!(presented, expected, "{phase:?}");
     if (Phase::Turn..=Phase::Holding).contains(&phase) {
         // Whoever comes meanwhile is told to come again, and presents nothing.
-        let error = refused_in_passing(world, connected).await;
+        let id = connected.id.clone();
+        let asking = world.in_passing(|broker| async move {
+            broker.refused(&id, set_name("1.1")).await.map(|new| new.set)
+        });
+        let error = asking.await.unwrap().unwrap_err();
         assert_eq!(name_of_error(&error), "refresh_in_progress");
         assert!(error.wait().is_some());
         assert_eq!(world.presented(&connected.user).len(), presented);
@@ -66,20 +69,6 @@ async fn after_the_kill(world: &World, connected: &Connected, phase: Phase, mode
         .filter(|entry| entry.token_fingerprint == *first)
         .count();
     assert_eq!(times, if end == End::Visible { 2 } else { 1 }, "{}", brief(&log));
-}
-
-/// What a caller is told who does not wait, in a broker that ends with its runtime: no flight of it goes on.
-async fn refused_in_passing(world: &World, connected: &Connected) -> Error {
-    let (place, id) = (world.place.clone(), connected.id.clone());
-    let asking = tokio::task::spawn_blocking(move || {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_all().build().unwrap().block_on(async {
-            let patience = Duration::from_millis(60);
-            let (broker, _) = place.broker(&Steps::default(), patience).await;
-            broker.refused(&id, set_name("1.1")).await.unwrap_err()
-        })
-    });
-    asking.await.unwrap()
 }
 
 async fn killed_at_every_step(mode: Mode) {

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use grantry::Broker;
-
 use crate::{
     child::set_name,
     judge::{End, brief, unsafe_presentations},
@@ -33,7 +31,6 @@ fn predicted(phase: Phase, pause: Duration, mode: Mode) -> End {
 async fn stopped_at(
     world: &World,
     child: &mut Process,
-    rival: &Broker,
     at: usize,
     pause: Duration,
 ) -> (Outcome, crate::world::Connected, i64) {
@@ -42,8 +39,10 @@ async fn stopped_at(
     child.refresh(&connected.id, "1.1", 1);
     child.stops().await;
     world.pass(pause);
-    // What it is told is no matter: it may have to come again.
-    let _ = rival.refused(&connected.id, set_name("1.1")).await;
+    // What the rival is told is no matter: it may have to come again.
+    let id = connected.id.clone();
+    let rival = world.in_passing(|broker| async move { drop(broker.refused(&id, set_name("1.1")).await) });
+    rival.await.unwrap();
     let woken = world.simulator.now();
     child.resume();
     let outcome = child.outcome(&connected.id).await;
@@ -54,11 +53,12 @@ async fn stopped_at_every_step(mode: Mode) {
     let world = World::new(mode).await;
     let steps = rehearse(&world).await;
     let mut child = world.child().await;
-    let rival = world.impatient(Duration::from_millis(60)).await;
+    // Knows nothing of any of them until it is asked.
+    let judge = world.fresh().await;
     let mut visible = 0;
     for (at, pause) in (0..steps.len()).flat_map(|at| PAUSES.map(|part| (at, TURN.mul_f64(part)))) {
         let phase = Phase::of(&steps[..=at]);
-        let (outcome, connected, woken) = stopped_at(&world, &mut child, &rival, at, pause).await;
+        let (outcome, connected, woken) = stopped_at(&world, &mut child, at, pause).await;
         let told = format!("{mode:?} {phase:?} ({at}), {pause:?}, woken {woken}: {outcome:?}");
         // A caller who was given a token was given one that works, but for a pause that nobody can make good.
         let expected = predicted(phase, pause, mode);
@@ -71,7 +71,7 @@ async fn stopped_at_every_step(mode: Mode) {
             }
         }
         world.pass(LAPSE);
-        let end = world.end_of(&world.fresh().await, &connected).await;
+        let end = world.end_of(&judge, &connected).await;
         let log = world.presented(&connected.user);
         assert_eq!(end, expected, "{told}{}", brief(&log));
         visible += usize::from(end == End::Visible);

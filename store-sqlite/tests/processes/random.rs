@@ -7,13 +7,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use grantry_salesforce_simulator::{Outcome, Presentation};
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
-    child::{name_of, random, set_name},
+    child::{random, set_name},
     judge::{End, brief, unsafe_presentations},
     process::Process,
-    steps::Steps,
     world::{Connected, LAPSE, Mode, World},
 };
 
@@ -136,30 +135,20 @@ impl Scene {
     }
 
     /// Another process that refreshes everything once while one is stopped. It ends with its runtime, as if killed.
-    fn rival(&self) -> tokio::task::JoinHandle<()> {
-        let (place, connections) = (self.world.place.clone(), self.connections.clone());
-        tokio::task::spawn_blocking(move || {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            runtime.enable_all().build().unwrap().block_on(async {
-                let patience = Duration::from_millis(100);
-                let (broker, _) = place.broker(&Steps::default(), patience).await;
-                let mut asking = JoinSet::new();
-                for connected in connections {
-                    let broker = broker.clone();
-                    asking.spawn(async move {
-                        if let Ok(held) = broker.credentials(&connected.id).await {
-                            // What it is told is no matter: it may have to come again.
-                            drop(
-                                broker
-                                    .refused(&connected.id, held.set)
-                                    .await
-                                    .map(|new| name_of(&new)),
-                            );
-                        }
-                    });
-                }
-                asking.join_all().await;
-            });
+    fn rival(&self) -> JoinHandle<()> {
+        let connections = self.connections.clone();
+        self.world.in_passing(|broker| async move {
+            let mut asking = JoinSet::new();
+            for connected in connections {
+                let broker = broker.clone();
+                asking.spawn(async move {
+                    if let Ok(held) = broker.credentials(&connected.id).await {
+                        // What it is told is no matter: it may have to come again.
+                        drop(broker.refused(&connected.id, held.set).await);
+                    }
+                });
+            }
+            asking.join_all().await;
         })
     }
 

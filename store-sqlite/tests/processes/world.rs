@@ -18,8 +18,14 @@ use grantry_salesforce_simulator::{
 };
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
-use crate::{child::Place, clock::SharedClock, process::Process, steps::Steps};
+use crate::{
+    child::{PATIENCE, Place},
+    clock::SharedClock,
+    process::Process,
+    steps::Steps,
+};
 
 /// Longer than a turn and its quarantine: what nobody has resolved by then may be presented again.
 pub(crate) const LAPSE: Duration = Duration::from_secs(95);
@@ -78,7 +84,7 @@ impl World {
             keys: Keyring::generate().unwrap().expose().to_owned(),
         };
         let clock = SharedClock::create(&place.clock);
-        let front = place.broker(&Steps::default(), Duration::from_secs(24)).await.0;
+        let front = place.broker(&Steps::default(), PATIENCE).await.0;
         let rotation = if mode == Mode::Reusable {
             "reusable"
         } else {
@@ -141,12 +147,25 @@ impl World {
 
     /// A broker that knows nothing yet.
     pub(crate) async fn fresh(&self) -> Broker {
-        self.impatient(Duration::from_secs(24)).await
+        self.place.broker(&Steps::default(), PATIENCE).await.0
     }
 
-    /// A broker whose callers wait no longer than this.
-    pub(crate) async fn impatient(&self, patience: Duration) -> Broker {
-        self.place.broker(&Steps::default(), patience).await.0
+    /// Does something with a fresh broker whose callers do not wait long. The broker ends with a runtime of its own, as
+    /// if its process was killed: no flight of it goes on.
+    pub(crate) fn in_passing<T, F>(&self, work: impl FnOnce(Broker) -> F + Send + 'static) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T>,
+    {
+        let place = self.place.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_all().build().unwrap().block_on(async {
+                let patience = Duration::from_millis(60);
+                let (broker, _) = place.broker(&Steps::default(), patience).await;
+                work(broker).await
+            })
+        })
     }
 
     pub(crate) async fn child(&self) -> Process {
