@@ -1,6 +1,6 @@
 //! How a connection ended, by what the provider says of its tokens.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use grantry::{
     Broker,
@@ -99,14 +99,17 @@ pub(crate) fn brief(log: &[Presentation]) -> String {
 }
 
 /// What is wrong with a log of strict refresh tokens: one was presented again without a quarantine, while another
-/// request with it was in work, or after it was refused for good. Presentations from `paused` on, in the provider's
-/// time, may be of a process that was stopped for longer than a quarantine, between gate and send.
-pub(crate) fn unsafe_presentations(log: &[Presentation], paused: Option<i64>) -> Vec<String> {
+/// request with it was in work, or after it was refused for good. What was presented within `late`, in the provider's
+/// time, may be of a process that had been stopped between gate and send for longer than a quarantine.
+pub(crate) fn unsafe_presentations(log: &[Presentation], late: Option<&RangeInclusive<i64>>) -> Vec<String> {
     let mut tokens: BTreeMap<&str, Vec<&Presentation>> = BTreeMap::new();
     for entry in log.iter().filter(|entry| entry.result != Outcome::Unknown) {
         tokens.entry(&entry.token_fingerprint).or_default().push(entry);
     }
-    let is_late = |entry: &Presentation| paused.is_some_and(|since| entry.arrived_at >= since);
+    let is_late = |entry: &Presentation| {
+        late.as_ref()
+            .is_some_and(|times| times.contains(&entry.arrived_at))
+    };
     let mut wrong = Vec::new();
     for entries in tokens.values() {
         for entry in entries.iter().filter(|e| e.in_flight_overlap && !is_late(e)) {

@@ -1,14 +1,14 @@
 //! SIGSTOP at every step of a refresh, for less and for more than a turn and its quarantine, while another process acts.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
-    child::set_name,
+    child::{PATIENCE, set_name},
     judge::{End, brief, unsafe_presentations},
     kill_steps::rehearse,
-    process::{Outcome, Process},
-    steps::Phase,
-    world::{LAPSE, Mode, World},
+    process::{DEADLINE, Outcome, Process},
+    steps::{Phase, Steps},
+    world::{Connected, LAPSE, Mode, World},
 };
 
 /// In parts of a turn's thirty seconds: within the gate's five; past the gate; past the turn; past most of the quarantine, and
@@ -31,22 +31,30 @@ fn predicted(phase: Phase, pause: Duration, mode: Mode) -> End {
 async fn stopped_at(
     world: &World,
     child: &mut Process,
-    at: usize,
+    (at, phase): (usize, Phase),
     pause: Duration,
-) -> (Outcome, crate::world::Connected, i64) {
+) -> (Outcome, Connected, RangeInclusive<i64>) {
     let connected = world.connect().await;
     child.arm("stop", at);
     child.refresh(&connected.id, "1.1", 1);
     child.stops().await;
     world.pass(pause);
-    // What the rival is told is no matter: it may have to come again.
-    let id = connected.id.clone();
-    let rival = world.in_passing(|broker| async move { drop(broker.refused(&id, set_name("1.1")).await) });
-    rival.await.unwrap();
+    // Its callers do not wait for the turn of one who is stopped; its flight does.
+    let is_held = (Phase::Turn..=Phase::Holding).contains(&phase) && pause < TURN;
+    let patience = if is_held {
+        Duration::from_millis(60)
+    } else {
+        PATIENCE
+    };
+    let (rival, _) = world.place.broker(&Steps::default(), patience).await;
+    // What it is told is no matter: it may have to come again.
+    drop(rival.refused(&connected.id, set_name("1.1")).await);
     let woken = world.simulator.now();
     child.resume();
     let outcome = child.outcome(&connected.id).await;
-    (outcome, connected, woken)
+    let left = rival.shutdown(DEADLINE).await;
+    assert!(left.unfinished.is_empty(), "{left:?}");
+    (outcome, connected, woken..=world.simulator.now())
 }
 
 async fn stopped_at_every_step(mode: Mode) {
@@ -58,8 +66,8 @@ async fn stopped_at_every_step(mode: Mode) {
     let mut visible = 0;
     for (at, pause) in (0..steps.len()).flat_map(|at| PAUSES.map(|part| (at, TURN.mul_f64(part)))) {
         let phase = Phase::of(&steps[..=at]);
-        let (outcome, connected, woken) = stopped_at(&world, &mut child, at, pause).await;
-        let told = format!("{mode:?} {phase:?} ({at}), {pause:?}, woken {woken}: {outcome:?}");
+        let (outcome, connected, awake) = stopped_at(&world, &mut child, (at, phase), pause).await;
+        let told = format!("{mode:?} {phase:?} ({at}), {pause:?}, awake {awake:?}: {outcome:?}");
         // A caller who was given a token was given one that works, but for a pause that nobody can make good.
         let expected = predicted(phase, pause, mode);
         if expected == End::Healthy {
@@ -76,7 +84,7 @@ async fn stopped_at_every_step(mode: Mode) {
         assert_eq!(end, expected, "{told}{}", brief(&log));
         visible += usize::from(end == End::Visible);
         if mode != Mode::Reusable {
-            let late = (pause > RESOLVED && phase == Phase::Gated).then_some(woken);
+            let late = (pause > RESOLVED && phase == Phase::Gated).then_some(&awake);
             assert_eq!(unsafe_presentations(&log, late), [""; 0], "{told}{}", brief(&log));
             let first = log.iter().filter(|entry| entry.generation == Some(1)).count();
             let twice = pause > RESOLVED && matches!(phase, Phase::Gated | Phase::Holding);

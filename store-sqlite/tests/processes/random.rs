@@ -2,7 +2,7 @@
 //!
 //! `GRANTRY_KILL_ROUNDS` and `GRANTRY_PAUSE_ROUNDS` set how often.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use grantry_salesforce_simulator::{Outcome, Presentation};
 use rustix::process::Signal;
@@ -131,7 +131,8 @@ impl Scene {
         stopped.signal(Signal::KILL);
         self.hear_out(stopped).await;
         rival.await.unwrap();
-        self.judge((pause > QUARANTINE).then_some(woken)).await;
+        let awake = woken..=self.world.simulator.now();
+        self.judge((pause > QUARANTINE).then_some(&awake)).await;
     }
 
     /// Another process that refreshes everything once while one is stopped. It ends with its runtime, as if killed.
@@ -153,8 +154,13 @@ impl Scene {
     }
 
     /// Everybody is dead. Each connection must be healthy, or visibly lost; nothing that a caller was given is lost; and
-    /// no token was presented again before it was safe. `paused`: see [`unsafe_presentations`].
-    async fn judge(&mut self, paused: Option<i64>) {
+    /// no token was presented again before it was safe. `late`: see [`unsafe_presentations`].
+    async fn judge(&mut self, late: Option<&RangeInclusive<i64>>) {
+        // What they had sent has arrived before time passes.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        while !self.world.simulator.report(self.next).in_flight.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         // A second attempt may have been cut off, too: its quarantine is five minutes.
         self.world.pass(5 * LAPSE);
         let broker = self.world.fresh().await;
@@ -202,8 +208,8 @@ impl Scene {
             self.connections[place] = connected;
         }
         broker.shutdown(Duration::from_secs(10)).await;
-        let wrong = unsafe_presentations(&log, paused);
-        assert!(wrong.is_empty(), "{wrong:?} {paused:?}{}", brief(&log));
+        let wrong = unsafe_presentations(&log, late);
+        assert!(wrong.is_empty(), "{wrong:?} {late:?}{}", brief(&log));
         assert_eq!(
             (self.tally.lost, self.tally.silent),
             (0, 0),
