@@ -121,6 +121,7 @@ impl Scene {
             self.hear_out(child).await;
         }
         // Nobody runs; time passes for all of them.
+        self.world.settle().await;
         let pause = millis(1_000, 105_000);
         self.world.pass(pause);
         let rival = self.rival();
@@ -156,11 +157,7 @@ impl Scene {
     /// Everybody is dead. Each connection must be healthy, or visibly lost; nothing that a caller was given is lost; and
     /// no token was presented again before it was safe. `late`: see [`unsafe_presentations`].
     async fn judge(&mut self, late: Option<&RangeInclusive<i64>>) {
-        // What they had sent has arrived before time passes.
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        while !self.world.simulator.report(self.next).in_flight.is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        self.world.settle().await;
         // A second attempt may have been cut off, too: its quarantine is five minutes.
         self.world.pass(5 * LAPSE);
         let broker = self.world.fresh().await;

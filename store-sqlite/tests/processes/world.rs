@@ -9,6 +9,7 @@ use grantry::{
     Broker, NewIntegration,
     connect::{Binding, Outcome},
     id::{ConnectionId, IntegrationId},
+    provider::Transport as _,
     secret::Secret,
     transport::HttpTransport,
     vault::Keyring,
@@ -170,6 +171,20 @@ impl World {
 
     pub(crate) async fn child(&self) -> Process {
         Process::start(&self.place, &[]).await
+    }
+
+    /// Waits until the provider has read and decided what dead processes had sent: time must not pass before that. A
+    /// request that comes after theirs is answered after theirs are read.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..2 {
+            let url = format!("{}/services/oauth2/userinfo", self.simulator.login_url());
+            let request = http::Request::get(url).body(Vec::new()).unwrap();
+            self.bare.send(request).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        while !self.simulator.report(u64::MAX).in_flight.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Time passes, for the provider too.
