@@ -13,8 +13,9 @@ use http::{Request, StatusCode};
 
 use crate::world::{Connected, World};
 
-/// The least time between two presentations of one token, in milliseconds: the quarantine.
-const QUARANTINE: i64 = 60_000;
+/// The least times from one presentation of a token to the next, in milliseconds: the quarantines after the first and the
+/// second. A third one can be due, if the second's presenter died with the refusal in hand; more cannot.
+const QUARANTINES: [i64; 2] = [60_000, 300_000];
 
 const CALL: &str = "/services/data/v66.0/limits";
 
@@ -98,28 +99,27 @@ pub(crate) fn brief(log: &[Presentation]) -> String {
     log.iter().map(line).collect()
 }
 
-/// What is wrong with a log of strict refresh tokens: one was presented again without a quarantine, while another
-/// request with it was in work, or after it was refused for good. What was presented within `late`, in the provider's
+/// What is wrong with a log of strict refresh tokens: one was presented again without its quarantine, while
+/// another request with it was in work, or too often. What was presented within `late`, in the provider's
 /// time, may be of a process that had been stopped between gate and send for longer than a quarantine.
 pub(crate) fn unsafe_presentations(log: &[Presentation], late: Option<&RangeInclusive<i64>>) -> Vec<String> {
     let mut tokens: BTreeMap<&str, Vec<&Presentation>> = BTreeMap::new();
     for entry in log.iter().filter(|entry| entry.result != Outcome::Unknown) {
         tokens.entry(&entry.token_fingerprint).or_default().push(entry);
     }
-    let is_late = |entry: &Presentation| {
-        late.as_ref()
-            .is_some_and(|times| times.contains(&entry.arrived_at))
-    };
+    let is_late = |entry: &Presentation| late.is_some_and(|times| times.contains(&entry.arrived_at));
     let mut wrong = Vec::new();
     for entries in tokens.values() {
         for entry in entries.iter().filter(|e| e.in_flight_overlap && !is_late(e)) {
             wrong.push(format!("two at once: {}", entry.seq));
         }
-        for pair in entries.windows(2).filter(|pair| !is_late(pair[1])) {
-            let refused = matches!(pair[0].result, Outcome::Reused | Outcome::Expired);
-            if refused || pair[1].arrived_at - pair[0].arrived_at < QUARANTINE {
+        for (pair, quarantine) in entries.windows(2).zip(QUARANTINES) {
+            if !is_late(pair[1]) && pair[1].arrived_at - pair[0].arrived_at < quarantine {
                 wrong.push(format!("presented again: {}", pair[1].seq));
             }
+        }
+        if let Some(entry) = entries.iter().filter(|e| !is_late(e)).nth(QUARANTINES.len() + 1) {
+            wrong.push(format!("presented too often: {}", entry.seq));
         }
     }
     wrong
