@@ -105,6 +105,7 @@ impl Scene {
             let stored = tokio::time::timeout(DEADLINE, stored).await;
             assert!(stored.is_ok(), "the new set was lost: {outcome:?}");
         }
+        self.world.end_sessions();
         let end = self.world.end_of(&self.world.fresh().await, connected).await;
         let log = self.world.presented(&connected.user);
         assert_eq!(end, End::Healthy, "{outcome:?}{}", brief(&log));
@@ -188,6 +189,7 @@ async fn killed_at_every_call() {
         let stored = scene.reader.connection(&connected.id).await.unwrap().generation == 2;
         let presented = scene.world.presented(&connected.user).len();
         scene.world.pass(LAPSE);
+        scene.world.end_sessions();
         let end = scene.world.end_of(&scene.world.fresh().await, &connected).await;
         let log = scene.world.presented(&connected.user);
         let lost = presented == 1 && !stored;

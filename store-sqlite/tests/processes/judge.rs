@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 use grantry::{
     Broker,
     connection::{Credentials, Reason, Status},
+    health::Finding,
     provider::Transport as _,
     proxy::ApiRequest,
 };
@@ -25,15 +26,16 @@ pub(crate) enum End {
     Healthy,
     /// It is lost, and whoever looks sees that, and why.
     Visible,
+    /// It is lost, and whoever looks sees that, but only what the provider says of it: who knew more is dead.
+    Refused,
     /// It is lost or wrong, and nothing says so.
     Silent(String),
 }
 
 impl World {
-    /// Lets a caller who finds a dead access token use the connection. It ends healthy only if the stored refresh token
-    /// was the living one.
+    /// Lets a caller use the connection, whose access token is dead. It ends healthy only if the stored refresh token was
+    /// the living one.
     pub(crate) async fn end_of(&self, broker: &Broker, connected: &Connected) -> End {
-        self.simulator.expire_sessions(Some(&connected.user)).unwrap();
         let error = match broker.send(&connected.id, ApiRequest::get(CALL)).await {
             Ok(answer) => {
                 let status = answer.into_http().status();
@@ -46,22 +48,33 @@ impl World {
             Err(error) => error,
         };
         match self.is_visible(broker, connected).await {
-            Ok(()) => End::Visible,
+            Ok(Reason::OutcomeUnknown) => End::Visible,
+            Ok(_) => End::Refused,
             Err(seen) => End::Silent(format!("{error:?}: {seen}")),
         }
     }
 
-    /// Whether a lost connection shows as such, everywhere where one may look. Else what is seen.
-    async fn is_visible(&self, broker: &Broker, connected: &Connected) -> Result<(), String> {
+    /// Why a lost connection is lost, if it shows as such everywhere where one may look. Else what is seen.
+    async fn is_visible(&self, broker: &Broker, connected: &Connected) -> Result<Reason, String> {
         let seen = broker.connection(&connected.id).await.unwrap();
         let history = broker.history(&connected.id).await.unwrap();
-        let status = seen.status == Status::Expired && seen.reason == Some(Reason::OutcomeUnknown);
         let last = history.iter().rev().find(|decision| decision.what == "expired");
-        let expired = last.is_some_and(|decision| decision.reason == Some(Reason::OutcomeUnknown));
-        if status && expired {
-            return Ok(());
+        let last = last.and_then(|decision| decision.reason);
+        let health = broker.health().await.expired;
+        let found = |f: &Finding| f.connection == connected.id && f.reason == seen.reason;
+        // It lists the newest ones.
+        let is_listed = health.more || health.items.iter().any(found);
+        match seen.reason {
+            Some(reason @ (Reason::OutcomeUnknown | Reason::GrantExpiredOrRevoked))
+                if seen.status == Status::Expired && last == Some(reason) && is_listed =>
+            {
+                Ok(reason)
+            }
+            reason => Err(format!(
+                "{:?} {reason:?}, listed: {is_listed} {history:#?}",
+                seen.status
+            )),
         }
-        Err(format!("{:?} {:?} {history:#?}", seen.status, seen.reason))
     }
 
     /// Whether an access token works, asked without a broker.

@@ -51,6 +51,7 @@ async fn after_the_kill(world: &World, connected: &Connected, phase: Phase, mode
         assert_eq!(world.presented(&connected.user).len(), presented);
         world.pass(LAPSE);
     }
+    world.end_sessions();
     let end = world.end_of(&world.fresh().await, connected).await;
     assert_eq!(end, predicted(phase, mode), "{phase:?} {mode:?}");
     let log = world.presented(&connected.user);

@@ -79,6 +79,7 @@ async fn stopped_at_every_step(mode: Mode) {
             }
         }
         world.pass(LAPSE);
+        world.end_sessions();
         let end = world.end_of(&judge, &connected).await;
         let log = world.presented(&connected.user);
         assert_eq!(end, expected, "{told}{}", brief(&log));

@@ -41,6 +41,8 @@ struct Tally {
     lost: usize,
     silent: usize,
     unsolvable: usize,
+    /// Of these, those that show the provider's reason only.
+    untold: usize,
 }
 
 fn rounds(variable: &str) -> usize {
@@ -160,6 +162,7 @@ impl Scene {
         self.world.settle().await;
         // A second attempt may have been cut off, too: its quarantine is five minutes.
         self.world.pass(5 * LAPSE);
+        self.world.end_sessions();
         let broker = self.world.fresh().await;
         let mut judging = JoinSet::new();
         for (place, connected) in self.connections.iter().cloned().enumerate() {
@@ -170,9 +173,9 @@ impl Scene {
                 (place, stored, end)
             });
         }
-        let report = self.world.simulator.report(self.next);
         let ends = judging.join_all().await;
-        let log = self.world.simulator.report(self.next).entries;
+        let report = self.world.simulator.report(self.next);
+        let log = report.entries;
         self.next = report.next;
         self.tally.rounds += 1;
         let mut connecting = JoinSet::new();
@@ -185,12 +188,18 @@ impl Scene {
             }
             match end {
                 End::Healthy => continue,
-                End::Visible => {
+                // A set that came over another presentation, of a process that died before it had tried the set.
+                End::Refused if late.is_none() => {
+                    self.tally.silent += 1;
+                    eprintln!("{connected:?}: refused{}", brief(&of_user(&log, connected)));
+                }
+                End::Visible | End::Refused => {
                     // It was the provider who said so, and nobody else.
                     let refused = |e: &Presentation| matches!(e.result, Outcome::Reused | Outcome::Expired);
                     let log = of_user(&log, connected);
                     assert!(log.iter().any(refused), "{connected:?}{}", brief(&log));
                     self.tally.unsolvable += 1;
+                    self.tally.untold += usize::from(end == End::Refused);
                 }
                 End::Silent(seen) => {
                     self.tally.silent += 1;
@@ -240,10 +249,11 @@ async fn killed_and_stopped_at_random() {
         lost,
         silent,
         unsolvable,
+        untold,
     } = scene.tally;
     println!(
         "rounds={rounds} kills={kills} pauses={pauses} presentations={} lost={lost} silent={silent} \
-         unsolvable={unsolvable} (each visible)",
+         unsolvable={unsolvable} (each visible, {untold} with the provider's reason only)",
         scene.world.simulator.log().len(),
     );
 }

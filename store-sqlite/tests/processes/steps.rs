@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use grantry::{
+    connection::Concern,
     id::{ConnectionId, IntegrationId},
     provider::{Transport, TransportError},
     store::{
@@ -150,6 +151,15 @@ impl ConnectionStore for WatchedStore {
         limit: u32,
     ) -> Result<Page<DueEntry>, StoreError> {
         self.inner.due_connections(until, after, limit).await
+    }
+
+    async fn connections_of_concern(
+        &self,
+        concern: Concern,
+        before: Option<&ConnectionId>,
+        limit: u32,
+    ) -> Result<Page<ListEntry>, StoreError> {
+        self.inner.connections_of_concern(concern, before, limit).await
     }
 
     async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {

@@ -146,6 +146,11 @@ impl World {
         Connected { id, user }
     }
 
+    /// Ends all access tokens at the provider.
+    pub(crate) fn end_sessions(&self) {
+        self.simulator.expire_sessions(None).unwrap();
+    }
+
     /// A broker that knows nothing yet.
     pub(crate) async fn fresh(&self) -> Broker {
         self.place.broker(&Steps::default(), PATIENCE).await.0
