@@ -26,7 +26,8 @@ pub(crate) enum End {
     Healthy,
     /// It is lost, and whoever looks sees that, and why.
     Visible,
-    /// It is lost, and whoever looks sees that, but only what the provider says of it: who knew more is dead.
+    /// It is lost, and whoever looks sees that, with the provider's reason: a second presentation had ended its family, and
+    /// whoever would have found that out by trying the set is dead or was slower.
     Refused,
     /// It is lost or wrong, and nothing says so.
     Silent(String),

@@ -188,7 +188,7 @@ impl Scene {
             }
             match end {
                 End::Healthy => continue,
-                // A set that came over another presentation, of a process that died before it had tried the set.
+                // Only the second presentation of one who was stopped for too long ends a family that has a newer set.
                 End::Refused if late.is_none() => {
                     self.tally.silent += 1;
                     eprintln!("{connected:?}: refused{}", brief(&of_user(&log, connected)));
