@@ -184,9 +184,14 @@ async fn killed_at_every_call() {
         scene.child.write(&connected.id).await;
         scene.disk.arm(Fault::Kill, call, u64::MAX);
         scene.child.refresh(&connected.id, "1.1", 1);
-        let killed = scene.child.next().await.is_none();
+        let told = scene.child.next().await;
         scene.disk.over();
+        let killed = scene.disk.calls() > call;
         let stored = scene.reader.connection(&connected.id).await.unwrap().generation == 2;
+        assert!(
+            told.is_none() || stored,
+            "{call}: a caller was given what is lost"
+        );
         let presented = scene.world.presented(&connected.user).len();
         scene.world.pass(LAPSE);
         scene.world.end_sessions();
