@@ -123,7 +123,9 @@ pub(crate) fn unsafe_presentations(log: &[Presentation], late: Option<&RangeIncl
     }
     let is_late = |entry: &Presentation| late.is_some_and(|times| times.contains(&entry.arrived_at));
     let mut wrong = Vec::new();
-    for entries in tokens.values() {
+    for entries in tokens.values_mut() {
+        // The log is in the order of decisions.
+        entries.sort_by_key(|entry| entry.arrived_at);
         for entry in entries.iter().filter(|e| e.in_flight_overlap && !is_late(e)) {
             wrong.push(format!("two at once: {}", entry.seq));
         }
