@@ -165,12 +165,20 @@ impl World {
     {
         let place = self.place.clone();
         tokio::task::spawn_blocking(move || {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            runtime.enable_all().build().unwrap().block_on(async {
+            let runtime = || {
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                runtime.enable_all().build().unwrap()
+            };
+            let living = runtime();
+            let (output, store) = living.block_on(async {
                 let patience = Duration::from_millis(60);
-                let (broker, _) = place.broker(&Steps::default(), patience).await;
-                work(broker).await
-            })
+                let (broker, store) = place.broker(&Steps::default(), patience).await;
+                (work(broker).await, store)
+            });
+            drop(living);
+            // What it had handed to the store's thread must not be written after its end.
+            runtime().block_on(store.close());
+            output
         })
     }
 
