@@ -117,7 +117,8 @@ async fn operators_find_health_metrics_and_the_description() {
     for line in [
         r#"grantry_http_requests{route="/api/v1/connections/{id}/credentials",status="200"} 1"#,
         r#"grantry_http_requests{route="/callback/{integrationId}",status="303"} 1"#,
-        "grantry_presentations 1",
+        r#"grantry_presentations{attempt="first"} 1"#,
+        r#"grantry_refreshes{outcome="ok"} 1"#,
     ] {
         assert!(metrics.contains(line), "no {line} in:\n{metrics}");
     }
