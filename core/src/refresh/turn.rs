@@ -26,6 +26,7 @@ use crate::{
     record::Record,
     store::{Stored, Swap},
     time::{BootInstant, StoreInstant, Timestamp},
+    vault::TokenVault,
 };
 
 /// For how long a token set that was found alive counts so, where the provider does not say until when.
@@ -313,7 +314,7 @@ async fn probe(engine: &Engine, record: &Record, integration: &Loaded) -> Result
 
 pub(crate) async fn open(engine: &Engine, record: &Record) -> Result<Grant, Error> {
     let context = tokens_context(&record.integration, &record.id, record.facts.row.name);
-    let opened = engine.vault.open(&context, &record.sealed).await?;
+    let opened = vault.open(&context, &record.sealed).await?;
     Grant::decode(opened.expose())
 }
 
@@ -326,6 +327,10 @@ async fn engage(
     engine: &Arc<Engine>,
     integration: &Arc<Loaded>,
     policy: &Policy,
+    open_with(&*engine.vault, record).await
+}
+
+pub(crate) async fn open_with(vault: &dyn TokenVault, record: &Record) -> Result<Grant, Error> {
     record: Record,
     stored: Stored,
     grant: Grant,
