@@ -30,7 +30,7 @@ pub(super) struct Turn {
     pub(super) attempt: u32,
     /// What the turn replaced.
     pub(super) replaced: protocol::Refresh,
-    /// From before its write was sent.
+    /// From before the row was read that it was written over.
     pub(super) since: BootInstant,
     /// When the row was read, on both clocks.
     pub(super) read_at: BootInstant,

@@ -350,7 +350,8 @@ fn after_unknown(unresolved: Unresolved, ask: &Ask, policy: &Policy) -> Result<u
     Ok(again)
 }
 
-/// Step 4: may I still send? `passed` is counted on the boot clock from before the turn's write was sent.
+/// Step 4: may I still send? `passed` is counted on the boot clock from before the row was read that the turn was written
+/// over: the turn's end is reckoned from the store's time that came with it.
 pub fn gate(passed: Duration, policy: &Policy) -> bool {
     passed < policy.gate && policy.turn.saturating_sub(passed) > policy.time_limit
 }

@@ -73,7 +73,7 @@ pub(super) async fn fly(
 
 /// My tries to write the turn.
 struct Tried {
-    /// From before the first of them that may be applied, be it at a later moment.
+    /// From before the row was read for the first of them that may be applied, be it at a later moment.
     since: BootInstant,
     attempt: u32,
     replaced: protocol::Refresh,
@@ -194,7 +194,8 @@ async fn attempt(
                 attempt,
                 replaced,
             } => {
-                let since = tried.as_ref().map_or_else(|| engine.clock.boot(), |t| t.since);
+                // The turn's end is reckoned from the store's time that came with the row.
+                let since = tried.as_ref().map_or(read_at, |t| t.since);
                 if engine.clock.boot() - since > policy.gate {
                     // The store answers reads and no writes; nothing could be sent any more.
                     return Err(Code::StoreUnavailable.into());
@@ -207,6 +208,10 @@ async fn attempt(
                             .pass(engine.clock.boot())
                             .map_err(client_fault)?,
                     );
+                    // This process stood still since it read the row, or the store takes that long.
+                    if tried.is_none() && engine.clock.boot() - begun < policy.turn {
+                        continue;
+                    }
                 }
                 integration.may_refresh(cause)?;
                 let host = engine
