@@ -82,6 +82,9 @@ pub struct Unresolved {
     pub attempt: u32,
 }
 
+/// The longest cooling, a day as a provider may ask for, and what two clocks may differ by.
+const LONGEST_COOLING: Duration = Duration::from_secs(25 * 3600);
+
 /// The protocol's times and rules. Every process that shares a store must have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -252,7 +255,7 @@ fn read(refresh: Refresh, now: StoreInstant, wall: Timestamp, policy: &Policy) -
                 unresolved: Some(Unresolved { since, attempt }),
             },
         },
-        Refresh::Cooling { until, reason, .. } if wall < until => Reading::Cooling { until, reason },
+        Refresh::Cooling { until, reason, .. } if cools(wall, until) => Reading::Cooling { until, reason },
         Refresh::Cooling { unresolved, .. } => match unresolved {
             Some(Unresolved { since, attempt }) if now.since(since).is_none() => Reading::Foreign { attempt },
             _ => Reading::Free { unresolved },
@@ -281,6 +284,11 @@ pub fn take(row: &Row, ask: &Ask, policy: &Policy) -> Take {
         return Take::Older;
     }
     if row.status != Status::Connected {
+/// Whether it still cools. What would cool for longer than anything does was written by a clock that was wrong.
+fn cools(wall: Timestamp, until: Timestamp) -> bool {
+    wall < until && wall.until(until) <= LONGEST_COOLING
+}
+
         return Take::Ended;
     }
     let unresolved = match read(row.refresh, ask.now, ask.wall, policy) {
