@@ -46,7 +46,7 @@ pub(super) async fn fly(
     pilot: Pilot,
 ) {
     let begun = engine.clock.boot();
-    let landing = attempt(engine, id, held, integration, cause, &pilot)
+    let landing = Box::pin(attempt(engine, id, held, integration, cause, &pilot))
         .instrument(tracing::info_span!("refresh", connection = %id, integration = %integration.id))
         .await;
     let outcome = landing
@@ -152,12 +152,18 @@ async fn attempt(
                     return Err(Error::new(Code::RefreshOutcomeUnknown).retry_after(wait));
                 }
                 let life = probe(engine, &record, integration).await?;
-                if let AccessLife::Alive(until) = life {
-                    let end = until.map_or(Expiry::Assumed(wall + FOUND_ALIVE), Expiry::Known);
-                    return engine.load_until(&stored, integration, looks, Some(end)).await;
+                if life == Some(AccessLife::Dead) {
+                    held.refuse();
+                    probed = life;
+                    continue;
                 }
-                held.refuse();
-                probed = Some(life);
+                let end = match life {
+                    Some(AccessLife::Alive(Some(until))) => Expiry::Known(until),
+                    Some(_) => Expiry::Assumed(wall + FOUND_ALIVE),
+                    // Nobody can tell. It is served on: if it is dead, a refused call will say so.
+                    None => Expiry::Assumed(wall + LAST_SECONDS),
+                };
+                return engine.load_until(&stored, integration, looks, Some(end)).await;
             }
             Take::Busy => {
                 if engine.clock.boot() - begun > policy.turn + policy.gate {
@@ -309,12 +315,10 @@ fn nothing_to_lose(
     refused || ended || idle || probed == Some(AccessLife::Dead)
 }
 
-/// Asks the provider whether the stored access token still works.
-async fn probe(engine: &Engine, record: &Record, integration: &Loaded) -> Result<AccessLife, Error> {
+/// Asks the provider whether the stored access token still works; `None` if that cannot be found out now.
+async fn probe(engine: &Engine, record: &Record, integration: &Loaded) -> Result<Option<AccessLife>, Error> {
     let grant = open(engine, record).await?;
-    present::access_life(engine, integration, grant, record.expiry())
-        .await
-        .ok_or_else(|| Error::new(Code::RefreshOutcomeUnknown).retry_after(LAST_SECONDS))
+    Ok(present::access_life(engine, integration, grant, record.expiry()).await)
 }
 
 pub(crate) async fn open(engine: &Engine, record: &Record) -> Result<Grant, Error> {
