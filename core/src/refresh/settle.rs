@@ -10,7 +10,7 @@ use super::{
     flight::{Landing, Pilot},
     late,
     lifeboats::Out,
-    present::Turn,
+    present::{Turn, revoke_at_once},
     protocol::{self, Commit, Policy},
     schedule,
 };
@@ -165,6 +165,11 @@ pub(super) async fn settle(
             }
             Try::Superseded(stored) => {
                 engine.emit(&integration.id, Some(&id), What::Superseded);
+                if !policy.rules.superseded_kept
+                    && let Some(token) = &boat.grant.refresh_token
+                {
+                    revoke_at_once(engine, integration, token).await;
+                }
                 return engine.load(&stored, integration, looks).await;
             }
             Try::Ended => {

@@ -90,7 +90,14 @@ async fn attempt(
     pilot: &Pilot,
 ) -> Landing {
     let policy = Policy::new(integration.provider.rotation(&integration.client()));
-    let holder = random::id()?;
+    #[cfg(feature = "conformance")]
+    let policy = policy.without(|rules| *rules = engine.settings.rules);
+    let holder = if policy.rules.fresh_holder {
+        random::id()?
+    } else {
+        // What an earlier draft did: a name that a restarted process has again.
+        u128::from(crc32fast::hash(engine.settings.public_url.as_bytes()))
+    };
     let begun = engine.clock.boot();
     let mut tried: Option<Tried> = None;
     let mut probed = None;
@@ -203,6 +210,10 @@ async fn attempt(
                 // The turn's end is reckoned from the store's time that came with the row.
                 let since = tried.as_ref().map_or(read_at, |t| t.since);
                 if engine.clock.boot() - since > policy.gate {
+                    // This process stood still since it read the row, or the store takes that long.
+                    if tried.is_none() && engine.clock.boot() - begun < policy.turn {
+                        continue;
+                    }
                     // The store answers reads and no writes; nothing could be sent any more.
                     return Err(Code::StoreUnavailable.into());
                 }
@@ -214,10 +225,6 @@ async fn attempt(
                             .pass(engine.clock.boot())
                             .map_err(client_fault)?,
                     );
-                    // This process stood still since it read the row, or the store takes that long.
-                    if tried.is_none() && engine.clock.boot() - begun < policy.turn {
-                        continue;
-                    }
                 }
                 integration.may_refresh(cause)?;
                 let host = engine
@@ -322,6 +329,10 @@ async fn probe(engine: &Engine, record: &Record, integration: &Loaded) -> Result
 }
 
 pub(crate) async fn open(engine: &Engine, record: &Record) -> Result<Grant, Error> {
+    open_with(&*engine.vault, record).await
+}
+
+pub(crate) async fn open_with(vault: &dyn TokenVault, record: &Record) -> Result<Grant, Error> {
     let context = tokens_context(&record.integration, &record.id, record.facts.row.name);
     let opened = vault.open(&context, &record.sealed).await?;
     Grant::decode(opened.expose())
@@ -336,10 +347,6 @@ async fn engage(
     engine: &Arc<Engine>,
     integration: &Arc<Loaded>,
     policy: &Policy,
-    open_with(&*engine.vault, record).await
-}
-
-pub(crate) async fn open_with(vault: &dyn TokenVault, record: &Record) -> Result<Grant, Error> {
     record: Record,
     stored: Stored,
     grant: Grant,
