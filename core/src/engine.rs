@@ -52,6 +52,9 @@ pub(crate) struct Settings {
     pub(crate) keep_alive: KeepAlive,
     /// How often the loops run.
     pub(crate) paces: Paces,
+    /// Which rules of the protocol are on.
+    #[cfg(feature = "conformance")]
+    pub(crate) rules: crate::refresh::protocol::Rules,
 }
 
 #[derive(Debug)]

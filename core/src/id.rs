@@ -55,7 +55,8 @@ macro_rules! identifier {
 
             /// A new identifier that no one else has.
             pub fn generate() -> Self {
-                Self(format!(concat!($prefix, "{}"), uuid::Uuid::$generate().simple()).into())
+                let uuid = crate::random::seeded_uuid().unwrap_or_else(uuid::Uuid::$generate);
+                Self(format!(concat!($prefix, "{}"), uuid.simple()).into())
             }
 
             /// The identifier as text.

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -128,6 +128,8 @@ pub(crate) struct Loaded {
     pub(crate) callback_url: String,
     pub(crate) gate: Arc<Gate>,
     pub(crate) allow_loopback: bool,
+    /// How many had been taken into memory before.
+    kept: u64,
 }
 
 impl fmt::Debug for Loaded {
@@ -204,6 +206,8 @@ impl Loaded {
 #[derive(Debug, Default)]
 pub(crate) struct Integrations {
     loaded: Mutex<BTreeMap<IntegrationId, Arc<Loaded>>>,
+    /// How many were taken into memory.
+    kept: AtomicU64,
 }
 
 impl Integrations {
@@ -251,18 +255,28 @@ impl Integrations {
         }
     }
 
-    /// Takes a row that was read or written into memory.
+    /// Takes a row that was read or written into memory, unless a newer one is there: a slow reader must not switch on again
+    /// what somebody switched off meanwhile.
     pub(crate) async fn keep(
         &self,
         engine: &Engine,
         stored: &StoredIntegration,
     ) -> Result<Arc<Loaded>, Error> {
+        let newer = |old: &Loaded| old.revision.counter > stored.revision.counter;
+        self.take(engine, stored, newer).await
+    }
+
+    /// [`Integrations::keep`], unless what is there is one to `prefer`.
+    async fn take(
+        &self,
+        engine: &Engine,
+        stored: &StoredIntegration,
+        prefer: impl Fn(&Loaded) -> bool,
+    ) -> Result<Arc<Loaded>, Error> {
         let id = &stored.row.id;
-        let cached = self.cached(id);
-        if let Some(loaded) = &cached
-            && loaded.revision == stored.revision
-        {
-            return Ok(loaded.clone());
+        let stands = |old: &Arc<Loaded>| old.revision == stored.revision || prefer(old);
+        if let Some(loaded) = self.cached(id).filter(stands) {
+            return Ok(loaded);
         }
         let body = Body::decode(stored)?;
         let (offering, provider) = engine.offering(&body.offering)?;
@@ -272,6 +286,11 @@ impl Integrations {
         let opened = engine.vault.open(&secret_context(id), &sealed).await?;
         let secret = Secret::new(String::from_utf8_lossy(opened.expose()));
         let serves = body.switch == Switch::On;
+        let mut map = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = map.get(id);
+        if let Some(loaded) = cached.filter(|old| stands(old)) {
+            return Ok(loaded.clone());
+        }
         let gate = cached.map_or_else(|| Arc::new(Gate::new(serves)), |old| old.gate.clone());
         gate.serves.store(serves, Ordering::Release);
         // A new secret or option may cure what the provider refused.
@@ -286,11 +305,9 @@ impl Integrations {
             provider,
             gate,
             allow_loopback: engine.settings.allow_loopback,
+            kept: self.kept.fetch_add(1, Ordering::AcqRel),
         });
-        self.loaded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone(), loaded.clone());
+        map.insert(id.clone(), loaded.clone());
         Ok(loaded)
     }
 
@@ -304,9 +321,16 @@ impl Integrations {
             .cloned()
             .collect();
         for id in known {
+            let begun = self.kept.load(Ordering::Acquire);
             match engine.stores.integrations.integration(&id).await? {
-                // One that this process cannot read serves nothing here, and stands in nobody else's way.
-                Some(stored) => match self.keep(engine, &stored).await {
+                // The store's word counts, also if it was rolled back, but for what was written while it was read. One that
+                // this process cannot read serves nothing here, and stands in nobody else's way.
+                Some(stored) => match self
+                    .take(engine, &stored, |old| {
+                        old.kept >= begun && old.revision.counter > stored.revision.counter
+                    })
+                    .await
+                {
                     Err(error) if !error.is_retryable() => {
                         tracing::error!(integration = %id, code = error.code().as_str(), "an integration cannot be read");
                         self.forget(&id);

@@ -19,6 +19,18 @@ pub(crate) fn id() -> Result<u128, Error> {
     Ok(u128::from_le_bytes(bytes()?))
 }
 
+/// An id that follows from this thread's seed, if it has one.
+pub(crate) fn seeded_uuid() -> Option<uuid::Uuid> {
+    #[cfg(feature = "conformance")]
+    {
+        let mut bytes = [0; 16];
+        if seeded::fill(&mut bytes) {
+            return Some(uuid::Builder::from_random_bytes(bytes).into_uuid());
+        }
+    }
+    None
+}
+
 /// A byte to spread delays with; it guards nothing, so a missing one is no failure.
 pub(crate) fn spread() -> u8 {
     bytes::<1>().map_or(128, |[byte]| byte)

@@ -3,8 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use super::Broker;
-#[cfg(feature = "conformance")]
-use crate::task::Signals;
 use crate::{
     engine::{Engine, Settings},
     event::{EventSink, NoEvents},
@@ -28,6 +26,8 @@ use crate::{
     transport::{Dated, HttpTransport},
     vault::TokenVault,
 };
+#[cfg(feature = "conformance")]
+use crate::{refresh::protocol::Rules, task::Signals};
 
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +89,8 @@ impl Builder {
                 allow_loopback: false,
                 keep_alive: KeepAlive::default(),
                 paces: Paces::default(),
+                #[cfg(feature = "conformance")]
+                rules: Rules::default(),
             },
             loops: true,
             #[cfg(feature = "conformance")]
@@ -169,6 +171,13 @@ impl Builder {
     #[cfg(feature = "conformance")]
     pub fn paces(mut self, paces: Paces) -> Self {
         self.settings.paces = paces;
+        self
+    }
+
+    /// Switches protective rules of the refresh protocol off, to show what they are worth.
+    #[cfg(feature = "conformance")]
+    pub fn without_rules(mut self, off: impl FnOnce(&mut Rules)) -> Self {
+        off(&mut self.settings.rules);
         self
     }
 

@@ -26,6 +26,7 @@ use crate::{
     record::{Owed, Record},
     secret::{Secret, fingerprint},
     store::{Stored, Swap},
+    time::BootInstant,
 };
 
 impl Engine {
@@ -96,13 +97,20 @@ impl Engine {
     }
 }
 
+/// When the access token of a set ends, by the present wall clock.
+pub(super) fn ends_by_the_clock(engine: &Engine, entry: &Entry) -> BootInstant {
+    engine.clock.boot() + engine.clock.wall().until(entry.expiry.at())
+}
+
 /// Tries a set that may have been ended by another presentation. Dead: the connection is expired, visibly. Unknown: it
-/// is served, and the first refused call will tell.
+/// is served, and the first refused call will tell. The access token `ends` at that moment anyway, whatever was done to
+/// the wall clock since it was given.
 pub(super) async fn verify(
     engine: &Arc<Engine>,
     integration: &Arc<Loaded>,
     id: &ConnectionId,
     entry: Arc<Entry>,
+    ends: BootInstant,
 ) -> Landing {
     let set = TokenSet {
         access_token: entry.credentials.access_token.duplicate(),
@@ -112,7 +120,9 @@ pub(super) async fn verify(
         expiry: Expiry::Assumed(entry.expiry.at()),
         subject: None,
     };
-    if access_life_of(engine, integration, &set).await != Some(AccessLife::Dead) {
+    let life = access_life_of(engine, integration, &set).await;
+    // A token that came to its own end on the way, for instance while the machine slept, says nothing about its family.
+    if life != Some(AccessLife::Dead) || engine.clock.boot() >= ends {
         return Ok(entry);
     }
     entry.refuse();
@@ -126,7 +136,8 @@ pub(super) async fn verify(
             // What replaced it meanwhile may be of the family that was ended, and then nobody else would notice.
             if protocol::follows(&record.facts.row, entry.name()) {
                 let entry = engine.load(&stored, integration, looks).await?;
-                return Box::pin(verify(engine, integration, id, entry)).await;
+                let ends = ends_by_the_clock(engine, &entry);
+                return Box::pin(verify(engine, integration, id, entry, ends)).await;
             }
             break;
         };

@@ -39,6 +39,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 use cache::Entry;
 pub(crate) use end::Payer;
 pub(crate) use turn::open as open_grant;
+#[cfg(feature = "conformance")]
+pub(crate) use turn::open_with as open_grant_with;
 
 use crate::{
     connection::{SetName, Status},
@@ -128,14 +130,12 @@ impl Engine {
         let wait = async {
             // A flight may have been in the air for an older wish; then one more is flown.
             for _ in 0..2 {
-                let mut landing = self.depart(id, held, integration, Cause::Caller);
-                let landed = landing.wait_for(Option::is_some).await;
-                match landed.as_deref() {
-                    Ok(Some(Ok(entry))) if better(entry) => return Ok(entry.clone()),
-                    Ok(Some(Ok(_))) => {}
-                    Ok(Some(Err(error))) => return Err(error.clone()),
+                match self.depart(id, held, integration, Cause::Caller).landing().await {
+                    Some(Ok(entry)) if better(&entry) => return Ok(entry),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(error),
                     // The flight ended without a word: it panicked, or the runtime is going down.
-                    Ok(None) | Err(_) => return Err(Error::new(Code::Internal).because("refresh_aborted")),
+                    None => return Err(Error::new(Code::Internal).because("refresh_aborted")),
                 }
             }
             Err(Error::new(Code::RefreshInProgress))
@@ -152,19 +152,19 @@ impl Engine {
         held: &Arc<Entry>,
         integration: &Arc<Loaded>,
         cause: Cause,
-    ) -> tokio::sync::watch::Receiver<Option<flight::Landing>> {
-        let (landing, pilot) = self.flights.join(id);
+    ) -> flight::Board {
+        let (board, pilot) = self.flights.join(id);
         if let Some(pilot) = pilot {
             if self.tasks.closing() {
                 pilot.land(Err(Code::ShuttingDown.into()));
-                return landing;
+                return board;
             }
             let (engine, id) = (self.clone(), id.clone());
             let (held, integration) = (held.clone(), integration.clone());
             self.tasks
                 .spawn(async move { turn::fly(&engine, &id, &held, &integration, cause, pilot).await });
         }
-        landing
+        board
     }
 
     /// Refreshes a connection for which nobody asked.
@@ -174,12 +174,13 @@ impl Engine {
         held: &Arc<Entry>,
         integration: &Arc<Loaded>,
     ) -> Result<(), Error> {
-        let mut landing = self.depart(id, held, integration, Cause::KeepAlive);
-        let landed = landing.wait_for(Option::is_some).await;
-        match landed.as_deref() {
-            Ok(Some(Ok(_))) => Ok(()),
-            Ok(Some(Err(error))) => Err(error.clone()),
-            Ok(None) | Err(_) => Err(Error::new(Code::Internal).because("refresh_aborted")),
+        match self
+            .depart(id, held, integration, Cause::KeepAlive)
+            .landing()
+            .await
+        {
+            Some(landing) => landing.map(drop),
+            None => Err(Error::new(Code::Internal).because("refresh_aborted")),
         }
     }
 

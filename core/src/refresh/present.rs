@@ -30,7 +30,7 @@ pub(super) struct Turn {
     pub(super) attempt: u32,
     /// What the turn replaced.
     pub(super) replaced: protocol::Refresh,
-    /// From before its write was sent.
+    /// From before the row was read that it was written over.
     pub(super) since: BootInstant,
     /// When the row was read, on both clocks.
     pub(super) read_at: BootInstant,
@@ -67,11 +67,10 @@ pub(super) async fn present(
     };
     metrics::counter!("grantry_presentations", "attempt" => which).increment(1);
     let client = integration.client();
+    let wall = engine.clock.wall();
     let answer = tokio::time::timeout(
         policy.time_limit,
-        integration
-            .provider
-            .refresh(http, &client, refresh_token, engine.clock.wall()),
+        integration.provider.refresh(http, &client, refresh_token, wall),
     )
     .await
     .unwrap_or(Err(Failure::Unknown(Reason::AnswerLost)));
@@ -96,6 +95,7 @@ pub(super) async fn present(
             {
                 return refused::identity_changed(engine, integration, record, turn, &set).await;
             }
+            let ends = sent_at + wall.until(set.expiry.at());
             settle::settle(
                 engine,
                 integration,
@@ -104,6 +104,7 @@ pub(super) async fn present(
                 stored,
                 grant,
                 set,
+                ends,
                 token,
                 turn,
                 pilot,

@@ -82,6 +82,9 @@ pub struct Unresolved {
     pub attempt: u32,
 }
 
+/// The longest cooling, a day as a provider may ask for, and what two clocks may differ by.
+const LONGEST_COOLING: Duration = Duration::from_secs(25 * 3600);
+
 /// The protocol's times and rules. Every process that shares a store must have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -95,7 +98,7 @@ pub struct Policy {
     pub gate: Duration,
     /// How long nothing is presented after an unknown outcome.
     pub quarantine: Duration,
-    rules: Rules,
+    pub(crate) rules: Rules,
 }
 
 impl Policy {
@@ -146,6 +149,16 @@ pub struct Rules {
     pub quarantine: bool,
     /// A set of an earlier epoch is not stored.
     pub epoch: bool,
+    /// A turn that lapsed is an unknown outcome.
+    pub intent: bool,
+    /// However often the outcome is unknown, that alone marks nothing dead.
+    pub no_cap: bool,
+    /// One's own write is known again by the set's id.
+    pub own_write: bool,
+    /// A set that another one was stored before is dropped, and not revoked.
+    pub superseded_kept: bool,
+    /// Each turn has a holder of its own.
+    pub fresh_holder: bool,
 }
 
 impl Rules {
@@ -156,7 +169,18 @@ impl Rules {
         holder_only: true,
         quarantine: true,
         epoch: true,
+        intent: true,
+        no_cap: true,
+        own_write: true,
+        superseded_kept: true,
+        fresh_holder: true,
     };
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::ALL
+    }
 }
 
 /// Somebody wants a newer token set than `seen`.
@@ -243,7 +267,7 @@ fn read(refresh: Refresh, now: StoreInstant, wall: Timestamp, policy: &Policy) -
             None => Reading::Foreign { attempt },
             Some(_) if now.millis < until.millis => Reading::Held { holder },
             Some(_) => Reading::Free {
-                unresolved: Some(lapsed(until, attempt, policy)),
+                unresolved: policy.rules.intent.then(|| lapsed(until, attempt, policy)),
             },
         },
         Refresh::Unknown { since, attempt } => match now.since(since) {
@@ -252,12 +276,17 @@ fn read(refresh: Refresh, now: StoreInstant, wall: Timestamp, policy: &Policy) -
                 unresolved: Some(Unresolved { since, attempt }),
             },
         },
-        Refresh::Cooling { until, reason, .. } if wall < until => Reading::Cooling { until, reason },
+        Refresh::Cooling { until, reason, .. } if cools(wall, until) => Reading::Cooling { until, reason },
         Refresh::Cooling { unresolved, .. } => match unresolved {
             Some(Unresolved { since, attempt }) if now.since(since).is_none() => Reading::Foreign { attempt },
             _ => Reading::Free { unresolved },
         },
     }
+}
+
+/// Whether it still cools. What would cool for longer than anything does was written by a clock that was wrong.
+fn cools(wall: Timestamp, until: Timestamp) -> bool {
+    wall < until && wall.until(until) <= LONGEST_COOLING
 }
 
 /// A lapsed turn: its holder may have sent until the gate would have closed on it.
@@ -350,7 +379,8 @@ fn after_unknown(unresolved: Unresolved, ask: &Ask, policy: &Policy) -> Result<u
     Ok(again)
 }
 
-/// Step 4: may I still send? `passed` is counted on the boot clock from before the turn's write was sent.
+/// Step 4: may I still send? `passed` is counted on the boot clock from before the row was read that the turn was written
+/// over: the turn's end is reckoned from the store's time that came with it.
 pub fn gate(passed: Duration, policy: &Policy) -> bool {
     passed < policy.gate && policy.turn.saturating_sub(passed) > policy.time_limit
 }
@@ -407,7 +437,17 @@ pub fn unknown(
             attempt,
         },
     };
-    may_write(row, holder, policy).then_some(Row { refresh, ..*row })
+    let (status, reason) = if attempt >= 2 && !policy.rules.no_cap {
+        (Status::Expired, Some(Reason::OutcomeUnknown))
+    } else {
+        (row.status, row.reason)
+    };
+    may_write(row, holder, policy).then_some(Row {
+        status,
+        reason,
+        refresh,
+        ..*row
+    })
 }
 
 /// "A request with this token is in work": somebody presented it, and how that ends is not known. It counts as no
@@ -519,7 +559,7 @@ pub fn commit(row: &Row, spent: SetName, set: u128, policy: &Policy) -> Commit {
     if matches!(row.status, Status::Deleted | Status::Revoked) && policy.rules.epoch {
         return Commit::Ended;
     }
-    if row.set == set {
+    if row.set == set && policy.rules.own_write {
         return Commit::Stored;
     }
     if row.name.generation > spent.generation {

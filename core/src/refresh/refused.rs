@@ -128,7 +128,8 @@ async fn dead(
                 // Our refusal may just have ended the family of the newer set: it is tried once.
                 let entry = engine.load(&stored, integration, looks).await?;
                 engine.emit(&record.integration, Some(&id), What::LatePresenter);
-                return late::verify(engine, integration, &id, entry).await;
+                let ends = late::ends_by_the_clock(engine, &entry);
+                return late::verify(engine, integration, &id, entry, ends).await;
             }
             Dead::Expire(row) => {
                 let why = row.reason.unwrap_or(reason);

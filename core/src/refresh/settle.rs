@@ -10,7 +10,7 @@ use super::{
     flight::{Landing, Pilot},
     late,
     lifeboats::Out,
-    present::Turn,
+    present::{Turn, revoke_at_once},
     protocol::{self, Commit, Policy},
     schedule,
 };
@@ -27,6 +27,7 @@ use crate::{
     random,
     record::Record,
     store::{Revision, Stored, Swap},
+    time::BootInstant,
     vault::VaultError,
 };
 
@@ -77,7 +78,7 @@ enum Try {
     Failed,
 }
 
-/// Stores what came back for the set `spent`, serves the waiting callers, and does not give up.
+/// Stores what came back for the set `spent`, whose access token `ends` at that moment, serves the waiting callers, and does not give up.
 #[expect(clippy::too_many_arguments, reason = "everything a settlement needs")]
 pub(super) async fn settle(
     engine: &Arc<Engine>,
@@ -87,6 +88,7 @@ pub(super) async fn settle(
     stored: Stored,
     spent: Grant,
     answer: TokenSet,
+    ends: BootInstant,
     token: String,
     turn: Turn,
     pilot: &Pilot,
@@ -156,13 +158,18 @@ pub(super) async fn settle(
                 let entry = engine.make_entry(&record, boat.grant, Some(revision), integration)?;
                 let entry = engine.cache.put(&id, entry, looks);
                 return if boat.verify {
-                    late::verify(engine, integration, &id, entry).await
+                    late::verify(engine, integration, &id, entry, ends).await
                 } else {
                     Ok(entry)
                 };
             }
             Try::Superseded(stored) => {
                 engine.emit(&integration.id, Some(&id), What::Superseded);
+                if !policy.rules.superseded_kept
+                    && let Some(token) = &boat.grant.refresh_token
+                {
+                    revoke_at_once(engine, integration, token).await;
+                }
                 return engine.load(&stored, integration, looks).await;
             }
             Try::Ended => {

@@ -1,9 +1,13 @@
 //! What an operating system does to a process, done to a broker in a simulation.
 
-use std::{future::Future, pin::pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures_util::future::{Either, select};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -13,13 +17,22 @@ enum State {
 }
 
 /// Stops, continues and kills everything that a broker runs, as `SIGSTOP`, `SIGCONT` and `SIGKILL` do to a process.
-/// Clones are one process.
+/// Clones are one process. Its tasks hear of a signal in the order in which they waited, so that a run replays.
 #[derive(Clone, Debug)]
-pub struct Signals(Arc<watch::Sender<State>>);
+pub struct Signals(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+}
 
 impl Default for Signals {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(State::Running)))
+        Self(Arc::new(Shared {
+            state: Mutex::new(State::Running),
+            changed: Notify::new(),
+        }))
     }
 }
 
@@ -41,7 +54,7 @@ impl Signals {
 
     /// Whether it was killed.
     pub fn is_killed(&self) -> bool {
-        *self.0.borrow() == State::Killed
+        self.state() == State::Killed
     }
 
     /// Runs `task` as a part of the process; `None` if the process is killed first.
@@ -49,28 +62,32 @@ impl Signals {
     /// # Cancel safety
     /// Dropping the future drops `task`.
     pub async fn run<T>(self, task: impl Future<Output = T>) -> Option<T> {
-        let mut states = self.0.subscribe();
         let mut task = pin!(task);
         loop {
-            let state = *states.borrow_and_update();
-            match state {
+            let changed = pin!(self.0.changed.notified());
+            match self.state() {
                 State::Killed => return None,
-                State::Stopped => states.changed().await.ok()?,
-                State::Running => match select(pin!(states.changed()), task.as_mut()).await {
-                    Either::Left((changed, _)) => changed.ok()?,
+                State::Stopped => changed.await,
+                State::Running => match select(changed, task.as_mut()).await {
+                    Either::Left(((), _)) => {}
                     Either::Right((output, _)) => return Some(output),
                 },
             }
         }
     }
 
+    fn state(&self) -> State {
+        *self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set(&self, state: State) {
-        self.0.send_if_modified(|now| {
-            let changes = *now != State::Killed && *now != state;
-            if changes {
-                *now = state;
+        {
+            let mut now = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if *now == State::Killed || *now == state {
+                return;
             }
-            changes
-        });
+            *now = state;
+        }
+        self.0.changed.notify_waiters();
     }
 }

@@ -1,7 +1,7 @@
 //! What the fake provider's servers remember: families of refresh tokens, access tokens, codes.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -81,7 +81,8 @@ impl Default for Settings {
 #[derive(Debug)]
 pub(super) struct Family {
     pub(super) living: String,
-    pub(super) spent: HashSet<String>,
+    /// Spent tokens, and when.
+    pub(super) spent: HashMap<String, Timestamp>,
     pub(super) revoked: bool,
     pub(super) subject: String,
     pub(super) sets: u32,
@@ -119,11 +120,12 @@ impl State {
     pub(super) fn family(&mut self, token: &str) -> Option<&mut Family> {
         self.families
             .iter_mut()
-            .find(|f| f.living == token || f.spent.contains(token))
+            .find(|f| f.living == token || f.spent.contains_key(token))
     }
 
     pub(super) fn refresh(&mut self, token: &str, wall: Timestamp) -> Pairs {
         let Settings {
+            rotation,
             rotates,
             revokes_families,
             ..
@@ -132,23 +134,30 @@ impl State {
         let Some(at) = self
             .families
             .iter()
-            .position(|f| f.living == token || f.spent.contains(token))
+            .position(|f| f.living == token || f.spent.contains_key(token))
         else {
             return dead();
         };
         let family = &mut self.families[at];
-        if family.living != token {
-            family.revoked |= revokes_families;
+        if family.revoked {
             return dead();
         }
-        if family.revoked {
+        let graced = match (rotation, family.spent.get(token)) {
+            (Rotation::Grace(grace), Some(spent)) => spent.until(wall) < grace,
+            _ => false,
+        };
+        if graced {
+            return self.tokens(at, wall, true);
+        }
+        if family.living != token {
+            family.revoked |= revokes_families;
             return dead();
         }
         if rotates {
             family.sets += 1;
             let next = format!("refresh-{at}-{}", family.sets);
             let spent = std::mem::replace(&mut family.living, next);
-            family.spent.insert(spent);
+            family.spent.insert(spent, wall);
         }
         self.tokens(at, wall, true)
     }
@@ -172,7 +181,7 @@ impl State {
         let at = self.families.len();
         self.families.push(Family {
             living: format!("refresh-{at}-0"),
-            spent: HashSet::new(),
+            spent: HashMap::new(),
             revoked: false,
             subject,
             sets: 0,
@@ -212,15 +221,18 @@ impl State {
         pairs
     }
 
+    pub(super) fn works(&self, token: &str, wall: Timestamp) -> bool {
+        self.access
+            .get(token)
+            .is_some_and(|(family, ends)| !self.families[*family].revoked && wall < *ends)
+    }
+
     pub(super) fn life(&self, token: &str, wall: Timestamp) -> Pairs {
         let mut pairs = Pairs::new();
         if !self.settings.tells_life {
             return refusal(Verdict::MayPass, Reason::ServerUnavailable, None);
         }
-        let alive = self
-            .access
-            .get(token)
-            .is_some_and(|(family, ends)| !self.families[*family].revoked && wall < *ends);
+        let alive = self.works(token, wall);
         pairs.insert("alive".to_owned(), alive.to_string());
         pairs
     }

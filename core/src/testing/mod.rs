@@ -28,13 +28,15 @@ mod clock;
 mod grants;
 mod provider;
 mod roles;
+mod rows;
 mod store;
 mod upstream;
 
 pub use clock::TestClock;
 pub use grants::Settings;
 pub use provider::FakeProvider;
-pub use store::{Fault, FaultyStore, Op};
+pub use rows::Seen;
+pub use store::{Fault, FaultyStore, Op, Weather};
 pub use upstream::{Answer, FakeUpstream, Request};
 
 pub use crate::{refresh::watch::Paces, task::Signals};

@@ -75,6 +75,12 @@ fn read(answer: Result<http::Response<bytes::Bytes>, TransportError>) -> Result<
     }))
 }
 
+/// An answer that says nothing but that it was done; a broken one says nothing at all.
+fn done(pairs: &Pairs) -> Result<(), Failure> {
+    let done = pairs.contains_key("done");
+    done.then_some(()).ok_or(Failure::Unknown(Reason::AnswerInvalid))
+}
+
 fn tokens(mut pairs: Pairs) -> Result<TokenSet, Failure> {
     let invalid = || Failure::Unknown(Reason::AnswerInvalid);
     let ends = pairs.get("ends").and_then(|e| e.parse().ok()).map(Timestamp);
@@ -164,7 +170,7 @@ impl Provider for FakeProvider {
 
     async fn revoke(&self, http: &ProviderHttp, client: &Client<'_>, token: &Secret) -> Result<(), Failure> {
         let pairs = [("token", token.expose())];
-        read(http.send(request("/revoke", client, &pairs)).await).map(drop)
+        done(&read(http.send(request("/revoke", client, &pairs)).await)?)
     }
 
     async fn access_life(
@@ -175,10 +181,11 @@ impl Provider for FakeProvider {
     ) -> Result<AccessLife, Failure> {
         let pairs = [("token", set.access_token.expose())];
         let answer = read(http.send(request("/life", client, &pairs)).await)?;
-        Ok(match answer.get("alive").map(String::as_str) {
-            Some("true") => AccessLife::Alive(None),
-            _ => AccessLife::Dead,
-        })
+        match answer.get("alive").map(String::as_str) {
+            Some("true") => Ok(AccessLife::Alive(None)),
+            Some(_) => Ok(AccessLife::Dead),
+            None => Err(Failure::Unknown(Reason::AnswerInvalid)),
+        }
     }
 
     async fn identify(
@@ -187,15 +194,16 @@ impl Provider for FakeProvider {
         client: &Client<'_>,
         _: &TokenSet,
     ) -> Result<Profile, Failure> {
-        let answer = read(http.send(request("/identify", client, &[])).await)?;
+        let mut answer = read(http.send(request("/identify", client, &[])).await)?;
+        let email = answer.remove("email");
         Ok(Profile {
-            email: answer.get("email").cloned().unwrap_or_default(),
+            email: email.ok_or(Failure::Unknown(Reason::AnswerInvalid))?,
             ..Profile::default()
         })
     }
 
     async fn verify_client(&self, http: &ProviderHttp, client: &Client<'_>) -> Result<(), Failure> {
-        read(http.send(request("/verify", client, &[])).await).map(drop)
+        done(&read(http.send(request("/verify", client, &[])).await)?)
     }
 
     fn classify_api_response(&self, status: http::StatusCode, _: &http::HeaderMap, _: &[u8]) -> ApiVerdict {

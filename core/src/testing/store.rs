@@ -50,6 +50,19 @@ pub enum Fault {
     SlowAnswer(Duration),
 }
 
+/// What a call meets on its way: a wait, perhaps a fault, and a wait for the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weather {
+    /// Before anything is done.
+    pub before: Duration,
+    /// What happens to the call.
+    pub fault: Option<Fault>,
+    /// Before it is answered.
+    pub after: Duration,
+}
+
+type Forecast = Arc<dyn Fn(Op) -> Weather + Send + Sync>;
+
 #[derive(Debug)]
 struct Rule {
     op: Op,
@@ -73,6 +86,7 @@ struct State {
 pub struct FaultyStore {
     pub(super) inner: Stores,
     state: Arc<Mutex<State>>,
+    forecast: Option<Forecast>,
 }
 
 impl fmt::Debug for FaultyStore {
@@ -87,7 +101,15 @@ impl FaultyStore {
         Self {
             inner: inner.into(),
             state: Arc::default(),
+            forecast: None,
         }
+    }
+
+    /// Asks for every call what it meets, beside the script. For simulations.
+    #[must_use]
+    pub fn under(mut self, forecast: impl Fn(Op) -> Weather + Send + Sync + 'static) -> Self {
+        self.forecast = Some(Arc::new(forecast));
+        self
     }
 
     /// From now on, or no longer, every call fails before it does anything.
@@ -183,8 +205,20 @@ impl FaultyStore {
         op: Op,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let weather = self.forecast.as_ref().map(|each| each(op)).unwrap_or_default();
+        pass(weather.before).await;
+        let answer = self.meet(self.fault(op).or(weather.fault), call).await;
+        pass(weather.after).await;
+        answer
+    }
+
+    async fn meet<T>(
+        &self,
+        fault: Option<Fault>,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let error = || StoreError::bare(StoreErrorKind::Unavailable, "fault");
-        match self.fault(op) {
+        match fault {
             None => call.await,
             Some(Fault::Before) => Err(error()),
             Some(Fault::After) => {
@@ -201,5 +235,11 @@ impl FaultyStore {
                 answer
             }
         }
+    }
+}
+
+async fn pass(span: Duration) {
+    if !span.is_zero() {
+        tokio::time::sleep(span).await;
     }
 }

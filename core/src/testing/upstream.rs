@@ -170,6 +170,19 @@ impl FakeUpstream {
         }
     }
 
+    /// The living refresh token of the `at`th grant that was given, and whether the grant lives.
+    pub fn grant(&self, at: usize) -> Option<(String, bool)> {
+        let state = self.state();
+        let family = state.families.get(at)?;
+        Some((family.living.clone(), !family.revoked))
+    }
+
+    /// Whether calls with this access token work.
+    pub fn works(&self, access_token: &str) -> bool {
+        let wall = self.clock.wall();
+        self.state().works(access_token, wall)
+    }
+
     /// Whether the refresh token is the living one of a living grant.
     pub fn lives(&self, refresh_token: &str) -> bool {
         self.state()
@@ -299,14 +312,18 @@ impl FakeUpstream {
                 if let Some(family) = state.family(&token).filter(|f| f.living == token) {
                     family.revoked = true;
                 }
-                Pairs::new()
+                done()
             }
             "/life" => state.life(&token, wall),
             "/identify" => Pairs::from([("email".to_owned(), "Ann@Acme.Example".to_owned())]),
             _ if !secret_fits => refusal(Verdict::ClientMisconfigured, Reason::ClientSecretInvalid, None),
-            _ => Pairs::new(),
+            _ => done(),
         })
     }
+}
+
+fn done() -> Pairs {
+    Pairs::from([("done".to_owned(), "true".to_owned())])
 }
 
 /// Takes a token out of flight, also when its sender goes away.

@@ -145,8 +145,10 @@ async fn nothing_is_presented_while_it_cannot_be_asked_whether_the_token_lives()
     world.clock.step(SESSION);
     world.upstream.next(Answer::Dropped);
     world.upstream.set(|s| s.tells_life = false);
+    assert_eq!(world.code(&id).await, Code::RefreshOutcomeUnknown);
     for _ in 0..50 {
-        assert_eq!(world.code(&id).await, Code::RefreshOutcomeUnknown);
+        // It is served on: whoever had nothing to call with could not find out, either.
+        assert_eq!(world.access(&id).await, "access-0-0");
         pass(seconds(10)).await;
     }
     assert_eq!(world.presentations(), 1);
