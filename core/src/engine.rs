@@ -1,10 +1,6 @@
 //! What every part of the engine works with.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     connection::Reason,
@@ -72,8 +68,6 @@ pub(crate) struct Engine {
     pub(crate) flights: Arc<Flights>,
     pub(crate) lifeboats: Lifeboats,
     pub(crate) incidents: Incidents,
-    /// Connections whose owed revocations are being paid.
-    pub(crate) paying: Mutex<HashSet<ConnectionId>>,
     pub(crate) hosts: Hosts,
     pub(crate) postponed: Postponed,
     /// Wakes the sweep before its time.

@@ -224,7 +224,6 @@ impl Builder {
             flights: Arc::new(Flights::default()),
             lifeboats: Lifeboats::default(),
             incidents: Incidents::default(),
-            paying: std::sync::Mutex::default(),
             hosts: Hosts::default(),
             postponed: Postponed::default(),
             sweep_soon: Arc::default(),

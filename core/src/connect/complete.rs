@@ -14,7 +14,7 @@ use crate::{
     provider::{AccessLife, CodeExchange, Expiry, Failure, TokenHttp, TokenSet, Verdict},
     random,
     record::{Facts, Record},
-    refresh::{protocol, revoke::CLAIM, schedule},
+    refresh::{protocol, schedule},
     secret::{Secret, fingerprint},
     store::{Inserted, Swap},
 };
@@ -316,7 +316,7 @@ impl Engine {
             if !owed {
                 record.sealed = bytes::Bytes::new();
             }
-            record.owe_set(self.clock.wall() + CLAIM);
+            record.owe_set(self.clock.wall());
             record.facts.row = protocol::reconnect(&record.facts.row, set);
             record.facts.subject.clone_from(&subject);
             record.facts.profile = profile.clone();

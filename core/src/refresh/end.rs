@@ -9,7 +9,7 @@ use crate::{
     event::What,
     id::{ConnectionId, IntegrationId},
     record::Record,
-    refresh::{protocol, revoke::CLAIM, within_check},
+    refresh::{protocol, within_check},
     store::{Stored, Swap},
 };
 
@@ -56,11 +56,7 @@ impl Engine {
             if record.facts.row.status == status {
                 return Ok(());
             }
-            let now = self.clock.wall();
-            record.owe_set(match payer {
-                Payer::Me => now + CLAIM,
-                Payer::Sweep => now,
-            });
+            record.owe_set(self.clock.wall());
             record.facts.row = protocol::end(&record.facts.row, status);
             self.note(&mut record, status.as_str(), None, None);
             match self

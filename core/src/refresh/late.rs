@@ -9,9 +9,7 @@ use super::{
     cache::Entry,
     flight::Landing,
     present::{access_life_of, revoke_at_once},
-    protocol,
-    revoke::CLAIM,
-    schedule,
+    protocol, schedule,
     settle::{Lifeboat, stored},
 };
 use crate::{
@@ -77,7 +75,7 @@ impl Engine {
                 name,
                 sealed: BASE64_STANDARD_NO_PAD.encode(sealed),
                 failures: 0,
-                next: self.clock.wall() + CLAIM,
+                next: self.clock.wall(),
             });
             let token = fingerprint(mine.expose());
             self.note(&mut record, "late_set_owed", None, Some(&token));

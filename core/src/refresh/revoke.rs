@@ -1,10 +1,7 @@
 //! Revocations owed to the provider. A connection ends in the store first, and the owed revocation is written in the
 //! same swap; so it survives a crash, and the sweep finds it again.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 
@@ -28,67 +25,26 @@ const TRIES: u32 = 12;
 
 /// How many revocations one task pays; the sweep comes back for more.
 const ROUNDS: u32 = 32;
+/// How long a request may take.
+const LIMIT: Duration = Duration::from_secs(20);
 /// For so long a revocation belongs to the process that began it; afterwards the sweeps take it for abandoned.
-pub(crate) const CLAIM: Duration = Duration::from_secs(60);
-
-/// One who pays for a connection; a second one in this process would only say the same again.
-struct Paying {
-    engine: Arc<Engine>,
-    id: ConnectionId,
-}
-
-impl Paying {
-    fn begin(engine: &Arc<Engine>, id: &ConnectionId) -> Option<Self> {
-        let mut paying = engine.paying.lock().unwrap_or_else(PoisonError::into_inner);
-        paying.insert(id.clone()).then(|| Self {
-            engine: engine.clone(),
-            id: id.clone(),
-        })
-    }
-}
-
-impl Drop for Paying {
-    fn drop(&mut self) {
-        let mut paying = self.engine.paying.lock().unwrap_or_else(PoisonError::into_inner);
-        paying.remove(&self.id);
-    }
-}
+const CLAIM: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// Pays what a connection owes by a write of this process, in a task of the broker's own.
+    /// Pays what a connection owes, in a task of the broker's own.
     pub(crate) fn revoke_owed(self: &Arc<Self>, id: &ConnectionId) {
-        let Some(paying) = Paying::begin(self, id) else {
-            return;
-        };
         let (engine, id) = (self.clone(), id.clone());
         self.tasks.spawn(async move {
             if let Err(error) = engine.pay(&id).await {
                 // The row still says what is owed; the sweep comes back to it.
                 tracing::warn!(connection = %id, code = error.code().as_str(), "revocation postponed");
             }
-            drop(paying);
         });
     }
 
-    async fn pay(self: &Arc<Self>, id: &ConnectionId) -> Result<(), Error> {
-        // Read again for each: the connection may have got another set meanwhile, or may owe more.
-        for _ in 0..ROUNDS {
-            let (Some(stored), _) = self.stores.connections.connection(id).await? else {
-                return Ok(());
-            };
-            let record = Record::decode(&stored)?;
-            // What failed before is the sweep's.
-            let Some(owed) = record.facts.owed.iter().find(|o| o.failures == 0) else {
-                return Ok(());
-            };
-            self.pay_one(&record, owed).await?;
-        }
-        Ok(())
-    }
-
-    /// Pays what a connection owes since some time, whoever wrote it. Each is claimed in the row first, so that of several
-    /// processes one pays it.
-    pub(super) async fn pay_claimed(self: &Arc<Self>, id: &ConnectionId) -> Result<(), Error> {
+    /// Pays what a connection owes, whoever wrote it. Each is claimed in the row first, so that of several processes one
+    /// pays it.
+    pub(super) async fn pay(self: &Arc<Self>, id: &ConnectionId) -> Result<(), Error> {
         for _ in 0..ROUNDS {
             let now = self.clock.wall();
             let (Some(stored), _) = self.stores.connections.connection(id).await? else {
@@ -106,16 +62,12 @@ impl Engine {
                 .swap_connection(&self.row(&record), stored.revision)
                 .await?;
             if let Swap::Swapped(_) = claimed {
-                self.pay_one(&record, &owed).await?;
+                let integration = self.integrations.get(self, &record.integration).await?;
+                let paid = self.revoke_one(&record, &owed, &integration).await;
+                self.book(id, &owed, paid).await?;
             }
         }
         Ok(())
-    }
-
-    async fn pay_one(&self, record: &Record, owed: &Owed) -> Result<(), Error> {
-        let integration = self.integrations.get(self, &record.integration).await?;
-        let paid = self.revoke_one(record, owed, &integration).await;
-        self.book(&record.id, owed, paid).await
     }
 
     /// Forgets what a connection owes: nobody knows the client any more with which it could be paid.
@@ -157,11 +109,10 @@ impl Engine {
             Err(error) if error.is_retryable() => return false,
             Ok(_) | Err(_) => {}
         }
-        let limit = Duration::from_secs(20);
         let (http, client) = (self.http(), integration.client());
         let host = self.hosts.get(integration.provider.token_host(&client));
         let revoke = integration.provider.revoke(&http, &client, token);
-        let failure = match tokio::time::timeout(limit, revoke).await {
+        let failure = match tokio::time::timeout(LIMIT, revoke).await {
             Ok(Ok(())) => {
                 host.answered();
                 return true;

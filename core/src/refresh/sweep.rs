@@ -186,7 +186,7 @@ async fn attend(engine: &Arc<Engine>, host: &Host, due: Due) {
         return;
     }
     let done = match due.needs {
-        Needs::Revocation => engine.pay_claimed(&id).await,
+        Needs::Revocation => engine.pay(&id).await,
         Needs::Refresh => refresh(engine, due).await,
     };
     if let Err(error) = &done {
