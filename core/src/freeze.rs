@@ -28,27 +28,16 @@ const SETTLED: Duration = Duration::from_secs(60);
 impl Engine {
     /// Goes on with every freeze that is not done.
     pub(crate) async fn go_on_freezing(self: &Arc<Self>) -> Result<(), Error> {
-        let mut after: Option<IntegrationId> = None;
-        loop {
-            let page = self
-                .stores
-                .integrations
-                .list_integrations(after.as_ref(), PAGE)
-                .await?;
-            for stored in &page {
-                // One that cannot be read serves nothing, and is reported when it is used.
-                if let Ok(body) = Body::decode(stored)
-                    && let Switch::Frozen(freeze) = &body.switch
-                    && !freeze.done
-                {
-                    self.revoke_all(stored, &body, freeze).await?;
-                }
-            }
-            after = page.last().map(|stored| stored.row.id.clone());
-            if after.is_none() || page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
-                return Ok(());
+        for stored in self.integrations.rows(self).await? {
+            // One that cannot be read serves nothing, and is reported when it is used.
+            if let Ok(body) = Body::decode(&stored)
+                && let Switch::Frozen(freeze) = &body.switch
+                && !freeze.done
+            {
+                self.revoke_all(&stored, &body, freeze).await?;
             }
         }
+        Ok(())
     }
 
     /// Revokes every connection of a frozen integration in the store; the sweep then tells the provider.

@@ -311,6 +311,22 @@ impl Integrations {
         Ok(loaded)
     }
 
+    /// Every row of the store, by id; there are few of them.
+    pub(crate) async fn rows(&self, engine: &Engine) -> Result<Vec<StoredIntegration>, Error> {
+        const PAGE: u32 = 100;
+        let mut rows: Vec<StoredIntegration> = Vec::new();
+        loop {
+            let after = rows.last().map(|stored| stored.row.id.clone());
+            let integrations = &engine.stores.integrations;
+            let page = integrations.list_integrations(after.as_ref(), PAGE).await?;
+            let more = page.len() >= PAGE as usize;
+            rows.extend(page);
+            if !more {
+                return Ok(rows);
+            }
+        }
+    }
+
     /// Reads every known integration again, because the store says that one of them changed.
     pub(crate) async fn reload(&self, engine: &Engine) -> Result<(), Error> {
         let known: Vec<_> = self

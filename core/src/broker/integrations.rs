@@ -129,20 +129,10 @@ impl Broker {
     pub async fn integrations(&self) -> Result<Vec<Integration>, Error> {
         let engine = &self.engine;
         let mut all = Vec::new();
-        loop {
-            let after = all.last().map(|i: &Integration| i.id.clone());
-            let page = engine
-                .stores
-                .integrations
-                .list_integrations(after.as_ref(), 100)
-                .await?;
-            for stored in &page {
-                all.push(engine.integrations.keep(engine, stored).await?.view());
-            }
-            if page.len() < 100 {
-                return Ok(all);
-            }
+        for stored in engine.integrations.rows(engine).await? {
+            all.push(engine.integrations.keep(engine, &stored).await?.view());
         }
+        Ok(all)
     }
 
     /// Changes an integration. What the provider must know of is verified again.

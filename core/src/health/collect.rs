@@ -7,7 +7,7 @@ use crate::{
     connection::{Concern, Reason, Status},
     engine::Engine,
     error::{Code, Error},
-    id::{ConnectionId, IntegrationId},
+    id::ConnectionId,
     integration::IntegrationState,
     record::Record,
     refresh::protocol::{self, Refresh},
@@ -125,41 +125,29 @@ impl Engine {
 
     async fn integration_findings(&self) -> Result<Vec<IntegrationFinding>, Error> {
         let mut found = Vec::new();
-        let mut after: Option<IntegrationId> = None;
-        loop {
-            let page = self
-                .stores
-                .integrations
-                .list_integrations(after.as_ref(), PAGE)
-                .await?;
-            for stored in &page {
-                let id = &stored.row.id;
-                let (state, reason) = match self.integrations.keep(self, stored).await {
-                    Ok(loaded) => {
-                        let view = loaded.view();
-                        match loaded.gate.client.open(self.clock.boot()) {
-                            Some((refused, _)) => (view.state, refused.as_str().to_owned()),
-                            None if view.state == IntegrationState::Configured => continue,
-                            None => (view.state, view.state_reason),
-                        }
+        for stored in self.integrations.rows(self).await? {
+            let (state, reason) = match self.integrations.keep(self, &stored).await {
+                Ok(loaded) => {
+                    let view = loaded.view();
+                    match loaded.gate.client.open(self.clock.boot()) {
+                        Some((refused, _)) => (view.state, refused.as_str().to_owned()),
+                        None if view.state == IntegrationState::Configured => continue,
+                        None => (view.state, view.state_reason),
                     }
-                    // It cannot be read here: its offering or its key is missing.
-                    Err(error) if error.code() != Code::StoreUnavailable => {
-                        (IntegrationState::Draft, error.code().as_str().to_owned())
-                    }
-                    Err(error) => return Err(error),
-                };
-                found.push(IntegrationFinding {
-                    integration: id.clone(),
-                    state,
-                    reason,
-                });
-            }
-            after = page.last().map(|stored| stored.row.id.clone());
-            if after.is_none() || page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
-                return Ok(found);
-            }
+                }
+                // It cannot be read here: its offering or its key is missing.
+                Err(error) if error.code() != Code::StoreUnavailable => {
+                    (IntegrationState::Draft, error.code().as_str().to_owned())
+                }
+                Err(error) => return Err(error),
+            };
+            found.push(IntegrationFinding {
+                integration: stored.row.id,
+                state,
+                reason,
+            });
         }
+        Ok(found)
     }
 }
 

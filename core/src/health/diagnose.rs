@@ -48,24 +48,13 @@ impl Engine {
         if health.sweep_behind > BEHIND {
             add(TrapKind::NobodySweeps, 0);
         }
-        let mut after = None;
-        loop {
-            let page = self
-                .stores
-                .integrations
-                .list_integrations(after.as_ref(), PAGE)
-                .await?;
-            for stored in &page {
-                // What cannot be read is told by `health`.
-                if let Ok(loaded) = self.integrations.keep(self, stored).await {
-                    traps.extend(self.traps_of(&loaded).await?);
-                }
-            }
-            after = page.last().map(|stored| stored.row.id.clone());
-            if after.is_none() || page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
-                return Ok(traps);
+        for stored in self.integrations.rows(self).await? {
+            // What cannot be read is told by `health`.
+            if let Ok(loaded) = self.integrations.keep(self, &stored).await {
+                traps.extend(self.traps_of(&loaded).await?);
             }
         }
+        Ok(traps)
     }
 
     async fn traps_of(&self, integration: &Arc<Loaded>) -> Result<Vec<Trap>, Error> {

@@ -12,8 +12,8 @@ use crate::{
     connection::{Concern, Status},
     id::{ConnectionId, IntegrationId},
     store::{
-        Change, Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted,
-        ListEntry, Page, Removed, Revision, StoreError, Stored, Swap,
+        Change, Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index,
+        Inserted, ListEntry, Page, Removed, Revision, StoreError, Stored, Swap,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -56,6 +56,18 @@ impl Connections {
             self.due.remove(&due);
         }
         Some(stored)
+    }
+
+    fn descending(
+        &self,
+        before: Option<&ConnectionId>,
+        limit: u32,
+        fits: impl Fn(&Index) -> bool,
+    ) -> Page<ListEntry> {
+        let below = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.rows.range::<ConnectionId, _>((Bound::Unbounded, below));
+        let found = rows.rev().map(|(_, entry)| &entry.stored);
+        page(found.filter(|stored| fits(&stored.row.index)).cloned(), limit)
     }
 
     fn record(&mut self, id: &ConnectionId, revision: Revision) -> u64 {
@@ -140,17 +152,8 @@ impl ConnectionStore for MemoryStore {
         before: Option<&ConnectionId>,
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError> {
-        let state = self.state();
-        let below = before.map_or(Bound::Unbounded, Bound::Excluded);
-        let entries = state
-            .connections
-            .rows
-            .range::<ConnectionId, _>((Bound::Unbounded, below))
-            .rev()
-            .map(|(_, entry)| &entry.stored)
-            .filter(|stored| filter.matches(&stored.row.index))
-            .cloned();
-        Ok(page(entries, limit))
+        let fits = |index: &Index| filter.matches(index);
+        Ok(self.state().connections.descending(before, limit, fits))
     }
 
     async fn due_connections(
@@ -176,17 +179,8 @@ impl ConnectionStore for MemoryStore {
         before: Option<&ConnectionId>,
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError> {
-        let state = self.state();
-        let below = before.map_or(Bound::Unbounded, Bound::Excluded);
-        let entries = state
-            .connections
-            .rows
-            .range::<ConnectionId, _>((Bound::Unbounded, below))
-            .rev()
-            .map(|(_, entry)| &entry.stored)
-            .filter(|stored| stored.row.index.concern == Some(concern))
-            .cloned();
-        Ok(page(entries, limit))
+        let fits = |index: &Index| index.concern == Some(concern);
+        Ok(self.state().connections.descending(before, limit, fits))
     }
 
     async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
