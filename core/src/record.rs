@@ -59,6 +59,10 @@ pub(crate) struct Facts {
     pub(crate) access_end_known: bool,
     /// When the refresh token ends if it is not used; `None` if it does not.
     pub(crate) refresh_by: Option<Timestamp>,
+    /// Id of the set with which the user connected, the last time. It stays when the set is refreshed, so that whoever
+    /// stored it and got no answer knows it again.
+    #[serde(default)]
+    pub(crate) connected_with: u128,
     /// Revocations still owed to the provider.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) owed: Vec<Owed>,
@@ -294,6 +298,7 @@ pub(crate) mod tests {
                 access_ends: Timestamp(7_200_005),
                 access_end_known: false,
                 refresh_by: Some(Timestamp(90)),
+                connected_with: 0,
                 owed: Vec::new(),
             },
         )

@@ -237,6 +237,7 @@ impl Engine {
             access_ends: now,
             access_end_known: false,
             refresh_by: None,
+            connected_with: row.set,
             owed: Vec::new(),
         };
         let mut record = Record::new(id.clone(), integration.id.clone(), facts);
@@ -296,7 +297,7 @@ impl Engine {
                 }
             };
             let mut record = Record::decode(&stored)?;
-            if record.facts.row.set == set {
+            if record.facts.connected_with == set {
                 self.reconnected(integration, &record);
                 return Ok(());
             }
@@ -318,6 +319,7 @@ impl Engine {
             }
             record.owe_set(self.clock.wall());
             record.facts.row = protocol::reconnect(&record.facts.row, set);
+            record.facts.connected_with = set;
             record.facts.subject.clone_from(&subject);
             record.facts.profile = profile.clone();
             record.facts.connected_at = self.clock.wall();

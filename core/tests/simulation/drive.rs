@@ -209,7 +209,10 @@ impl World {
             "clock jumps",
             if by > 0 { "ahead" } else { "back" },
         );
-        state.judge.processes[process].disturbances += 1;
+        let now = state.now;
+        let facts = &mut state.judge.processes[process];
+        facts.disturbances += 1;
+        facts.jumped = now;
         drop(state);
         self.sim.machines[process].jump(by);
     }
@@ -289,6 +292,9 @@ impl World {
             self.sim.state().cont(process);
             self.sim.state().snares[process] = None;
             self.restart(process);
+            let now = self.sim.now();
+            let jumped = &mut self.sim.state().judge.processes[process].jumped;
+            *jumped = if *jumped > 0 { now } else { 0 };
             let machine = &self.sim.machines[process];
             machine.jump(self.sim.provider_clock.wall().0 - machine.wall().0);
         }

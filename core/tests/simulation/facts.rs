@@ -1,6 +1,6 @@
 //! What the judges write down: tokens, grants, presentations, rows and processes.
 
-use grantry::{store::Stored, testing::Seen};
+use grantry::{connection::SetName, store::Stored, testing::Seen};
 
 /// A refresh token: of which grant, and which rotation of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,8 +48,9 @@ pub struct Presentation {
     pub process: usize,
     pub incarnation: u32,
     pub token: Token,
-    /// When its turn was written.
+    /// When its turn was written, and over which set.
     pub turn_at: u64,
+    pub set: SetName,
     /// When the engine handed the request over: right after its gate.
     pub handed: u64,
     /// When it left the process.
@@ -100,8 +101,16 @@ pub struct Connection {
     pub rolled_back: bool,
     pub rolled_back_at: u64,
     pub snapshots: Vec<Stored>,
-    /// Per process: the attempt of the last turn that it wrote, and when.
-    pub turns: Vec<Option<(u32, u64)>>,
+    /// Per process: the last turn that it wrote.
+    pub turns: Vec<Option<Turn>>,
+}
+
+/// A turn as it was written.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    pub attempt: u32,
+    pub at: u64,
+    pub set: SetName,
 }
 
 /// A process as the simulation drives it.
@@ -112,6 +121,8 @@ pub struct ProcessFacts {
     pub stopped: bool,
     /// When its store last failed it, or it was stopped or continued.
     pub trouble: u64,
+    /// When its wall clock was last set.
+    pub jumped: u64,
     /// Counts everything that may excuse a slow or failing call.
     pub disturbances: u64,
 }

@@ -9,7 +9,7 @@ use crate::{
     plan::{Mode, Plan},
     script::{SESSION, holds},
     sim::{Fate, Snare},
-    world::World,
+    world::{Process, World, connect},
 };
 
 type Done<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -82,6 +82,36 @@ fn an_unknown_outcome_where_nobody_can_tell_whether_the_access_token_lives() {
         ..Plan::still(Mode::StrictRevoke)
     };
     holds(&plan, script);
+}
+
+/// A reconnect is written, its answer is lost, and the new set is refreshed before the row is read again: the reconnect is
+/// not written once more, with a token that is spent by then.
+#[test]
+fn a_reconnect_that_does_not_know_its_own_write_again() {
+    fn script(world: &mut World) -> Done<'_> {
+        Box::pin(async {
+            let id = world.sim.state().ids[0].clone();
+            let Process { broker, signals } = world.processes[0].clone();
+            let (sim, integration) = (world.sim.clone(), world.integration.clone());
+            let flow = connect(sim, broker, signals, integration, 0, Some(id));
+            let flow = tokio::spawn(flow);
+            while world.sim.state().judge.families.len() < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            // The code is exchanged. The row is read, and then it is written.
+            world.snare(0, 1, Snare::Store(Fault::After));
+            while world.sim.state().judge.connections[0].seen.row.name.epoch < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            world.sim.state().stop(0);
+            world.sim.step(SESSION);
+            world.comes(1).await;
+            world.sim.state().cont(0);
+            flow.await.unwrap().unwrap();
+            world.sleeps(5).await;
+        })
+    }
+    holds(&Plan::still(Mode::StrictRevoke), script);
 }
 
 /// A freeze that a clock a year ahead began is done all the same.

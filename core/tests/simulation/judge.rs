@@ -10,7 +10,7 @@ use grantry::{
 };
 
 use crate::{
-    facts::{Connection, Family, Presentation, ProcessFacts, Token, TokenFacts, Told},
+    facts::{Connection, Family, Presentation, ProcessFacts, Token, TokenFacts, Told, Turn},
     plan::Mode,
 };
 
@@ -98,7 +98,8 @@ impl Judge {
         let turn = connection.and_then(|c| self.connections.get(c)?.turns[process]);
         let at = self.presentations.len();
         self.presentations.push(Presentation {
-            turn_at: turn.map_or(now, |(_, at)| at),
+            turn_at: turn.map_or(now, |turn| turn.at),
+            set: turn.map(|turn| turn.set).unwrap_or_default(),
             process,
             incarnation: self.processes[process].incarnation,
             token,
@@ -131,6 +132,10 @@ impl Judge {
             if rolled_back.is_some_and(|rolled_back| rolled_back >= before.turn_at) {
                 continue;
             }
+            // A newer set holds the very same token: the provider did not rotate it.
+            if !self.mode.rotates() && turn.is_some_and(|turn| turn.set != before.set) {
+                continue;
+            }
             let waits = before.told.is_none() && self.is_running(before.process, before.incarnation);
             let passed = now - before.handed;
             if waits && passed + ROUNDING < 25_000 {
@@ -141,7 +146,7 @@ impl Judge {
             if self.mode == Mode::Reusable {
                 continue;
             }
-            let recorded = turn.is_some_and(|(attempt, at)| attempt >= 2 && at >= before.handed);
+            let recorded = turn.is_some_and(|turn| turn.attempt >= 2 && turn.at >= before.handed);
             let waited = match self.mode {
                 Mode::Grace(grace) if passed < grace * 1000 => true,
                 _ => passed + ROUNDING >= QUARANTINE,
@@ -168,7 +173,7 @@ impl Judge {
         };
         // What was stored since the turn was written is another matter.
         let since = connection.changed_at;
-        let again = connection.turns[process].is_some_and(|(attempt, at)| attempt >= 2 && at > since);
+        let again = connection.turns[process].is_some_and(|turn| turn.attempt >= 2 && turn.at > since);
         let name = connection.seen.row.name;
         let stored = connection.seen.refresh == token.text();
         let strict = matches!(
@@ -307,7 +312,11 @@ impl Judge {
             facts.snapshots.push(stored);
         }
         if let (Some(process), Refresh::Turn { attempt, .. }) = (by, seen.row.refresh) {
-            facts.turns[process] = Some((attempt, now));
+            facts.turns[process] = Some(Turn {
+                attempt,
+                at: now,
+                set: new,
+            });
         }
         facts.ended_at = match seen.row.status {
             Status::Revoked | Status::Deleted => facts.ended_at.or(Some(now)),
