@@ -1,0 +1,91 @@
+//! The recent history of connections, for those who watch it: a stream whose entries are numbered without a hole, so
+//! that whoever finds one knows that something was missed.
+//!
+//! A server that was restarted or took over may have lost the last entries and have given their numbers anew. So a
+//! watcher that meets another run of the server than last time is told that there may be a gap.
+
+use std::{collections::HashMap, sync::atomic::Ordering};
+
+use grantry::{
+    id::ConnectionId,
+    store::{Change, Changes, Revision, StoreError},
+};
+
+use crate::{RedisStore, row};
+
+/// Entries that are read at once.
+const AT_ONCE: usize = 2000;
+
+/// An entry of the stream: its number, and names and values in turn.
+type Entry = (String, Vec<Vec<u8>>);
+
+/// What changed behind the number `since`.
+pub(crate) async fn since(store: &RedisStore, since: Option<u64>) -> Result<Changes, StoreError> {
+    let (era, last, first) = read(store, since.map_or(u64::MAX, |since| since.saturating_add(1))).await?;
+    let met = store.watched_run().swap(era, Ordering::Relaxed);
+    let gap = |gap| Changes {
+        changed: Vec::new(),
+        next: last,
+        gap,
+    };
+    let Some(since) = since else {
+        return Ok(gap(false));
+    };
+    if since > last || met != era {
+        return Ok(gap(true));
+    }
+    let mut changed = HashMap::<ConnectionId, Revision>::new();
+    let mut reached = since;
+    let mut entries = first;
+    while reached < last {
+        for entry in entries {
+            let (number, id, revision) = parse(&entry).ok_or_else(|| row::corrupt("connection_changes"))?;
+            if number != reached + 1 {
+                return Ok(gap(true));
+            }
+            reached = number;
+            changed.insert(id, revision);
+        }
+        if reached >= last {
+            break;
+        }
+        let (now, _, more) = read(store, reached + 1).await?;
+        if now != era || more.is_empty() {
+            return Ok(gap(true));
+        }
+        entries = more;
+    }
+    let changes = changed.into_iter().map(|(id, revision)| Change { id, revision });
+    Ok(Changes {
+        changed: changes.collect(),
+        next: reached,
+        gap: false,
+    })
+}
+
+/// The run of the server, the last number, and entries from `from` on, all at one moment.
+async fn read(store: &RedisStore, from: u64) -> Result<(u64, u64, Vec<Entry>), StoreError> {
+    let layout = store.layout();
+    let mut pipe = redis::pipe();
+    pipe.atomic();
+    pipe.cmd("GET").arg(layout.last_change());
+    pipe.cmd("XRANGE")
+        .arg(layout.history())
+        .arg(format!("{from}-0"))
+        .arg("+");
+    pipe.arg("COUNT").arg(AT_ONCE);
+    let read = store.link().call("connection_changes", |mut session| async move {
+        let (last, entries): (Option<u64>, Vec<Entry>) = pipe.query_async(&mut session.connection).await?;
+        Ok((session.era, last.unwrap_or(0), entries))
+    });
+    read.await
+}
+
+fn parse((number, fields): &Entry) -> Option<(u64, ConnectionId, Revision)> {
+    let number = number.split('-').next()?.parse().ok()?;
+    let [_, id, _, revision] = fields.as_slice() else {
+        return None;
+    };
+    let id = std::str::from_utf8(id).ok()?.parse().ok()?;
+    Some((number, id, row::decode_revision(revision)?))
+}

@@ -1,0 +1,165 @@
+//! Keeps Grantry's connections on a Redis server, for any number of processes on any number of machines.
+//!
+//! ```no_run
+//! use grantry_store_redis::RedisStore;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = RedisStore::open("redis://grantry:password@redis.internal:6379/0").await?;
+//! let stores = grantry::store::Stores::from(store);
+//! // … give them to the broker.
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The address is `redis://` or, with TLS, `rediss://`, with user and password, port, and number of the database as
+//! needed, and may end in `?prefix=` with what all keys shall begin with. The server is one primary, Redis 7.0 or newer,
+//! that is no part of a Cluster.
+//!
+//! # What it promises
+//! - A write is one script: done whole or not at all, and idempotent by its random write id. A write that got no answer
+//!   is an error, which the engine reads as *unknown*; it is never guessed.
+//! - A write that was acknowledged is as durable as the server makes it. With `appendonly yes` it survives the end of
+//!   the server, and with `appendfsync always` a power failure. [`RedisStore::advice`] tells what of this is amiss; a
+//!   server that keeps nothing is refused unless the host accepts that ([`RedisBuilder::accept_loss`]), and so is one that
+//!   drops keys when its memory is full.
+//! - No call takes longer than its time limit, whatever the server does.
+//! - Every page of every list takes the time of a page, not of the store.
+//! - No expiry of Redis decides anything: connect attempts have one, long after their own, for the case that nobody
+//!   purges.
+//!
+//! # How keys are laid out
+//! The part in braces of a key decides in which slot of a Cluster it would lie, and a script may only use keys of one
+//! slot. A connection is read by its id alone, and its integration is not known then. So its slot depends on the id and
+//! on nothing else, and the lists of all integrations that it stands in lie in the same slot: row, lists, search, history
+//! and counts are written by one script. The other way, a slot for each integration, would need a pointer from id to
+//! integration in a slot of its own: a second read for each read, and two writes that are not one.
+//!
+//! There is one such slot, `{c0}`, and the store's record of itself says so; the number in it leaves room for more.
+//!
+//! # What lists and search cost
+//! Lists and search are two sorted sets of short terms with ids behind them (`search.rs` tells how they are walked). A
+//! connection has five terms in the first, and one more for each label, for a concern and for when it is due. In the
+//! second it has one for each byte of its e-mail address, no piece twice. Of these sets a refresh writes only the term
+//! that tells when the connection is due.
+//!
+//! # What the server must allow
+//! `+@read +@write +@scripting +@transaction +@connection +info +config|get -@dangerous`, with `info` and `config|get`
+//! behind it, on the keys of the prefix. Without `config|get` the durability is unknown, and without `info` neither the
+//! settings nor the run of the server are, so that its clock is taken to be the same after a failover.
+
+mod changes;
+mod clock;
+mod config;
+mod connection;
+mod error;
+mod hash;
+mod integration;
+mod key;
+mod layout;
+mod link;
+mod list;
+mod pending;
+mod row;
+mod schema;
+mod script;
+mod search;
+mod usage;
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use grantry::store::StoreError;
+use redis::{FromRedisValue, ScriptInvocation};
+
+pub use config::RedisBuilder;
+pub use error::OpenError;
+pub use schema::Advice;
+
+use layout::Layout;
+use link::Link;
+
+/// A store on a Redis server. It plays all five roles; clones share its connection.
+#[derive(Clone)]
+pub struct RedisStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    link: Link,
+    layout: Layout,
+    advice: Vec<Advice>,
+    /// The run of the server that the watcher of the history met last.
+    watched_run: AtomicU64,
+}
+
+impl RedisStore {
+    /// Opens the store at this address with the usual settings; it is made if it does not exist.
+    ///
+    /// # Errors
+    /// As [`RedisBuilder::open`].
+    ///
+    /// # Cancel safety
+    /// As [`RedisBuilder::open`].
+    pub async fn open(address: &str) -> Result<Self, OpenError> {
+        Self::builder(address).open().await
+    }
+
+    /// Settings for opening the store.
+    pub fn builder(address: &str) -> RedisBuilder {
+        RedisBuilder::new(address)
+    }
+
+    /// What an operator should know of the server, as it was when the store was opened.
+    pub fn advice(&self) -> &[Advice] {
+        &self.shared.advice
+    }
+
+    pub(crate) fn new(link: Link, layout: Layout, advice: Vec<Advice>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                link,
+                layout,
+                advice,
+                watched_run: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    fn link(&self) -> &Link {
+        &self.shared.link
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    fn watched_run(&self) -> &AtomicU64 {
+        &self.shared.watched_run
+    }
+
+    /// Runs a script that answers with a number.
+    async fn run(&self, operation: &'static str, call: &ScriptInvocation<'_>) -> Result<i64, StoreError> {
+        self.run_for(operation, call).await
+    }
+
+    async fn run_for<T: FromRedisValue + Send>(
+        &self,
+        operation: &'static str,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        let run = self.link().call(operation, |mut session| async move {
+            call.invoke_async(&mut session.connection).await
+        });
+        run.await
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("link", &self.shared.link)
+            .finish_non_exhaustive()
+    }
+}

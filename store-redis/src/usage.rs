@@ -1,0 +1,95 @@
+//! Usage: calls of each day, and beside them their sum.
+
+use async_trait::async_trait;
+use grantry::{
+    id::IntegrationId,
+    store::{Charged, DayCount, StoreError, UsageKey, UsageStore},
+};
+
+use crate::{RedisStore, row, script};
+
+/// Scripts count exactly up to here; no month has more calls.
+const MOST: u64 = 1 << 53;
+
+#[async_trait]
+impl UsageStore for RedisStore {
+    async fn charge_usage(
+        &self,
+        key: &UsageKey,
+        amount: u64,
+        limit: Option<u64>,
+    ) -> Result<Charged, StoreError> {
+        let UsageKey {
+            integration,
+            month,
+            day,
+        } = key;
+        let mut call = script::USAGE.key(self.layout().usage(integration, *month));
+        call.key(self.layout().months());
+        call.arg("charge").arg(*day).arg(amount.min(MOST));
+        call.arg(limit.unwrap_or(MOST).min(MOST))
+            .arg(*month)
+            .arg(format!("{integration}:{month}"));
+        let (counted, sum): (u8, u64) = self.run_for("charge_usage", &call).await?;
+        Ok(if counted == 1 {
+            Charged::Counted(sum)
+        } else {
+            Charged::Refused(sum)
+        })
+    }
+
+    async fn refund_usage(&self, key: &UsageKey, amount: u64) -> Result<(), StoreError> {
+        let UsageKey {
+            integration,
+            month,
+            day,
+        } = key;
+        let mut call = script::USAGE.key(self.layout().usage(integration, *month));
+        call.key(self.layout().months());
+        call.arg("refund").arg(*day).arg(amount.min(MOST));
+        self.run("refund_usage", &call).await?;
+        Ok(())
+    }
+
+    async fn usage_days(&self, integration: &IntegrationId, month: u32) -> Result<Vec<DayCount>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.layout().usage(integration, month));
+        let found = self.link().call("usage_days", |mut session| async move {
+            command
+                .query_async::<Vec<(String, u64)>>(&mut session.connection)
+                .await
+        });
+        let mut days = Vec::new();
+        for (day, calls) in found.await? {
+            if day != "sum" && calls > 0 {
+                let day = day.parse().map_err(|_| row::corrupt("usage_days"))?;
+                days.push(DayCount { day, calls });
+            }
+        }
+        days.sort_by_key(|day| day.day);
+        Ok(days)
+    }
+
+    async fn purge_usage(&self, month: u32) -> Result<(), StoreError> {
+        let layout = self.layout();
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(layout.months()).arg("-inf").arg(format!("({month}"));
+        let names = self.link().call("purge_usage", |mut session| async move {
+            command.query_async::<Vec<String>>(&mut session.connection).await
+        });
+        let names = names.await?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut pipe = redis::pipe();
+        pipe.atomic();
+        for name in &names {
+            pipe.cmd("DEL").arg(layout.usage_of(name)).ignore();
+            pipe.cmd("ZREM").arg(layout.months()).arg(name).ignore();
+        }
+        let purged = self.link().call("purge_usage", |mut session| async move {
+            pipe.query_async::<()>(&mut session.connection).await
+        });
+        purged.await
+    }
+}
