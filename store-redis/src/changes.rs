@@ -11,7 +11,7 @@ use grantry::{
     store::{Change, Changes, Revision, StoreError},
 };
 
-use crate::{RedisStore, row};
+use crate::{RedisStore, row, script};
 
 /// Entries that are read at once.
 const AT_ONCE: usize = 2000;
@@ -65,18 +65,11 @@ pub(crate) async fn since(store: &RedisStore, since: Option<u64>) -> Result<Chan
 
 /// The run of the server, the last number, and entries from `from` on, all at one moment.
 async fn read(store: &RedisStore, from: u64) -> Result<(u64, u64, Vec<Entry>), StoreError> {
-    let layout = store.layout();
-    let mut pipe = redis::pipe();
-    pipe.atomic();
-    pipe.cmd("GET").arg(layout.last_change());
-    pipe.cmd("XRANGE")
-        .arg(layout.history())
-        .arg(format!("{from}-0"))
-        .arg("+");
-    pipe.arg("COUNT").arg(AT_ONCE);
+    let mut call = script::HISTORY.key(store.layout().history());
+    call.key(store.layout().last_change()).arg(from).arg(AT_ONCE);
     let read = store.link().call("connection_changes", |mut session| async move {
-        let (last, entries): (Option<u64>, Vec<Entry>) = pipe.query_async(&mut session.connection).await?;
-        Ok((session.era, last.unwrap_or(0), entries))
+        let (last, entries): (u64, Vec<Entry>) = call.invoke_async(&mut session.connection).await?;
+        Ok((session.era, last, entries))
     });
     read.await
 }

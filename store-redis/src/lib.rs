@@ -43,9 +43,10 @@
 //! that tells when the connection is due.
 //!
 //! # What the server must allow
-//! `+@read +@write +@scripting +@transaction +@connection +info +config|get -@dangerous`, with `info` and `config|get`
-//! behind it, on the keys of the prefix. Without `config|get` the durability is unknown, and without `info` neither the
-//! settings nor the run of the server are, so that its clock is taken to be the same after a failover.
+//! An ACL user needs, in this order, `+@read +@write +@scripting +@connection -@dangerous +time +info
+//! +config|get`, on the keys that begin with the prefix. Without `config|get` it is not known how writes are kept. Without
+//! `info` no setting is known, nor which run of the server it is, so that its clock is taken to be the same after a
+//! failover.
 
 mod changes;
 mod clock;

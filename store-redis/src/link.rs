@@ -168,9 +168,9 @@ impl Link {
 /// Between half of the pause and the whole.
 fn spread(pause: Duration) -> Duration {
     let mut random = [0; 1];
-    // Without randomness pauses are whole; it guards nothing.
+    // Without randomness all pauses are short; it guards nothing.
     let _ = getrandom::fill(&mut random);
-    pause - pause / 512 * u32::from(random[0])
+    pause / 2 + pause / 512 * u32::from(random[0])
 }
 
 impl fmt::Debug for Link {

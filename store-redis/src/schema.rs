@@ -8,6 +8,7 @@ use crate::{
     error::{Failure, OpenError},
     layout::Layout,
     link::Link,
+    script,
 };
 
 /// How keys are laid out. A release that changes it brings older ones up to date.
@@ -198,33 +199,15 @@ fn judge(
 
 /// Finds the store's record of itself, or writes it.
 async fn claim(link: &Link, layout: &Layout, server: &str) -> Result<(), OpenError> {
-    let key = layout.store();
+    let mut call = script::STORE.key(layout.store());
+    call.arg(FORMAT).arg(BUCKETS);
     let found = link.try_call(|mut session| async move {
-        let (format, buckets): (Option<String>, Option<String>) = redis::pipe()
-            .atomic()
-            .cmd("HSETNX")
-            .arg(&key)
-            .arg("format")
-            .arg(FORMAT)
-            .ignore()
-            .cmd("HSETNX")
-            .arg(&key)
-            .arg("buckets")
-            .arg(BUCKETS)
-            .ignore()
-            .cmd("HGET")
-            .arg(&key)
-            .arg("format")
-            .cmd("HGET")
-            .arg(&key)
-            .arg("buckets")
-            .query_async(&mut session.connection)
-            .await?;
-        Ok((format.unwrap_or_default(), buckets.unwrap_or_default()))
+        call.invoke_async::<(String, String)>(&mut session.connection)
+            .await
     });
     let (format, buckets) = found
         .await
-        .map_err(|failure| OpenError::of(server, "HSETNX", failure))?;
+        .map_err(|failure| OpenError::of(server, "EVALSHA", failure))?;
     if (format.as_str(), buckets.as_str()) == (FORMAT, BUCKETS) {
         return Ok(());
     }

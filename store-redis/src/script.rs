@@ -19,6 +19,8 @@ macro_rules! scripts {
 }
 
 scripts! {
+    /// Finds or writes the store's record of itself.
+    STORE: "store.lua";
     /// Creates a connection.
     INSERT: "common.lua", "insert.lua";
     /// Replaces a connection.
@@ -31,6 +33,8 @@ scripts! {
     TOUCH: "touch.lua";
     /// Walks over the ids of a filter.
     WALK: "walk.lua";
+    /// Reads the history of connections.
+    HISTORY: "history.lua";
     /// Writes an integration.
     INTEGRATION: "integration.lua";
     /// Lists integrations.
@@ -45,4 +49,6 @@ scripts! {
     PURGE: "purge.lua";
     /// Charges or refunds calls.
     USAGE: "usage.lua";
+    /// Removes the usage of months.
+    FORGET: "forget.lua";
 }

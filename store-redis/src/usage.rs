@@ -81,15 +81,11 @@ impl UsageStore for RedisStore {
         if names.is_empty() {
             return Ok(());
         }
-        let mut pipe = redis::pipe();
-        pipe.atomic();
+        let mut call = script::FORGET.key(layout.months());
         for name in &names {
-            pipe.cmd("DEL").arg(layout.usage_of(name)).ignore();
-            pipe.cmd("ZREM").arg(layout.months()).arg(name).ignore();
+            call.key(layout.usage_of(name)).arg(name);
         }
-        let purged = self.link().call("purge_usage", |mut session| async move {
-            pipe.query_async::<()>(&mut session.connection).await
-        });
-        purged.await
+        self.run("purge_usage", &call).await?;
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -17,7 +17,7 @@ use tokio::{
 pub(crate) struct Server {
     child: Child,
     port: u16,
-    settings: Vec<String>,
+    tls: bool,
     folder: TempDir,
 }
 
@@ -26,17 +26,17 @@ impl Server {
     pub(crate) async fn start(settings: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        Self::start_in(folder, settings).await
+        Self::start_in(folder, settings, false).await
     }
 
-    async fn start_in(mut folder: TempDir, settings: Vec<String>) -> Self {
+    async fn start_in(mut folder: TempDir, settings: Vec<String>, tls: bool) -> Self {
         loop {
             let port = free_port();
-            let child = spawn(port, folder.path().to_owned(), &settings);
+            let child = spawn(port, tls, folder.path(), &settings);
             let mut server = Self {
                 child,
                 port,
-                settings: settings.clone(),
+                tls,
                 folder,
             };
             if server.answers().await {
@@ -45,6 +45,45 @@ impl Server {
             // Somebody else was faster with the port.
             folder = std::mem::replace(&mut server.folder, TempDir::new().unwrap());
         }
+    }
+
+    /// One that talks TLS only, as `localhost`, with a certificate that its own authority signed.
+    pub(crate) async fn start_tls() -> Self {
+        let folder = TempDir::new().unwrap();
+        let run = |words: &str| {
+            let made = Command::new("openssl")
+                .args(words.split(' '))
+                .current_dir(folder.path())
+                .stderr(Stdio::null())
+                .status();
+            assert!(
+                made.is_ok_and(|status| status.success()),
+                "openssl makes certificates; ./test.sh installs it"
+            );
+        };
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+        run(&format!(
+            "req -x509 {key} -days 9 -subj /CN=root -keyout root.key -out root.pem"
+        ));
+        run(&format!(
+            "req -x509 {key} -days 9 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+             -addext basicConstraints=critical,CA:FALSE -CA root.pem -CAkey root.key -keyout key.pem -out cert.pem"
+        ));
+        let names = [
+            "--tls-cert-file",
+            "cert.pem",
+            "--tls-key-file",
+            "key.pem",
+            "--tls-ca-cert-file",
+            "root.pem",
+        ];
+        let words = names.into_iter().chain(["--tls-auth-clients", "no"]);
+        Self::start_in(folder, words.map(str::to_owned).collect(), true).await
+    }
+
+    /// The certificate of its authority.
+    pub(crate) fn root(&self) -> Vec<u8> {
+        std::fs::read(self.folder.path().join("root.pem")).unwrap()
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -70,8 +109,7 @@ impl Server {
                 return false;
             }
             if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await
-                && let Ok(answer) = ask(&mut stream, &["PING"]).await
-                && !answer.starts_with("-LOADING")
+                && (self.tls || is_up(&mut stream).await)
             {
                 return true;
             }
@@ -88,11 +126,15 @@ impl Drop for Server {
     }
 }
 
+async fn is_up(stream: &mut TcpStream) -> bool {
+    ask(stream, &["PING"])
+        .await
+        .is_ok_and(|answer| !answer.is_empty() && !answer.starts_with("-LOADING"))
+}
+
 async fn ask(stream: &mut TcpStream, words: &[&str]) -> std::io::Result<String> {
-    let mut request = format!("*{}\r\n", words.len());
-    for word in words {
-        request += &format!("${}\r\n{word}\r\n", word.len());
-    }
+    let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    let request = format!("*{}\r\n{}", words.len(), words.collect::<String>());
     stream.write_all(request.as_bytes()).await?;
     let mut answer = vec![0; 1 << 16];
     let length = stream.read(&mut answer).await?;
@@ -104,13 +146,21 @@ fn free_port() -> u16 {
     TcpListener::bind(address).unwrap().local_addr().unwrap().port()
 }
 
-fn spawn(port: u16, folder: PathBuf, settings: &[String]) -> Child {
+fn spawn(port: u16, tls: bool, folder: &Path, settings: &[String]) -> Child {
+    let ports = if tls {
+        ["--port", "0", "--tls-port"]
+    } else {
+        ["--tls-port", "0", "--port"]
+    };
     let mut command = Command::new("redis-server");
     command
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
-        .args(["--appendonly", "yes", "--dir"])
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
+        .args(ports)
+        .arg(port.to_string())
+        .arg("--dir")
         .arg(folder)
         .args(settings)
+        .current_dir(folder)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     match command.spawn() {
