@@ -67,11 +67,8 @@ pub(crate) async fn since(store: &RedisStore, since: Option<u64>) -> Result<Chan
 async fn read(store: &RedisStore, from: u64) -> Result<(u64, u64, Vec<Entry>), StoreError> {
     let mut call = script::HISTORY.key(store.layout().history());
     call.key(store.layout().last_change()).arg(from).arg(AT_ONCE);
-    let read = store.link().call("connection_changes", |mut session| async move {
-        let (last, entries): (u64, Vec<Entry>) = call.invoke_async(&mut session.connection).await?;
-        Ok((session.era, last, entries))
-    });
-    read.await
+    let (era, (last, entries)) = store.read("connection_changes", &call).await?;
+    Ok((era, last, entries))
 }
 
 fn parse((number, fields): &Entry) -> Option<(u64, ConnectionId, Revision)> {

@@ -22,8 +22,8 @@ impl ConnectionStore for RedisStore {
         let revision = row::next_revision(0, "insert_connection")?;
         let mut call = script::INSERT.key(&self.layout().of_write(&row.id)[..]);
         call.arg(row.id.as_str()).arg(row::encode(row, revision));
-        match self.run("insert_connection", &call).await? {
-            1 => Ok(Inserted::Created(revision)),
+        match self.write("insert_connection", &call).await? {
+            1_i64 => Ok(Inserted::Created(revision)),
             _ => Ok(Inserted::Occupied),
         }
     }
@@ -31,12 +31,8 @@ impl ConnectionStore for RedisStore {
     async fn connection(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), StoreError> {
         let mut call = script::READ.key(self.layout().row(id));
         call.key(self.layout().hot(id));
-        let read = self.link().call("connection", |mut session| async move {
-            let found: (u64, u64, Option<Vec<u8>>, Option<Vec<u8>>) =
-                call.invoke_async(&mut session.connection).await?;
-            Ok((session.era, found))
-        });
-        let (era, (seconds, micros, bytes, hot)) = read.await?;
+        type Found = (u64, u64, Option<Vec<u8>>, Option<Vec<u8>>);
+        let (era, (seconds, micros, bytes, hot)) = self.read::<Found>("connection", &call).await?;
         let now = clock::moment(era, seconds, micros);
         let Some(bytes) = bytes else {
             return Ok((None, now));
@@ -51,7 +47,7 @@ impl ConnectionStore for RedisStore {
         call.arg(next.id.as_str())
             .arg(row::encode(next, revision))
             .arg(&row::encode_revision(expected)[..]);
-        match self.run("swap_connection", &call).await? {
+        match self.swap("swap_connection", &call).await? {
             1 => Ok(Swap::Swapped(revision)),
             0 => Ok(Swap::Conflict),
             _ => Ok(Swap::Missing),
@@ -65,8 +61,8 @@ impl ConnectionStore for RedisStore {
         call.arg(id.as_str())
             .arg(&row::encode_revision(expected)[..])
             .arg(&row::encode_revision(revision)[..]);
-        match self.run("remove_connection", &call).await? {
-            1 => Ok(Removed::Gone),
+        match self.write("remove_connection", &call).await? {
+            1_i64 => Ok(Removed::Gone),
             0 => Ok(Removed::Conflict),
             _ => Ok(Removed::Missing),
         }
@@ -118,20 +114,15 @@ impl ConnectionStore for RedisStore {
                     .arg(text(used))
                     .arg(text(allowed));
             }
-            self.run("touch_connections", &call).await?;
+            self.write::<()>("touch_connections", &call).await?;
         }
         Ok(())
     }
 
     async fn connections_by_key(&self) -> Result<Vec<(String, u64)>, StoreError> {
-        let key = self.layout().sealed();
-        let counts = self.link().call("connections_by_key", |mut session| async move {
-            redis::cmd("HGETALL")
-                .arg(key)
-                .query_async(&mut session.connection)
-                .await
-        });
-        counts.await
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.layout().sealed());
+        Ok(self.ask("connections_by_key", &command).await?.1)
     }
 
     async fn has_connections(&self, integration: &IntegrationId) -> Result<bool, StoreError> {

@@ -190,6 +190,11 @@ impl Failure {
         Self { cause, what }
     }
 
+    /// Whether the connection ended under the call, or before it.
+    pub(crate) fn is_cut(self) -> bool {
+        matches!(self.cause, Cause::Lost | Cause::Demoted) && self != Self::TIMEOUT
+    }
+
     /// Whether the connection is of no more use.
     pub(crate) fn ends_connection(self) -> bool {
         matches!(self.cause, Cause::Lost | Cause::Demoted | Cause::Refused)

@@ -17,8 +17,8 @@ impl IntegrationStore for RedisStore {
         let revision = row::next_revision(0, "insert_integration")?;
         let mut call = script::INTEGRATION.key(&self.layout().integrations()[..]);
         call.arg("insert").arg(row.id.as_str()).arg(encode(row, revision));
-        match self.run("insert_integration", &call).await? {
-            1 => Ok(Inserted::Created(revision)),
+        match self.write("insert_integration", &call).await? {
+            1_i64 => Ok(Inserted::Created(revision)),
             _ => Ok(Inserted::Occupied),
         }
     }
@@ -27,12 +27,8 @@ impl IntegrationStore for RedisStore {
         let [rows, ..] = self.layout().integrations();
         let mut command = redis::cmd("HGET");
         command.arg(rows).arg(id.as_str());
-        let bytes = self.link().call("integration", |mut session| async move {
-            command
-                .query_async::<Option<Vec<u8>>>(&mut session.connection)
-                .await
-        });
-        let stored = bytes.await?.map(|bytes| decode(id.clone(), bytes));
+        let (_, bytes): (_, Option<Vec<u8>>) = self.ask("integration", &command).await?;
+        let stored = bytes.map(|bytes| decode(id.clone(), bytes));
         stored
             .map(|stored| stored.ok_or_else(|| row::corrupt("integration")))
             .transpose()
@@ -43,7 +39,7 @@ impl IntegrationStore for RedisStore {
         let mut call = script::INTEGRATION.key(&self.layout().integrations()[..]);
         call.arg("swap").arg(next.id.as_str()).arg(encode(next, revision));
         call.arg(&row::encode_revision(expected)[..]);
-        match self.run("swap_integration", &call).await? {
+        match self.swap("swap_integration", &call).await? {
             1 => Ok(Swap::Swapped(revision)),
             0 => Ok(Swap::Conflict),
             _ => Ok(Swap::Missing),
@@ -59,8 +55,8 @@ impl IntegrationStore for RedisStore {
         call.arg("remove")
             .arg(id.as_str())
             .arg(&row::encode_revision(expected)[..]);
-        match self.run("remove_integration", &call).await? {
-            1 => Ok(Removed::Gone),
+        match self.write("remove_integration", &call).await? {
+            1_i64 => Ok(Removed::Gone),
             0 => Ok(Removed::Conflict),
             _ => Ok(Removed::Missing),
         }
@@ -73,7 +69,7 @@ impl IntegrationStore for RedisStore {
     ) -> Result<Vec<StoredIntegration>, StoreError> {
         let mut call = script::INTEGRATIONS.key(&self.layout().integrations()[..2]);
         call.arg(after.map_or("", IntegrationId::as_str)).arg(limit);
-        let found: Vec<(String, Vec<u8>)> = self.run_for("list_integrations", &call).await?;
+        let (_, found): (_, Vec<(String, Vec<u8>)>) = self.read("list_integrations", &call).await?;
         let rows = found
             .into_iter()
             .map(|(id, bytes)| decode(id.parse().ok()?, bytes));
@@ -83,18 +79,12 @@ impl IntegrationStore for RedisStore {
 
     async fn integrations_version(&self) -> Result<u64, StoreError> {
         let [_, _, key] = self.layout().integrations();
-        let version = self
-            .link()
-            .call("integrations_version", |mut session| async move {
-                let number: Option<u64> = redis::cmd("GET")
-                    .arg(key)
-                    .query_async(&mut session.connection)
-                    .await?;
-                // A server that lost the last writes counts the same numbers again, and so the run is part of it.
-                let number = number.unwrap_or(0).to_be_bytes();
-                Ok(hash(&[&session.era.to_be_bytes(), &number]))
-            });
-        version.await
+        let (era, number) = self
+            .ask::<Option<u64>>("integrations_version", redis::cmd("GET").arg(key))
+            .await?;
+        // A server that lost the last writes counts the same numbers again, and so the run is part of it.
+        let number = number.unwrap_or(0).to_be_bytes();
+        Ok(hash(&[&era.to_be_bytes(), &number]))
     }
 }
 

@@ -18,8 +18,8 @@ impl KeyStore for RedisStore {
         let mut call = script::KEY.key(&self.layout().keys()[..]);
         call.arg("insert").arg(row.id.as_str()).arg(encode(row));
         call.arg(name(row.integration.as_ref())).arg(max_live).arg(now.0);
-        match self.run("insert_key", &call).await? {
-            1 => Ok(true),
+        match self.write("insert_key", &call).await? {
+            1_i64 => Ok(true),
             0 => Ok(false),
             _ => Err(StoreError::bare(StoreErrorKind::Invalid, "insert_key")),
         }
@@ -29,19 +29,15 @@ impl KeyStore for RedisStore {
         let [rows, _] = self.layout().keys();
         let mut command = redis::cmd("HGET");
         command.arg(rows).arg(id.as_str());
-        let bytes = self.link().call("key", |mut session| async move {
-            command
-                .query_async::<Option<Vec<u8>>>(&mut session.connection)
-                .await
-        });
-        let key = bytes.await?.map(|bytes| decode(id.clone(), &bytes));
+        let (_, bytes): (_, Option<Vec<u8>>) = self.ask("key", &command).await?;
+        let key = bytes.map(|bytes| decode(id.clone(), &bytes));
         key.map(|key| key.ok_or_else(|| row::corrupt("key"))).transpose()
     }
 
     async fn list_keys(&self, integration: Option<&IntegrationId>) -> Result<Vec<KeyRow>, StoreError> {
         let mut call = script::KEYS.key(&self.layout().keys()[..]);
         call.arg(name(integration)).arg(0);
-        let found: Vec<(String, Vec<u8>)> = self.run_for("list_keys", &call).await?;
+        let (_, found): (_, Vec<(String, Vec<u8>)>) = self.read("list_keys", &call).await?;
         let rows = found
             .into_iter()
             .map(|(id, bytes)| decode(id.parse().ok()?, &bytes));
@@ -52,14 +48,13 @@ impl KeyStore for RedisStore {
     async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
         let mut call = script::KEY.key(&self.layout().keys()[..]);
         call.arg("revoke").arg(id.as_str()).arg(&at.0.to_be_bytes()[..]);
-        Ok(self.run("revoke_key", &call).await? == 1)
+        Ok(self.write::<i64>("revoke_key", &call).await? == 1)
     }
 
     async fn remove_keys(&self, integration: &IntegrationId) -> Result<(), StoreError> {
         let mut call = script::KEYS.key(&self.layout().keys()[..]);
         call.arg(name(Some(integration))).arg(1);
-        self.run_for::<Vec<String>>("remove_keys", &call).await?;
-        Ok(())
+        self.write("remove_keys", &call).await
     }
 }
 

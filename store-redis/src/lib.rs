@@ -72,7 +72,7 @@ use std::{
 };
 
 use grantry::store::StoreError;
-use redis::{FromRedisValue, ScriptInvocation};
+use redis::{Cmd, FromRedisValue, ScriptInvocation};
 
 pub use config::RedisBuilder;
 pub use error::OpenError;
@@ -140,20 +140,58 @@ impl RedisStore {
         &self.shared.watched_run
     }
 
-    /// Runs a script that answers with a number.
-    async fn run(&self, operation: &'static str, call: &ScriptInvocation<'_>) -> Result<i64, StoreError> {
-        self.run_for(operation, call).await
-    }
-
-    async fn run_for<T: FromRedisValue + Send>(
+    /// Runs a script that writes, once: if it gets no answer nobody knows what became of it.
+    async fn write<T: FromRedisValue + Send>(
         &self,
         operation: &'static str,
         call: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
-        let run = self.link().call(operation, |mut session| async move {
-            call.invoke_async(&mut session.connection).await
-        });
-        run.await
+        let written = self
+            .link()
+            .once(|mut session| async move { call.invoke_async(&mut session.connection).await });
+        written.await.map_err(|failure| failure.store_error(operation))
+    }
+
+    /// Runs a script that swaps. The row's revision stands only once, so that a second try does nothing if the first
+    /// one did it; but only if it says that the row is swapped is anything known.
+    async fn swap(&self, operation: &'static str, call: &ScriptInvocation<'_>) -> Result<i64, StoreError> {
+        let swapped = self.link().again(
+            |mut session| async move { call.invoke_async(&mut session.connection).await },
+            |answer| *answer == 1,
+        );
+        swapped.await.map_err(|failure| failure.store_error(operation))
+    }
+
+    /// Runs a script that reads, and says on which run of the server.
+    async fn read<T: FromRedisValue + Send>(
+        &self,
+        operation: &'static str,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<(u64, T), StoreError> {
+        let read = self.link().again(
+            |mut session| async move {
+                let answer = call.invoke_async(&mut session.connection).await?;
+                Ok((session.era, answer))
+            },
+            |_| true,
+        );
+        read.await.map_err(|failure| failure.store_error(operation))
+    }
+
+    /// Asks a command that reads, and says on which run of the server.
+    async fn ask<T: FromRedisValue + Send>(
+        &self,
+        operation: &'static str,
+        command: &Cmd,
+    ) -> Result<(u64, T), StoreError> {
+        let asked = self.link().again(
+            |mut session| async move {
+                let answer = command.query_async(&mut session.connection).await?;
+                Ok((session.era, answer))
+            },
+            |_| true,
+        );
+        asked.await.map_err(|failure| failure.store_error(operation))
     }
 }
 

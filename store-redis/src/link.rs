@@ -8,14 +8,14 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use grantry::{
-    store::StoreError,
-    time::{BootInstant, Clock as _, SystemClock},
-};
+use grantry::time::{BootInstant, Clock as _, SystemClock};
 use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
 
 use crate::{clock, error::Failure};
@@ -56,36 +56,63 @@ impl Link {
         }
     }
 
-    /// Makes a call.
-    pub(crate) async fn call<T, F>(
-        &self,
-        operation: &'static str,
-        call: impl FnOnce(Session) -> F + Send,
-    ) -> Result<T, StoreError>
+    /// Makes a call once.
+    pub(crate) async fn once<T, F>(&self, call: impl FnOnce(Session) -> F + Send) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>> + Send,
     {
-        let called = self.try_call(call).await;
-        called.map_err(|failure| failure.store_error(operation))
+        let used = AtomicU64::new(0);
+        self.limited(&used, self.attempt(&used, call)).await
     }
 
-    pub(crate) async fn try_call<T, F>(&self, call: impl FnOnce(Session) -> F + Send) -> Result<T, Failure>
+    /// Makes a call that may be made twice: once more if the connection was cut, which happens to those that rest for
+    /// long. `sure` says which results of the second call leave no doubt of the first.
+    pub(crate) async fn again<T, F>(
+        &self,
+        call: impl Fn(Session) -> F + Send + Sync,
+        sure: impl Fn(&T) -> bool + Send,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>> + Send,
     {
-        let mut used = None;
-        let limited = tokio::time::timeout(self.limit, async {
-            let session = self.session().await?;
-            used = Some(session.number);
-            call(session).await.map_err(|error| Failure::of(&error))
-        });
-        let called = limited.await.unwrap_or(Err(Failure::TIMEOUT));
-        if let (Err(failure), Some(number)) = (&called, used)
-            && failure.ends_connection()
-        {
-            self.give_up(number);
-        }
-        called
+        let used = AtomicU64::new(0);
+        let calls = async {
+            match self.attempt(&used, &call).await {
+                Err(failure) if failure.is_cut() => match self.attempt(&used, &call).await {
+                    Ok(result) if sure(&result) => Ok(result),
+                    _ => Err(failure),
+                },
+                first => first,
+            }
+        };
+        self.limited(&used, calls).await
+    }
+
+    async fn limited<T>(
+        &self,
+        used: &AtomicU64,
+        calls: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::time::timeout(self.limit, calls).await.unwrap_or_else(|_| {
+            self.give_up(used.load(Ordering::Relaxed));
+            Err(Failure::TIMEOUT)
+        })
+    }
+
+    async fn attempt<T, F>(&self, used: &AtomicU64, call: impl FnOnce(Session) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let session = self.session().await?;
+        let number = session.number;
+        used.store(number, Ordering::Relaxed);
+        call(session).await.map_err(|error| {
+            let failure = Failure::of(&error);
+            if failure.ends_connection() {
+                self.give_up(number);
+            }
+            failure
+        })
     }
 
     async fn session(&self) -> Result<Session, Failure> {

@@ -68,7 +68,7 @@ async fn walk(
         for term in &query.terms {
             call.arg(term);
         }
-        let mut found: Vec<String> = store.run_for(operation, &call).await?;
+        let (_, mut found): (_, Vec<String>) = store.read(operation, &call).await?;
         if found.len() < 2 {
             return Err(row::corrupt(operation));
         }
@@ -101,12 +101,8 @@ async fn read(
     for id in &ids {
         command.arg(store.layout().row(id)).arg(store.layout().hot(id));
     }
-    let found = store.link().call(operation, |mut session| async move {
-        command
-            .query_async::<Vec<Option<Vec<u8>>>>(&mut session.connection)
-            .await
-    });
-    let mut found = found.await?.into_iter();
+    let (_, found) = store.ask::<Vec<Option<Vec<u8>>>>(operation, &command).await?;
+    let mut found = found.into_iter();
     let mut rows = Vec::with_capacity(ids.len());
     for id in &ids {
         if let (Some(Some(bytes)), Some(hot)) = (found.next(), found.next()) {
@@ -131,9 +127,7 @@ pub(crate) async fn due(
     let mut command = redis::cmd("ZRANGEBYLEX");
     command.arg(store.layout().lists()).arg(from).arg(to);
     command.arg("LIMIT").arg(0).arg(u64::from(limit) + 1);
-    let found = store.link().call("due_connections", |mut session| async move {
-        command.query_async::<Vec<Vec<u8>>>(&mut session.connection).await
-    });
+    let (_, found): (_, Vec<Vec<u8>>) = store.ask("due_connections", &command).await?;
     let entry = |member: &Vec<u8>| {
         let id = std::str::from_utf8(member.get(TERM..)?).ok()?.parse().ok()?;
         Some(DueEntry {
@@ -141,7 +135,7 @@ pub(crate) async fn due(
             id,
         })
     };
-    let items: Option<Vec<DueEntry>> = found.await?.iter().map(entry).collect();
+    let items: Option<Vec<DueEntry>> = found.iter().map(entry).collect();
     let mut items = items.ok_or_else(|| row::corrupt("due_connections"))?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = items.len() > limit;
@@ -156,8 +150,5 @@ pub(crate) async fn has_live(store: &RedisStore, integration: &IntegrationId) ->
         .arg(store.layout().lists())
         .arg([b"[", &term[..]].concat())
         .arg([b"[", &term[..], LAST].concat());
-    let count = store.link().call("has_connections", |mut session| async move {
-        command.query_async::<u64>(&mut session.connection).await
-    });
-    Ok(count.await? > 0)
+    Ok(store.ask::<u64>("has_connections", &command).await?.1 > 0)
 }

@@ -32,7 +32,7 @@ impl PendingStore for RedisStore {
             .arg(bytes)
             .arg(expires_at.0)
             .arg(GARBAGE_AFTER);
-        Ok(self.run("put_pending", &call).await? == 1)
+        Ok(self.write::<i64>("put_pending", &call).await? == 1)
     }
 
     async fn take_pending(
@@ -44,7 +44,7 @@ impl PendingStore for RedisStore {
         let mut call = script::PENDING.key(self.layout().pending(key));
         call.key(self.layout().expiries());
         call.arg("take").arg(&key[..]).arg(&guard[..]).arg(now.0);
-        match self.run_for("take_pending", &call).await? {
+        match self.write("take_pending", &call).await? {
             Value::Int(0) => Ok(Taken::Missing),
             Value::Int(1) => Ok(Taken::Guarded),
             Value::Array(body) => match body.into_iter().next() {
@@ -62,10 +62,7 @@ impl PendingStore for RedisStore {
             let mut command = redis::cmd("ZRANGEBYSCORE");
             command.arg(self.layout().expiries()).arg("-inf").arg(now.0);
             command.arg("LIMIT").arg(0).arg(at_once);
-            let keys = self.link().call("purge_pending", |mut session| async move {
-                command.query_async::<Vec<Vec<u8>>>(&mut session.connection).await
-            });
-            let keys = keys.await?;
+            let (_, keys): (_, Vec<Vec<u8>>) = self.ask("purge_pending", &command).await?;
             if keys.is_empty() {
                 break;
             }
@@ -78,7 +75,7 @@ impl PendingStore for RedisStore {
                     .map_err(|_| row::corrupt("purge_pending"))?;
                 call.key(self.layout().pending(digest)).arg(&key[..]);
             }
-            purged += u32::try_from(self.run("purge_pending", &call).await?).unwrap_or(0);
+            purged += self.write::<u32>("purge_pending", &call).await?;
         }
         Ok(purged)
     }

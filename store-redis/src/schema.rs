@@ -98,7 +98,7 @@ pub(crate) async fn open(
 async fn ask(link: &Link, command: &'static str, arguments: &[&str]) -> Result<Option<String>, Failure> {
     let mut question = redis::cmd(command);
     question.arg(arguments);
-    link.try_call(|mut session| async move {
+    link.once(|mut session| async move {
         let answer: RedisResult<Value> = question.query_async(&mut session.connection).await;
         match answer {
             Ok(Value::Array(pair)) => Ok(pair
@@ -201,7 +201,7 @@ fn judge(
 async fn claim(link: &Link, layout: &Layout, server: &str) -> Result<(), OpenError> {
     let mut call = script::STORE.key(layout.store());
     call.arg(FORMAT).arg(BUCKETS);
-    let found = link.try_call(|mut session| async move {
+    let found = link.once(|mut session| async move {
         call.invoke_async::<(String, String)>(&mut session.connection)
             .await
     });

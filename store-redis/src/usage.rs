@@ -30,7 +30,7 @@ impl UsageStore for RedisStore {
         call.arg(limit.unwrap_or(MOST).min(MOST))
             .arg(*month)
             .arg(format!("{integration}:{month}"));
-        let (counted, sum): (u8, u64) = self.run_for("charge_usage", &call).await?;
+        let (counted, sum): (u8, u64) = self.write("charge_usage", &call).await?;
         Ok(if counted == 1 {
             Charged::Counted(sum)
         } else {
@@ -47,20 +47,15 @@ impl UsageStore for RedisStore {
         let mut call = script::USAGE.key(self.layout().usage(integration, *month));
         call.key(self.layout().months());
         call.arg("refund").arg(*day).arg(amount.min(MOST));
-        self.run("refund_usage", &call).await?;
-        Ok(())
+        self.write("refund_usage", &call).await
     }
 
     async fn usage_days(&self, integration: &IntegrationId, month: u32) -> Result<Vec<DayCount>, StoreError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.layout().usage(integration, month));
-        let found = self.link().call("usage_days", |mut session| async move {
-            command
-                .query_async::<Vec<(String, u64)>>(&mut session.connection)
-                .await
-        });
+        let (_, found): (_, Vec<(String, u64)>) = self.ask("usage_days", &command).await?;
         let mut days = Vec::new();
-        for (day, calls) in found.await? {
+        for (day, calls) in found {
             if day != "sum" && calls > 0 {
                 let day = day.parse().map_err(|_| row::corrupt("usage_days"))?;
                 days.push(DayCount { day, calls });
@@ -74,10 +69,7 @@ impl UsageStore for RedisStore {
         let layout = self.layout();
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command.arg(layout.months()).arg("-inf").arg(format!("({month}"));
-        let names = self.link().call("purge_usage", |mut session| async move {
-            command.query_async::<Vec<String>>(&mut session.connection).await
-        });
-        let names = names.await?;
+        let (_, names): (_, Vec<String>) = self.ask("purge_usage", &command).await?;
         if names.is_empty() {
             return Ok(());
         }
@@ -85,7 +77,6 @@ impl UsageStore for RedisStore {
         for name in &names {
             call.key(layout.usage_of(name)).arg(name);
         }
-        self.run("purge_usage", &call).await?;
-        Ok(())
+        self.write("purge_usage", &call).await
     }
 }

@@ -4,4 +4,5 @@
 
 mod conformance;
 mod opening;
+mod outage;
 mod server;

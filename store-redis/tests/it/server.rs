@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -18,6 +19,7 @@ pub(crate) struct Server {
     child: Child,
     port: u16,
     tls: bool,
+    settings: Vec<String>,
     folder: TempDir,
 }
 
@@ -37,6 +39,7 @@ impl Server {
                 child,
                 port,
                 tls,
+                settings: settings.clone(),
                 folder,
             };
             if server.answers().await {
@@ -92,6 +95,24 @@ impl Server {
 
     pub(crate) fn address(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it as a power failure of the process would, and starts it again on what it had written.
+    pub(crate) async fn kill_and_restart(&mut self) {
+        self.end();
+        self.child = spawn(self.port, self.tls, self.folder.path(), &self.settings);
+        assert!(self.answers().await, "it comes up again");
+    }
+
+    /// Kills it.
+    pub(crate) fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
     }
 
     /// Sends a command past the store and gives the raw answer.
