@@ -13,6 +13,9 @@ use grantry::{
 
 use crate::{RedisStore, changes, clock, list, row, script};
 
+/// What `read.lua` answers: seconds and microseconds of the server's time, row, hot facts.
+type Found = (u64, u64, Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// Rows that one script touches at most, so that no other call waits long.
 const TOUCHED_AT_ONCE: usize = 500;
 
@@ -31,7 +34,6 @@ impl ConnectionStore for RedisStore {
     async fn connection(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), StoreError> {
         let mut call = script::READ.key(self.layout().row(id));
         call.key(self.layout().hot(id));
-        type Found = (u64, u64, Option<Vec<u8>>, Option<Vec<u8>>);
         let (era, (seconds, micros, bytes, hot)) = self.read::<Found>("connection", &call).await?;
         let now = clock::moment(era, seconds, micros);
         let Some(bytes) = bytes else {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "all of this is a test")]
 
 mod conformance;
+mod cut;
 mod opening;
 mod outage;
 mod server;

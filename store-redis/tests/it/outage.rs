@@ -30,7 +30,7 @@ fn integration() -> IntegrationId {
     IntegrationId::new("int").unwrap()
 }
 
-fn row(id: &str, turn: u64) -> ConnectionRow {
+pub(crate) fn row(id: &str, turn: u64) -> ConnectionRow {
     ConnectionRow {
         id: ConnectionId::new(id).unwrap(),
         index: Index {
@@ -49,7 +49,7 @@ fn row(id: &str, turn: u64) -> ConnectionRow {
     }
 }
 
-async fn insert(store: &RedisStore, id: &str) -> Revision {
+pub(crate) async fn insert(store: &RedisStore, id: &str) -> Revision {
     match store.insert_connection(&row(id, 0)).await.unwrap() {
         Inserted::Created(revision) => revision,
         Inserted::Occupied => panic!("{id} is taken"),
