@@ -14,6 +14,7 @@ pub struct RedisBuilder {
     prefix: Option<String>,
     limit: Duration,
     accept_loss: bool,
+    must_exist: bool,
     root: Option<Vec<u8>>,
 }
 
@@ -24,6 +25,7 @@ impl RedisBuilder {
             prefix: None,
             limit: Duration::from_secs(5),
             accept_loss: false,
+            must_exist: false,
             root: None,
         }
     }
@@ -49,13 +51,19 @@ impl RedisBuilder {
         self
     }
 
+    /// Refuses a server that has no store under the key prefix, and writes nothing to it.
+    pub fn must_exist(mut self, must: bool) -> Self {
+        self.must_exist = must;
+        self
+    }
+
     /// The root certificates to trust for `rediss://`, as PEM, in place of the system's.
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root = Some(pem.into());
         self
     }
 
-    /// Connects and looks at the server's settings. A store that is not there is made.
+    /// Connects and looks at the server's settings. A store that is not there is made, unless it must exist.
     ///
     /// For `rediss://` the process's default cryptography of rustls is used; where none was chosen, `ring` is.
     ///
@@ -68,7 +76,7 @@ impl RedisBuilder {
         let (client, server, prefix) = self.client()?;
         let link = Link::new(client, self.limit);
         let layout = Layout::new(prefix);
-        let advice = schema::open(&link, &layout, &server, self.accept_loss).await?;
+        let advice = schema::open(&link, &layout, &server, self.accept_loss, self.must_exist).await?;
         for advice in &advice {
             tracing::warn!(code = advice.code(), server, "{advice}");
         }
@@ -135,6 +143,7 @@ impl fmt::Debug for RedisBuilder {
             .field("prefix", &self.prefix)
             .field("time_limit", &self.limit)
             .field("accept_loss", &self.accept_loss)
+            .field("must_exist", &self.must_exist)
             .finish_non_exhaustive()
     }
 }

@@ -77,6 +77,12 @@ pub enum OpenError {
         /// Host and port.
         server: String,
     },
+    /// There is no store under the key prefix.
+    #[error("Redis at {server} has no store under this key prefix; give the address that the service uses")]
+    NoStore {
+        /// Host and port.
+        server: String,
+    },
     /// Other data stands where the store's record of itself should.
     #[error("Redis at {server} has other data under this key prefix; choose another prefix or database")]
     ForeignData {
@@ -105,6 +111,7 @@ impl OpenError {
             Self::NotPrimary { .. } => "redis_not_primary",
             Self::Evicts { .. } => "redis_evicts",
             Self::KeepsNothing { .. } => "redis_keeps_nothing",
+            Self::NoStore { .. } => "redis_no_store",
             Self::ForeignData { .. } => "redis_foreign_data",
             Self::OtherRelease { .. } => "redis_other_release",
         }

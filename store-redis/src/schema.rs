@@ -78,6 +78,7 @@ pub(crate) async fn open(
     layout: &Layout,
     server: &str,
     accept_loss: bool,
+    must_exist: bool,
 ) -> Result<Vec<Advice>, OpenError> {
     let failed = |command| move |failure: Failure| OpenError::of(server, command, failure);
     let info = ask(link, "INFO", &[]).await.map_err(failed("INFO"))?;
@@ -90,7 +91,7 @@ pub(crate) async fn open(
             advice.extend(judge(&Info(&info), &settings, server, accept_loss)?);
         }
     }
-    claim(link, layout, server).await?;
+    claim(link, layout, server, must_exist).await?;
     Ok(advice)
 }
 
@@ -198,16 +199,20 @@ fn judge(
 }
 
 /// Finds the store's record of itself, or writes it.
-async fn claim(link: &Link, layout: &Layout, server: &str) -> Result<(), OpenError> {
+async fn claim(link: &Link, layout: &Layout, server: &str, must_exist: bool) -> Result<(), OpenError> {
     let mut call = script::STORE.key(layout.store());
-    call.arg(FORMAT).arg(BUCKETS);
+    call.arg(FORMAT).arg(BUCKETS).arg(u8::from(must_exist));
     let found = link.once(|mut session| async move {
-        call.invoke_async::<(String, String)>(&mut session.connection)
+        call.invoke_async::<Option<(String, String)>>(&mut session.connection)
             .await
     });
-    let (format, buckets) = found
+    let found = found
         .await
         .map_err(|failure| OpenError::of(server, "EVALSHA", failure))?;
+    let Some((format, buckets)) = found else {
+        let server = server.to_owned();
+        return Err(OpenError::NoStore { server });
+    };
     if (format.as_str(), buckets.as_str()) == (FORMAT, BUCKETS) {
         return Ok(());
     }

@@ -78,7 +78,7 @@ impl Between {
 }
 
 async fn pass_on(mut store: TcpStream, mut server: TcpStream, cut: &AtomicBool) {
-    let (mut asked, mut answered) = ([0; 1 << 14], [0; 1 << 14]);
+    let (mut asked, mut answered) = (vec![0; 1 << 14], vec![0; 1 << 14]);
     loop {
         tokio::select! {
             read = store.read(&mut asked) => match read {

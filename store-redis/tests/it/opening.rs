@@ -82,6 +82,19 @@ async fn stores_on_one_server_are_apart() {
 }
 
 #[tokio::test]
+async fn a_store_that_must_exist_is_not_made() {
+    let server = Server::start(&[]).await;
+    let existing = RedisStore::builder(&server.address()).must_exist(true);
+    assert_eq!(
+        existing.clone().open().await.unwrap_err().code(),
+        "redis_no_store"
+    );
+    assert_eq!(server.command(&["DBSIZE"]).await, ":0\r\n", "nothing was written");
+    charge(&RedisStore::open(&server.address()).await.unwrap()).await;
+    assert_eq!(charge(&existing.open().await.unwrap()).await, 2);
+}
+
+#[tokio::test]
 async fn every_key_has_the_prefix_and_a_slot() {
     let server = Server::start(&[]).await;
     let store = RedisStore::open(&format!("{}/?prefix=mine", server.address()))

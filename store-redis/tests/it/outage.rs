@@ -147,7 +147,7 @@ async fn what_was_acknowledged_survives_a_kill() {
             .list_connections(&all(Some(&stored.row.index.email)), None, 9)
             .await
             .unwrap();
-        assert_eq!(by_email.items, [stored.clone()]);
+        assert_eq!(by_email.items, std::slice::from_ref(stored));
     }
     let mut told = store.connections_by_key().await.unwrap();
     told.sort();
