@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use redis::{Client, IntoConnectionInfo as _, TlsCertificates};
 use url::Url;
 
-use crate::{RedisStore, error::OpenError, layout::Layout, link::Link, schema};
+use crate::{RedisStore, confirm::Confirm, error::OpenError, layout::Layout, link::Link, schema};
 
 /// Opens a store with other settings than the usual ones.
 #[derive(Clone)]
@@ -13,6 +13,7 @@ pub struct RedisBuilder {
     address: String,
     prefix: Option<String>,
     limit: Duration,
+    replicas: Option<(u32, Duration)>,
     accept_loss: bool,
     must_exist: bool,
     root: Option<Vec<u8>>,
@@ -24,6 +25,7 @@ impl RedisBuilder {
             address: address.to_owned(),
             prefix: None,
             limit: Duration::from_secs(5),
+            replicas: None,
             accept_loss: false,
             must_exist: false,
             root: None,
@@ -41,6 +43,14 @@ impl RedisBuilder {
     /// nobody knows what became of it.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Acknowledges a new connection, and every change of one, when this many replicas have it, so that a primary that
+    /// dies does not take it along. It waits for them no longer than `within`: then the write is acknowledged all the
+    /// same, and [`RedisStore::unconfirmed`] counts it.
+    pub fn wait_for_replicas(mut self, replicas: u32, within: Duration) -> Self {
+        self.replicas = (replicas > 0).then_some((replicas, within));
         self
     }
 
@@ -74,13 +84,17 @@ impl RedisBuilder {
     /// A store that was being made is whole or will be completed by the next opening.
     pub async fn open(self) -> Result<RedisStore, OpenError> {
         let (client, server, prefix) = self.client()?;
+        let confirm = self.replicas.map(|(replicas, within)| {
+            let limit = self.limit.saturating_add(within);
+            Confirm::new(Link::new(client.clone(), limit), replicas, within)
+        });
         let link = Link::new(client, self.limit);
         let layout = Layout::new(prefix);
         let advice = schema::open(&link, &layout, &server, self.accept_loss, self.must_exist).await?;
         for advice in &advice {
             tracing::warn!(code = advice.code(), server, "{advice}");
         }
-        Ok(RedisStore::new(link, layout, advice))
+        Ok(RedisStore::new(link, layout, confirm, advice))
     }
 
     /// The driver's client, the server's name for messages, and the prefix.
@@ -142,6 +156,7 @@ impl fmt::Debug for RedisBuilder {
         f.debug_struct("RedisBuilder")
             .field("prefix", &self.prefix)
             .field("time_limit", &self.limit)
+            .field("wait_for_replicas", &self.replicas)
             .field("accept_loss", &self.accept_loss)
             .field("must_exist", &self.must_exist)
             .finish_non_exhaustive()

@@ -26,7 +26,10 @@ impl ConnectionStore for RedisStore {
         let mut call = script::INSERT.key(&self.layout().of_write(&row.id)[..]);
         call.arg(row.id.as_str()).arg(row::encode(row, revision));
         match self.write("insert_connection", &call).await? {
-            1_i64 => Ok(Inserted::Created(revision)),
+            1_i64 => {
+                self.confirm().await;
+                Ok(Inserted::Created(revision))
+            }
             _ => Ok(Inserted::Occupied),
         }
     }
@@ -50,7 +53,10 @@ impl ConnectionStore for RedisStore {
             .arg(row::encode(next, revision))
             .arg(&row::encode_revision(expected)[..]);
         match self.swap("swap_connection", &call).await? {
-            1 => Ok(Swap::Swapped(revision)),
+            1 => {
+                self.confirm().await;
+                Ok(Swap::Swapped(revision))
+            }
             0 => Ok(Swap::Conflict),
             _ => Ok(Swap::Missing),
         }

@@ -26,6 +26,11 @@ impl Layout {
         self.key("s", "store")
     }
 
+    /// Written to see which replicas have all that was written before.
+    pub(crate) fn confirmed(&self) -> String {
+        self.key("s", "confirmed")
+    }
+
     /// A connection's row.
     pub(crate) fn row(&self, id: &ConnectionId) -> String {
         self.key("c0", &format!("c:{id}"))

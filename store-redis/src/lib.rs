@@ -22,6 +22,8 @@
 //!   the server, and with `appendfsync always` a power failure. [`RedisStore::advice`] tells what of this is amiss; a
 //!   server that keeps nothing is refused unless the host accepts that ([`RedisBuilder::accept_loss`]), and so is one that
 //!   drops keys when its memory is full.
+//!   A failover promotes a replica, which may lack the last writes: [`RedisBuilder::wait_for_replicas`] closes most of that
+//!   gap.
 //! - No call takes longer than its time limit, whatever the server does.
 //! - Every page of every list takes the time of a page, not of the store.
 //! - No expiry of Redis decides anything: connect attempts have one, long after their own, for the case that nobody
@@ -42,6 +44,9 @@
 //! second it has one for each byte of its e-mail address, no piece twice. Of these sets a refresh writes only the term
 //! that tells when the connection is due.
 //!
+//! A term takes about 140 bytes of the server's memory. Of 10,000 connections with one label, an address of 31 bytes and a
+//! body of 1,000, each took 7.3 KB: 1.1 for the lists, 4.4 for the search.
+//!
 //! # What the server must allow
 //! An ACL user needs, in this order, `+@read +@write +@scripting +@connection -@dangerous +time +info
 //! +config|get`, on the keys that begin with the prefix. Without `config|get` it is not known how writes are kept. Without
@@ -51,6 +56,7 @@
 mod changes;
 mod clock;
 mod config;
+mod confirm;
 mod connection;
 mod error;
 mod hash;
@@ -68,7 +74,10 @@ mod usage;
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use grantry::store::StoreError;
@@ -78,6 +87,7 @@ pub use config::RedisBuilder;
 pub use error::OpenError;
 pub use schema::Advice;
 
+use confirm::Confirm;
 use layout::Layout;
 use link::Link;
 
@@ -90,6 +100,8 @@ pub struct RedisStore {
 struct Shared {
     link: Link,
     layout: Layout,
+    confirm: Option<Confirm>,
+    unconfirmed: AtomicU64,
     advice: Vec<Advice>,
     /// The run of the server that the watcher of the history met last.
     watched_run: AtomicU64,
@@ -117,11 +129,19 @@ impl RedisStore {
         &self.shared.advice
     }
 
-    pub(crate) fn new(link: Link, layout: Layout, advice: Vec<Advice>) -> Self {
+    /// How many writes were acknowledged though too few replicas had them in time; see
+    /// [`RedisBuilder::wait_for_replicas`].
+    pub fn unconfirmed(&self) -> u64 {
+        self.shared.unconfirmed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn new(link: Link, layout: Layout, confirm: Option<Confirm>, advice: Vec<Advice>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 link,
                 layout,
+                confirm,
+                unconfirmed: AtomicU64::new(0),
                 advice,
                 watched_run: AtomicU64::new(0),
             }),
@@ -138,6 +158,19 @@ impl RedisStore {
 
     fn watched_run(&self) -> &AtomicU64 {
         &self.shared.watched_run
+    }
+
+    /// Waits until replicas have what was written, if the host wants that.
+    async fn confirm(&self) {
+        if let Some(confirm) = &self.shared.confirm
+            && !confirm.wait(&self.shared.layout).await
+        {
+            self.shared.unconfirmed.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                code = "redis_unconfirmed",
+                "too few replicas have a write in time"
+            );
+        }
     }
 
     /// Runs a script that writes, once: if it gets no answer nobody knows what became of it.

@@ -4,6 +4,8 @@
 
 mod conformance;
 mod cut;
+mod memory;
 mod opening;
 mod outage;
+mod replica;
 mod server;
