@@ -16,12 +16,12 @@ use crate::{RedisStore, row, script};
 /// Entries that are read at once.
 const AT_ONCE: usize = 2000;
 
-/// An entry of the stream: its number, and names and values in turn.
+/// An entry of the stream: its place, and names and values in turn.
 type Entry = (String, Vec<Vec<u8>>);
 
 /// What changed behind the number `since`.
 pub(crate) async fn since(store: &RedisStore, since: Option<u64>) -> Result<Changes, StoreError> {
-    let (era, last, first) = read(store, since.map_or(u64::MAX, |since| since.saturating_add(1))).await?;
+    let (era, last, first) = read(store, since.unwrap_or(u64::MAX)).await?;
     let met = store.watched_run().swap(era, Ordering::Relaxed);
     let gap = |gap| Changes {
         changed: Vec::new(),
@@ -49,7 +49,7 @@ pub(crate) async fn since(store: &RedisStore, since: Option<u64>) -> Result<Chan
         if reached >= last {
             break;
         }
-        let (now, _, more) = read(store, reached + 1).await?;
+        let (now, _, more) = read(store, reached).await?;
         if now != era || more.is_empty() {
             return Ok(gap(true));
         }
@@ -63,16 +63,17 @@ pub(crate) async fn since(store: &RedisStore, since: Option<u64>) -> Result<Chan
     })
 }
 
-/// The run of the server, the last number, and entries from `from` on, all at one moment.
-async fn read(store: &RedisStore, from: u64) -> Result<(u64, u64, Vec<Entry>), StoreError> {
+/// The run of the server, the last number, and entries behind `since`, all at one moment.
+async fn read(store: &RedisStore, since: u64) -> Result<(u64, u64, Vec<Entry>), StoreError> {
     let mut call = script::HISTORY.key(store.layout().history());
-    call.key(store.layout().last_change()).arg(from).arg(AT_ONCE);
+    call.arg(since).arg(AT_ONCE);
     let (era, (last, entries)) = store.read("connection_changes", &call).await?;
     Ok((era, last, entries))
 }
 
-fn parse((number, fields): &Entry) -> Option<(u64, ConnectionId, Revision)> {
-    let number = number.split('-').next()?.parse().ok()?;
+/// The stream counts from zero, behind a constant.
+fn parse((place, fields): &Entry) -> Option<(u64, ConnectionId, Revision)> {
+    let number = place.strip_prefix("1-")?.parse::<u64>().ok()?.checked_add(1)?;
     let [_, id, _, revision] = fields.as_slice() else {
         return None;
     };

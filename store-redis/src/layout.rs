@@ -61,13 +61,8 @@ impl Layout {
         self.key("c0", "history")
     }
 
-    /// The number of the last entry of the history.
-    pub(crate) fn last_change(&self) -> String {
-        self.key("c0", "last")
-    }
-
     /// What a script that writes a connection may touch.
-    pub(crate) fn of_write(&self, id: &ConnectionId) -> [String; 7] {
+    pub(crate) fn of_write(&self, id: &ConnectionId) -> [String; 6] {
         [
             self.row(id),
             self.hot(id),
@@ -75,7 +70,6 @@ impl Layout {
             self.search(),
             self.sealed(),
             self.history(),
-            self.last_change(),
         ]
     }
 

@@ -1,3 +1,5 @@
--- KEYS: history, its counter. ARGV: from which number, how many. Answers the last number, and the entries.
-local last = tonumber(redis.call('GET', KEYS[2]) or '0')
-return {last, redis.call('XRANGE', KEYS[1], ARGV[1] .. '-0', '+', 'COUNT', ARGV[2])}
+-- KEYS: history. ARGV: behind how many entries, how many. Answers the number of the last entry, and those entries.
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if not last then return {0, {}} end
+local number = tonumber(string.match(last[1], '^1%-(%d+)$')) + 1
+return {number, redis.call('XRANGE', KEYS[1], '1-' .. ARGV[1], '+', 'COUNT', ARGV[2])}
