@@ -25,7 +25,9 @@
 //!   A failover promotes a replica, which may lack the last writes: [`RedisBuilder::wait_for_replicas`] closes most of that
 //!   gap.
 //! - No call takes longer than its time limit, whatever the server does.
-//! - Every page of every list takes the time of a page, not of the store.
+//! - A page of a list takes the time of a page, not of the store, wherever it begins. Only where conditions are each met
+//!   often and hardly ever together are the rows of the rarest looked through, two thousand at a time, so that no other
+//!   call waits for it.
 //! - No expiry of Redis decides anything: connect attempts have one, long after their own, for the case that nobody
 //!   purges.
 //!

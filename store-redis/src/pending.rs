@@ -75,7 +75,11 @@ impl PendingStore for RedisStore {
                     .map_err(|_| row::corrupt("purge_pending"))?;
                 call.key(self.layout().pending(digest)).arg(&key[..]);
             }
-            purged += self.write::<u32>("purge_pending", &call).await?;
+            let removed: u32 = self.write("purge_pending", &call).await?;
+            if removed == 0 {
+                break;
+            }
+            purged += removed;
         }
         Ok(purged)
     }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use grantry::{
     id::IntegrationId,
-    store::{Charged, UsageKey, UsageStore as _},
+    store::{Charged, PendingRow, PendingStore as _, UsageKey, UsageStore as _},
+    time::Timestamp,
 };
 use grantry_store_redis::{Advice, OpenError, RedisStore};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
@@ -108,6 +110,31 @@ async fn every_key_has_the_prefix_and_a_slot() {
         .collect();
     assert_eq!(keys.len(), 3, "{keys:?}");
     assert!(keys.iter().all(|key| key.starts_with("mine:{")), "{keys:?}");
+}
+
+/// What has expired by the caller's time is there until it is purged, or for a day: the server's clock ends nothing.
+#[tokio::test]
+async fn no_expiry_of_the_server_decides_anything() {
+    let server = Server::start(&[]).await;
+    let store = RedisStore::open(&server.address()).await.unwrap();
+    let row = PendingRow {
+        key: [0xab; 32],
+        guard: [0; 32],
+        expires_at: Timestamp(1000),
+        body: Bytes::from_static(b"attempt"),
+    };
+    assert!(store.put_pending(&row).await.unwrap());
+    charge(&store).await;
+    let left = async |key: &str| {
+        let answer = server.command(&["TTL", key]).await;
+        answer.trim_start_matches(':').trim_end().parse::<i64>().unwrap()
+    };
+    let day = 24 * 3600;
+    let attempt = left(&format!("grantry:{{p0}}:a:{}", "ab".repeat(32))).await;
+    assert!((day - 600..=day).contains(&attempt), "{attempt}");
+    for key in ["{p0}:expiries", "{u0}:int:202611", "{u0}:months", "{s}:store"] {
+        assert_eq!(left(&format!("grantry:{key}")).await, -1, "{key} never expires");
+    }
 }
 
 #[tokio::test]
