@@ -20,6 +20,8 @@ need() { # need COMMAND PACKAGE...: installs a system package if a command is mi
 need cc build-essential
 need python3 python3 python3-venv
 need curl curl ca-certificates
+need redis-server redis-server
+need openssl openssl
 
 # The published Python client of the hosted service, against which the HTTP surface is tested.
 venv=target/python-client

@@ -58,8 +58,9 @@ struct ServeArgs {
     /// address that it listens on, which must be a loopback address then.
     #[arg(long)]
     public_url: Option<String>,
-    /// The store: `sqlite:FILE`.
-    #[arg(long)]
+    /// The store: `sqlite:FILE`, or `redis://` or `rediss://` with the server's address. One with a password is better
+    /// given in the environment, since others can read arguments.
+    #[arg(long, env = "GRANTRY_STORE", hide_env_values = true)]
     store: String,
     /// Lets an integration's `loginUrl` be http on a loopback address. For tests only.
     #[arg(long)]
@@ -78,8 +79,8 @@ struct ServeArgs {
 
 #[derive(Debug, Args)]
 struct DoctorArgs {
-    /// The store: `sqlite:FILE`. A service may be running on it.
-    #[arg(long)]
+    /// The store, as for `serve`. A service may be running on it.
+    #[arg(long, env = "GRANTRY_STORE", hide_env_values = true)]
     store: String,
     /// As for `serve`. For tests only.
     #[arg(long)]
@@ -98,8 +99,8 @@ enum KeysCommand {
     },
     /// Print how many connections each key has sealed.
     Usage {
-        /// The store: `sqlite:FILE`.
-        #[arg(long)]
+        /// The store, as for `serve`.
+        #[arg(long, env = "GRANTRY_STORE", hide_env_values = true)]
         store: String,
     },
 }

@@ -5,6 +5,7 @@ use std::{future::Future, net::SocketAddr, path::Path, time::Duration};
 use axum::{Router, http::StatusCode, routing::get};
 use grantry::{Broker, Builder, KeepAlive, http::HttpService, secret::Secret, store::Stores, vault::Keyring};
 use grantry_provider_salesforce::Salesforce;
+use grantry_store_redis::{RedisBuilder, RedisStore};
 use grantry_store_sqlite::SqliteStore;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
@@ -58,21 +59,28 @@ pub(crate) async fn open_store(address: &str) -> Result<Stores, Problem> {
             Ok(store) => Ok(store.into()),
             Err(error) => Err(format!("{}: {error}", error.code()).into()),
         },
-        _ => Err("store_unknown: --store takes sqlite:FILE".into()),
+        Some(("redis" | "rediss", _)) => open_redis(RedisStore::builder(address)).await,
+        _ => Err("store_unknown: --store takes sqlite:FILE, redis://SERVER or rediss://SERVER".into()),
     }
 }
 
-/// Opens a store for a tool that looks at it: a file that is not there is not made.
+/// Opens a store for a tool that looks at it: one that is not there is not made.
 pub(crate) async fn open_existing(address: &str) -> Result<Stores, Problem> {
-    if let Some(("sqlite", file)) = address.split_once(':')
-        && !file.is_empty()
-        && !Path::new(file).exists()
-    {
-        return Err(
-            format!("store_missing: there is no file {file}; name the store that the service uses").into(),
-        );
+    match address.split_once(':') {
+        Some(("sqlite", file)) if !file.is_empty() && !Path::new(file).exists() => Err(format!(
+            "store_missing: there is no file {file}; name the store that the service uses"
+        )
+        .into()),
+        Some(("redis" | "rediss", _)) => open_redis(RedisStore::builder(address).must_exist(true)).await,
+        _ => open_store(address).await,
     }
-    open_store(address).await
+}
+
+async fn open_redis(builder: RedisBuilder) -> Result<Stores, Problem> {
+    match builder.open().await {
+        Ok(store) => Ok(store.into()),
+        Err(error) => Err(format!("{}: {error}", error.code()).into()),
+    }
 }
 
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Problem> {

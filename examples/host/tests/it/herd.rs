@@ -12,7 +12,7 @@ use crate::support::{Answer, Host, Integration, World};
 
 /// The one presentation that there was.
 #[track_caller]
-fn only(log: &[Presentation]) -> &Presentation {
+pub(crate) fn only(log: &[Presentation]) -> &Presentation {
     assert_eq!(log.len(), 1, "{log:#?}");
     assert_eq!(
         (log[0].result, log[0].generation),
@@ -24,7 +24,11 @@ fn only(log: &[Presentation]) -> &Presentation {
 }
 
 /// Lets `callers` ask each host at one moment. Gives all answers.
-async fn storm<F>(hosts: &[Arc<Host>], callers: usize, ask: impl Fn(Arc<Host>, usize) -> F) -> Vec<Answer>
+pub(crate) async fn storm<F>(
+    hosts: &[Arc<Host>],
+    callers: usize,
+    ask: impl Fn(Arc<Host>, usize) -> F,
+) -> Vec<Answer>
 where
     F: Future<Output = Answer> + Send + 'static,
 {
@@ -43,7 +47,7 @@ where
 }
 
 /// A user who has connected, and the name of the token set that is dead upstream by now.
-async fn dead_set(world: &World, host: &Host) -> (Integration, String, String) {
+pub(crate) async fn dead_set(world: &World, host: &Host) -> (Integration, String, String) {
     let integration = world.integrate(host, json!({})).await;
     let connection = world.connect(host, &integration, "sarah@acme.com").await;
     let before = host
@@ -58,7 +62,13 @@ async fn dead_set(world: &World, host: &Host) -> (Integration, String, String) {
 }
 
 /// Every caller got one and the same new token, and it works.
-async fn all_got_one(host: &Host, integration: &Integration, path: &str, old: &str, answers: &[Answer]) {
+pub(crate) async fn all_got_one(
+    host: &Host,
+    integration: &Integration,
+    path: &str,
+    old: &str,
+    answers: &[Answer],
+) {
     let tokens: BTreeSet<String> = answers
         .iter()
         .map(|answer| answer.clone().expect(200).field("accessToken"))

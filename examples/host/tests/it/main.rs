@@ -1,4 +1,4 @@
-//! The host as people run it: real processes on loopback ports, SQLite files, and a Salesforce simulator in the test.
+//! The host as people run it: real processes on loopback ports, SQLite files and Redis servers, and a Salesforce simulator in the test.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,5 +16,6 @@ mod drain;
 mod herd;
 mod kill;
 mod python_client;
+mod redis;
 mod status;
 mod support;

@@ -21,6 +21,7 @@ static STARTED: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Launch {
     dir: PathBuf,
     listen: String,
+    store: String,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
 }
@@ -31,6 +32,7 @@ impl Launch {
         Self {
             dir: dir.to_owned(),
             listen: "127.0.0.1:0".to_owned(),
+            store: format!("sqlite:{}", dir.join("grantry.db").display()),
             arguments: Vec::new(),
             variables: [
                 ("GRANTRY_KEYS", keys),
@@ -44,6 +46,11 @@ impl Launch {
 
     pub(crate) fn listen(mut self, address: &str) -> Self {
         address.clone_into(&mut self.listen);
+        self
+    }
+
+    pub(crate) fn store(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.store);
         self
     }
 
@@ -71,11 +78,10 @@ impl Launch {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let file = |what: &str| self.dir.join(format!("host-{number}.{what}"));
         let (out, err, ready) = (file("out"), file("err"), file("ready"));
-        let store = format!("sqlite:{}", self.dir.join("grantry.db").display());
         let mut command = command();
         command
             .args(["serve", "--allow-loopback-upstream", "--listen", &self.listen])
-            .args(["--store", &store, "--ready-file"])
+            .args(["--store", &self.store, "--ready-file"])
             .arg(&ready)
             .args(&self.arguments)
             .envs(self.variables)
@@ -112,7 +118,7 @@ impl Launch {
 /// The program, without settings from outside.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_grantry-host"));
-    for name in ["GRANTRY_KEYS", "GRANTRY_ADMIN_KEY"] {
+    for name in ["GRANTRY_KEYS", "GRANTRY_ADMIN_KEY", "GRANTRY_STORE"] {
         command.env_remove(name).env_remove(format!("{name}_FILE"));
     }
     command

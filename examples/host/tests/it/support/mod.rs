@@ -2,12 +2,14 @@
 
 mod browser;
 mod host;
+mod redis;
 mod world;
 
 use std::{future::Future, time::Duration};
 
 pub(crate) use browser::{Browser, Page, Person};
 pub(crate) use host::{ADMIN_KEY, Answer, Host, Launch, command, ended_with, signal};
+pub(crate) use redis::Redis;
 pub(crate) use world::{APP, Integration, World, parameter};
 
 /// Longer than anything here takes on a slow machine.

@@ -1,0 +1,103 @@
+//! Integrations. They are few, and lie in one slot.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use grantry::{
+    id::IntegrationId,
+    store::{
+        Inserted, IntegrationRow, IntegrationStore, Removed, Revision, StoreError, StoredIntegration, Swap,
+    },
+};
+
+use crate::{RedisStore, hash::hash, row, script};
+
+#[async_trait]
+impl IntegrationStore for RedisStore {
+    async fn insert_integration(&self, row: &IntegrationRow) -> Result<Inserted, StoreError> {
+        let revision = row::next_revision(0, "insert_integration")?;
+        let mut call = script::INTEGRATION.key(&self.layout().integrations()[..]);
+        call.arg("insert").arg(row.id.as_str()).arg(encode(row, revision));
+        match self.write("insert_integration", &call).await? {
+            1_i64 => Ok(Inserted::Created(revision)),
+            _ => Ok(Inserted::Occupied),
+        }
+    }
+
+    async fn integration(&self, id: &IntegrationId) -> Result<Option<StoredIntegration>, StoreError> {
+        let [rows, ..] = self.layout().integrations();
+        let mut command = redis::cmd("HGET");
+        command.arg(rows).arg(id.as_str());
+        let (_, bytes): (_, Option<Vec<u8>>) = self.ask("integration", &command).await?;
+        let stored = bytes.map(|bytes| decode(id.clone(), bytes));
+        stored
+            .map(|stored| stored.ok_or_else(|| row::corrupt("integration")))
+            .transpose()
+    }
+
+    async fn swap_integration(&self, next: &IntegrationRow, expected: Revision) -> Result<Swap, StoreError> {
+        let revision = row::next_revision(expected.counter, "swap_integration")?;
+        let mut call = script::INTEGRATION.key(&self.layout().integrations()[..]);
+        call.arg("swap").arg(next.id.as_str()).arg(encode(next, revision));
+        call.arg(&row::encode_revision(expected)[..]);
+        match self.swap("swap_integration", &call).await? {
+            1 => Ok(Swap::Swapped(revision)),
+            0 => Ok(Swap::Conflict),
+            _ => Ok(Swap::Missing),
+        }
+    }
+
+    async fn remove_integration(
+        &self,
+        id: &IntegrationId,
+        expected: Revision,
+    ) -> Result<Removed, StoreError> {
+        let mut call = script::INTEGRATION.key(&self.layout().integrations()[..]);
+        call.arg("remove")
+            .arg(id.as_str())
+            .arg(&row::encode_revision(expected)[..]);
+        match self.write("remove_integration", &call).await? {
+            1_i64 => Ok(Removed::Gone),
+            0 => Ok(Removed::Conflict),
+            _ => Ok(Removed::Missing),
+        }
+    }
+
+    async fn list_integrations(
+        &self,
+        after: Option<&IntegrationId>,
+        limit: u32,
+    ) -> Result<Vec<StoredIntegration>, StoreError> {
+        let mut call = script::INTEGRATIONS.key(&self.layout().integrations()[..2]);
+        call.arg(after.map_or("", IntegrationId::as_str)).arg(limit);
+        let (_, found): (_, Vec<(String, Vec<u8>)>) = self.read("list_integrations", &call).await?;
+        let rows = found
+            .into_iter()
+            .map(|(id, bytes)| decode(id.parse().ok()?, bytes));
+        let rows: Option<Vec<_>> = rows.collect();
+        rows.ok_or_else(|| row::corrupt("list_integrations"))
+    }
+
+    async fn integrations_version(&self) -> Result<u64, StoreError> {
+        let [_, _, key] = self.layout().integrations();
+        let (era, number) = self
+            .ask::<Option<u64>>("integrations_version", redis::cmd("GET").arg(key))
+            .await?;
+        // A server that lost the last writes counts the same numbers again, and so the run is part of it.
+        let number = number.unwrap_or(0).to_be_bytes();
+        Ok(hash(&[&era.to_be_bytes(), &number]))
+    }
+}
+
+fn encode(row: &IntegrationRow, revision: Revision) -> Vec<u8> {
+    let IntegrationRow { id: _, body } = row;
+    [&row::encode_revision(revision)[..], body].concat()
+}
+
+fn decode(id: IntegrationId, bytes: Vec<u8>) -> Option<StoredIntegration> {
+    let revision = row::decode_revision(&bytes)?;
+    let body = Bytes::from(bytes).slice(row::REVISION..);
+    Some(StoredIntegration {
+        row: IntegrationRow { id, body },
+        revision,
+    })
+}

@@ -1,0 +1,135 @@
+//! API and public keys. They are few, and lie in one slot.
+
+use async_trait::async_trait;
+use grantry::{
+    id::{IntegrationId, KeyId},
+    store::{KeyKind, KeyRow, KeyStore, StoreError, StoreErrorKind},
+    time::Timestamp,
+};
+
+use crate::{RedisStore, row, script};
+
+/// What stands for a time that is none.
+const NEVER: i64 = i64::MIN;
+
+#[async_trait]
+impl KeyStore for RedisStore {
+    async fn insert_key(&self, row: &KeyRow, max_live: u32, now: Timestamp) -> Result<bool, StoreError> {
+        let mut call = script::KEY.key(&self.layout().keys()[..]);
+        call.arg("insert").arg(row.id.as_str()).arg(encode(row));
+        call.arg(name(row.integration.as_ref())).arg(max_live).arg(now.0);
+        match self.write("insert_key", &call).await? {
+            1_i64 => Ok(true),
+            0 => Ok(false),
+            _ => Err(StoreError::bare(StoreErrorKind::Invalid, "insert_key")),
+        }
+    }
+
+    async fn key(&self, id: &KeyId) -> Result<Option<KeyRow>, StoreError> {
+        let [rows, _] = self.layout().keys();
+        let mut command = redis::cmd("HGET");
+        command.arg(rows).arg(id.as_str());
+        let (_, bytes): (_, Option<Vec<u8>>) = self.ask("key", &command).await?;
+        let key = bytes.map(|bytes| decode(id.clone(), &bytes));
+        key.map(|key| key.ok_or_else(|| row::corrupt("key"))).transpose()
+    }
+
+    async fn list_keys(&self, integration: Option<&IntegrationId>) -> Result<Vec<KeyRow>, StoreError> {
+        let mut call = script::KEYS.key(&self.layout().keys()[..]);
+        call.arg(name(integration)).arg(0);
+        let (_, found): (_, Vec<(String, Vec<u8>)>) = self.read("list_keys", &call).await?;
+        let rows = found
+            .into_iter()
+            .map(|(id, bytes)| decode(id.parse().ok()?, &bytes));
+        let rows: Option<Vec<_>> = rows.collect();
+        rows.ok_or_else(|| row::corrupt("list_keys"))
+    }
+
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
+        let mut call = script::KEY.key(&self.layout().keys()[..]);
+        call.arg("revoke").arg(id.as_str()).arg(&at.0.to_be_bytes()[..]);
+        Ok(self.write::<i64>("revoke_key", &call).await? == 1)
+    }
+
+    async fn remove_keys(&self, integration: &IntegrationId) -> Result<(), StoreError> {
+        let mut call = script::KEYS.key(&self.layout().keys()[..]);
+        call.arg(name(Some(integration))).arg(1);
+        self.write("remove_keys", &call).await
+    }
+}
+
+/// Admin keys belong to none.
+fn name(integration: Option<&IntegrationId>) -> &str {
+    integration.map_or("", IntegrationId::as_str)
+}
+
+/// Kind (1 byte), created, ends, revoked (8 each), digest (32), then the digest's key and the integration, each behind
+/// its length. `key.lua` looks at the first four.
+fn encode(row: &KeyRow) -> Vec<u8> {
+    let KeyRow {
+        id: _,
+        kind,
+        integration,
+        digest,
+        digest_key,
+        created_at,
+        expires_at,
+        revoked_at,
+    } = row;
+    let never = Timestamp(NEVER);
+    let mut bytes = vec![kind.as_str().as_bytes()[1]];
+    for time in [
+        *created_at,
+        expires_at.unwrap_or(never),
+        revoked_at.unwrap_or(never),
+    ] {
+        bytes.extend(time.0.to_be_bytes());
+    }
+    bytes.extend(digest);
+    for text in [digest_key.as_str(), name(integration.as_ref())] {
+        let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(text.as_bytes());
+    }
+    bytes
+}
+
+fn decode(id: KeyId, bytes: &[u8]) -> Option<KeyRow> {
+    let mut rest = bytes;
+    let mut take = |length: usize| {
+        let (part, behind) = rest.split_at_checked(length)?;
+        rest = behind;
+        Some(part)
+    };
+    let [kind] = take(1)? else { return None };
+    // The second letters of their names differ.
+    let kinds = [KeyKind::Api, KeyKind::Public, KeyKind::Admin];
+    let kind = kinds
+        .into_iter()
+        .find(|known| known.as_str().as_bytes().get(1) == Some(kind))?;
+    let mut times = [Timestamp(NEVER); 3];
+    for time in &mut times {
+        *time = Timestamp(i64::from_be_bytes(take(8)?.try_into().ok()?));
+    }
+    let digest = take(32)?.try_into().ok()?;
+    let mut text = || {
+        let length = u32::from_be_bytes(take(4)?.try_into().ok()?);
+        String::from_utf8(take(usize::try_from(length).ok()?)?.to_vec()).ok()
+    };
+    let (digest_key, integration) = (text()?, text()?);
+    let [created_at, ends, revoked] = times;
+    let some = |time: Timestamp| (time.0 != NEVER).then_some(time);
+    Some(KeyRow {
+        id,
+        kind,
+        integration: match integration.as_str() {
+            "" => None,
+            integration => Some(integration.parse().ok()?),
+        },
+        digest,
+        digest_key,
+        created_at,
+        expires_at: some(ends),
+        revoked_at: some(revoked),
+    })
+}

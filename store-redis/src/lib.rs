@@ -1,0 +1,239 @@
+//! Keeps Grantry's connections on a Redis server, for any number of processes on any number of machines.
+//!
+//! ```no_run
+//! use grantry_store_redis::RedisStore;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = RedisStore::open("redis://grantry:password@redis.internal:6379/0").await?;
+//! let stores = grantry::store::Stores::from(store);
+//! // … give them to the broker.
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The address is `redis://` or, with TLS, `rediss://`, with user and password, port, and number of the database as
+//! needed, and may end in `?prefix=` with what all keys shall begin with. The server is one primary, Redis 7.0 or newer,
+//! that is no part of a Cluster.
+//!
+//! # What it promises
+//! - A write is one script: done whole or not at all, and idempotent by its random write id. A write that got no answer
+//!   is an error, which the engine reads as *unknown*; it is never guessed.
+//! - A write that was acknowledged is as durable as the server makes it. With `appendonly yes` it survives the end of
+//!   the server, and with `appendfsync always` a power failure. [`RedisStore::advice`] tells what of this is amiss; a
+//!   server that keeps nothing is refused unless the host accepts that ([`RedisBuilder::accept_loss`]), and so is one that
+//!   drops keys when its memory is full.
+//!   A failover promotes a replica, which may lack the last writes: [`RedisBuilder::wait_for_replicas`] closes most of that
+//!   gap.
+//! - No call takes longer than its time limit, whatever the server does.
+//! - A page of a list takes the time of a page, not of the store, wherever it begins. Only where conditions are each met
+//!   often and hardly ever together are the rows of the rarest looked through, two thousand at a time, so that no other
+//!   call waits for it.
+//! - No expiry of Redis decides anything: connect attempts have one, long after their own, for the case that nobody
+//!   purges.
+//!
+//! # How keys are laid out
+//! The part in braces of a key decides in which slot of a Cluster it would lie, and a script may only use keys of one
+//! slot. A connection is read by its id alone, and its integration is not known then. So its slot depends on the id and
+//! on nothing else, and the lists of all integrations that it stands in lie in the same slot: row, lists, search, history
+//! and counts are written by one script. The other way, a slot for each integration, would need a pointer from id to
+//! integration in a slot of its own: a second read for each read, and two writes that are not one.
+//!
+//! There is one such slot, `{c0}`, and the store's record of itself says so; the number in it leaves room for more.
+//!
+//! # What lists and search cost
+//! Lists and search are two sorted sets of short terms with ids behind them (`search.rs` tells how they are walked). A
+//! connection has five terms in the first, and one more for each label, for a concern and for when it is due. In the
+//! second it has one for each byte of its e-mail address, no piece twice. Of these sets a refresh writes only the term
+//! that tells when the connection is due.
+//!
+//! A term takes about 140 bytes of the server's memory. Of 10,000 connections with one label, an address of 31 bytes and a
+//! body of 1,000, each took 7.3 KB: 1.1 for the lists, 4.4 for the search.
+//!
+//! # What the server must allow
+//! An ACL user needs, in this order, `+@read +@write +@scripting +@connection -@dangerous +time +info
+//! +config|get`, on the keys that begin with the prefix. Without `config|get` it is not known how writes are kept. Without
+//! `info` no setting is known, nor which run of the server it is, so that its clock is taken to be the same after a
+//! failover.
+
+mod changes;
+mod clock;
+mod config;
+mod confirm;
+mod connection;
+mod error;
+mod hash;
+mod integration;
+mod key;
+mod layout;
+mod link;
+mod list;
+mod pending;
+mod row;
+mod schema;
+mod script;
+mod search;
+mod usage;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use grantry::store::StoreError;
+use redis::{Cmd, FromRedisValue, ScriptInvocation};
+
+pub use config::RedisBuilder;
+pub use error::OpenError;
+pub use schema::Advice;
+
+use confirm::Confirm;
+use layout::Layout;
+use link::Link;
+
+/// A store on a Redis server. It plays all five roles; clones share its connection.
+#[derive(Clone)]
+pub struct RedisStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    link: Link,
+    layout: Layout,
+    confirm: Option<Confirm>,
+    unconfirmed: AtomicU64,
+    advice: Vec<Advice>,
+    /// The run of the server that the watcher of the history met last.
+    watched_run: AtomicU64,
+}
+
+impl RedisStore {
+    /// Opens the store at this address with the usual settings; it is made if it does not exist.
+    ///
+    /// # Errors
+    /// As [`RedisBuilder::open`].
+    ///
+    /// # Cancel safety
+    /// As [`RedisBuilder::open`].
+    pub async fn open(address: &str) -> Result<Self, OpenError> {
+        Self::builder(address).open().await
+    }
+
+    /// Settings for opening the store.
+    pub fn builder(address: &str) -> RedisBuilder {
+        RedisBuilder::new(address)
+    }
+
+    /// What an operator should know of the server, as it was when the store was opened.
+    pub fn advice(&self) -> &[Advice] {
+        &self.shared.advice
+    }
+
+    /// How many writes were acknowledged though too few replicas had them in time; see
+    /// [`RedisBuilder::wait_for_replicas`].
+    pub fn unconfirmed(&self) -> u64 {
+        self.shared.unconfirmed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn new(link: Link, layout: Layout, confirm: Option<Confirm>, advice: Vec<Advice>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                link,
+                layout,
+                confirm,
+                unconfirmed: AtomicU64::new(0),
+                advice,
+                watched_run: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    fn link(&self) -> &Link {
+        &self.shared.link
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    fn watched_run(&self) -> &AtomicU64 {
+        &self.shared.watched_run
+    }
+
+    /// Waits until replicas have what was written, if the host wants that.
+    async fn confirm(&self) {
+        if let Some(confirm) = &self.shared.confirm
+            && !confirm.wait(&self.shared.layout).await
+        {
+            self.shared.unconfirmed.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                code = "redis_unconfirmed",
+                "too few replicas have a write in time"
+            );
+        }
+    }
+
+    /// Runs a script that writes, once: if it gets no answer nobody knows what became of it.
+    async fn write<T: FromRedisValue + Send>(
+        &self,
+        operation: &'static str,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        let written = self
+            .link()
+            .once(|mut session| async move { call.invoke_async(&mut session.connection).await });
+        written.await.map_err(|failure| failure.store_error(operation))
+    }
+
+    /// Runs a script that swaps. The row's revision stands only once, so that a second try does nothing if the first
+    /// one did it; but only if it says that the row is swapped is anything known.
+    async fn swap(&self, operation: &'static str, call: &ScriptInvocation<'_>) -> Result<i64, StoreError> {
+        let swapped = self.link().again(
+            |mut session| async move { call.invoke_async(&mut session.connection).await },
+            |answer| *answer == 1,
+        );
+        swapped.await.map_err(|failure| failure.store_error(operation))
+    }
+
+    /// Runs a script that reads, and says on which run of the server.
+    async fn read<T: FromRedisValue + Send>(
+        &self,
+        operation: &'static str,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<(u64, T), StoreError> {
+        let read = self.link().again(
+            |mut session| async move {
+                let answer = call.invoke_async(&mut session.connection).await?;
+                Ok((session.era, answer))
+            },
+            |_| true,
+        );
+        read.await.map_err(|failure| failure.store_error(operation))
+    }
+
+    /// Asks a command that reads, and says on which run of the server.
+    async fn ask<T: FromRedisValue + Send>(
+        &self,
+        operation: &'static str,
+        command: &Cmd,
+    ) -> Result<(u64, T), StoreError> {
+        let asked = self.link().again(
+            |mut session| async move {
+                let answer = command.query_async(&mut session.connection).await?;
+                Ok((session.era, answer))
+            },
+            |_| true,
+        );
+        asked.await.map_err(|failure| failure.store_error(operation))
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("link", &self.shared.link)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,166 @@
+//! How rows are written as bytes.
+//!
+//! What scripts look at comes first (see `lua/common.lua`): the revision, the terms by which lists find the row, its mark
+//! and e-mail, the id of its sealing key. Then come the other columns as JSON, and the body.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use grantry::{
+    connection::{Concern, Status},
+    id::ConnectionId,
+    integration::Environment,
+    store::{ConnectionRow, HotFacts, Index, Revision, StoreError, StoreErrorKind, Stored},
+    time::Timestamp,
+};
+
+use crate::search;
+
+/// Bytes of a revision.
+pub(crate) const REVISION: usize = 24;
+const MARK: usize = 4;
+
+/// Columns that no script looks at, in this order: integration, environment, status, concern, owner, labels, when
+/// connected, when due.
+type Columns = (
+    String,
+    String,
+    String,
+    Option<String>,
+    String,
+    BTreeMap<String, String>,
+    i64,
+    Option<i64>,
+);
+
+pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
+    let ConnectionRow { id: _, index, body } = row;
+    let Index {
+        integration,
+        environment,
+        status,
+        concern,
+        email,
+        owner,
+        metadata,
+        connected_at,
+        due_at,
+        sealed_by,
+    } = index;
+    let columns = (
+        integration,
+        environment.as_str(),
+        status.as_str(),
+        concern.map(Concern::as_str),
+        owner,
+        metadata,
+        connected_at.0,
+        due_at.map(|at| at.0),
+    );
+    // Strings and numbers always serialise; an empty text would not decode, so nothing is lost in silence.
+    let columns = serde_json::to_vec(&columns).unwrap_or_default();
+    let mut mail = search::mark(integration, *status == Status::Deleted).to_vec();
+    mail.extend_from_slice(email.as_bytes());
+    let mut bytes = encode_revision(revision).to_vec();
+    for part in [&search::terms(index)[..], &mail, sealed_by.as_bytes(), &columns] {
+        let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// `None` if the bytes are no row.
+pub(crate) fn decode(id: &ConnectionId, bytes: Vec<u8>, hot: Option<&[u8]>) -> Option<Stored> {
+    let bytes = Bytes::from(bytes);
+    let revision = decode_revision(&bytes)?;
+    let mut rest = bytes.slice(REVISION..);
+    let mut part = || {
+        let length: [u8; 4] = rest.get(..4)?.try_into().ok()?;
+        let end = 4 + usize::try_from(u32::from_be_bytes(length)).ok()?;
+        let part = rest.get(4..end)?.to_vec();
+        rest = rest.slice(end..);
+        Some(part)
+    };
+    let (_terms, mail, sealed_by, columns) = (part()?, part()?, part()?, part()?);
+    let (integration, environment, status, concern, owner, metadata, connected_at, due_at): Columns =
+        serde_json::from_slice(&columns).ok()?;
+    let index = Index {
+        integration: integration.parse().ok()?,
+        environment: Environment::parse(&environment)?,
+        status: Status::parse(&status)?,
+        concern: match concern {
+            None => None,
+            Some(concern) => Some(Concern::parse(&concern)?),
+        },
+        email: String::from_utf8(mail.get(MARK..)?.to_vec()).ok()?,
+        owner,
+        metadata,
+        connected_at: Timestamp(connected_at),
+        due_at: due_at.map(Timestamp),
+        sealed_by: String::from_utf8(sealed_by).ok()?,
+    };
+    Some(Stored {
+        row: ConnectionRow {
+            id: id.clone(),
+            index,
+            body: rest,
+        },
+        revision,
+        hot: match hot {
+            None => HotFacts::default(),
+            Some(hot) => decode_hot(hot)?,
+        },
+    })
+}
+
+pub(crate) fn encode_revision(revision: Revision) -> [u8; REVISION] {
+    let Revision { counter, write } = revision;
+    let mut bytes = [0; REVISION];
+    bytes[..8].copy_from_slice(&counter.to_be_bytes());
+    bytes[8..].copy_from_slice(&write.to_be_bytes());
+    bytes
+}
+
+/// The revision that the bytes begin with.
+pub(crate) fn decode_revision(bytes: &[u8]) -> Option<Revision> {
+    Some(Revision {
+        counter: u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?),
+        write: u128::from_be_bytes(bytes.get(8..REVISION)?.try_into().ok()?),
+    })
+}
+
+/// Time, used and allowed as decimals with bars between; what is not known is empty.
+fn decode_hot(bytes: &[u8]) -> Option<HotFacts> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut parts = text.split('|');
+    let (at, used, allowed) = (parts.next()?, parts.next()?, parts.next()?);
+    let last_active_at = match at {
+        "" => None,
+        at => Some(Timestamp(at.parse().ok()?)),
+    };
+    let api_usage = match (used, allowed) {
+        ("", "") => None,
+        (used, allowed) => Some((used.parse().ok()?, allowed.parse().ok()?)),
+    };
+    Some(HotFacts {
+        last_active_at,
+        api_usage,
+    })
+}
+
+/// The revision after `counter`: counted on, with a write id that was never used.
+pub(crate) fn next_revision(counter: u64, operation: &'static str) -> Result<Revision, StoreError> {
+    let mut write = [0; 16];
+    getrandom::fill(&mut write).map_err(|e| StoreError::new(StoreErrorKind::Unavailable, operation, e))?;
+    Ok(Revision {
+        counter: counter.saturating_add(1),
+        write: u128::from_be_bytes(write),
+    })
+}
+
+/// What was read is no row.
+pub(crate) fn corrupt(operation: &'static str) -> StoreError {
+    StoreError::bare(StoreErrorKind::Corrupt, operation)
+}

@@ -1,0 +1,295 @@
+//! Which servers are taken, which are refused and with which code; and that what is not ours is left as it is.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use grantry::{
+    id::IntegrationId,
+    store::{Charged, PendingRow, PendingStore as _, UsageKey, UsageStore as _},
+    time::Timestamp,
+};
+use grantry_store_redis::{Advice, OpenError, RedisStore};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
+use crate::server::Server;
+
+async fn advice(address: &str) -> Vec<Advice> {
+    RedisStore::open(address).await.unwrap().advice().to_vec()
+}
+
+/// The code with which the address is refused. No text has a password.
+async fn refused(address: &str) -> &'static str {
+    let error = RedisStore::open(address).await.unwrap_err();
+    let told = format!("{error} {error:?}");
+    assert!(!told.contains("secret"), "{told}");
+    error.code()
+}
+
+async fn charge(store: &RedisStore) -> u64 {
+    let key = UsageKey {
+        integration: IntegrationId::new("int").unwrap(),
+        month: 202_611,
+        day: 1,
+    };
+    match store.charge_usage(&key, 1, None).await.unwrap() {
+        Charged::Counted(sum) | Charged::Refused(sum) => sum,
+    }
+}
+
+#[tokio::test]
+async fn an_address_must_be_one_of_redis() {
+    for address in [
+        "",
+        "127.0.0.1:6379",
+        "http://127.0.0.1",
+        "redis://",
+        "redis:///0",
+        "redis+sentinel://127.0.0.1",
+        "redis://u:secret@127.0.0.1/zero",
+        "redis://u:secret@127.0.0.1/?protocol=resp3",
+        "redis://u:secret@127.0.0.1/?prefix=",
+        "redis://u:secret@127.0.0.1/?prefix={x}",
+        "rediss://u:secret@127.0.0.1/#insecure",
+    ] {
+        assert_eq!(refused(address).await, "redis_bad_address", "{address:?}");
+    }
+    let builder = RedisStore::builder("redis://u:secret@127.0.0.1");
+    assert!(!format!("{builder:?}").contains("secret"));
+}
+
+#[tokio::test]
+async fn stores_on_one_server_are_apart() {
+    let server = Server::start(&[]).await;
+    let at = server.address();
+    let first = RedisStore::open(&at).await.unwrap();
+    assert_eq!(charge(&first).await, 1);
+    for address in [
+        format!("{at}/1"),
+        format!("{at}/?prefix=other"),
+        format!("{at}/1?prefix=other"),
+    ] {
+        assert_eq!(
+            charge(&RedisStore::open(&address).await.unwrap()).await,
+            1,
+            "{address}"
+        );
+    }
+    let named = RedisStore::builder(&at).key_prefix("other").open().await.unwrap();
+    assert_eq!(charge(&named).await, 2, "the same as in the address");
+    assert_eq!(
+        charge(&RedisStore::open(&at).await.unwrap()).await,
+        2,
+        "opened again"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_must_exist_is_not_made() {
+    let server = Server::start(&[]).await;
+    let existing = RedisStore::builder(&server.address()).must_exist(true);
+    assert_eq!(
+        existing.clone().open().await.unwrap_err().code(),
+        "redis_no_store"
+    );
+    assert_eq!(server.command(&["DBSIZE"]).await, ":0\r\n", "nothing was written");
+    charge(&RedisStore::open(&server.address()).await.unwrap()).await;
+    assert_eq!(charge(&existing.open().await.unwrap()).await, 2);
+}
+
+#[tokio::test]
+async fn every_key_has_the_prefix_and_a_slot() {
+    let server = Server::start(&[]).await;
+    let store = RedisStore::open(&format!("{}/?prefix=mine", server.address()))
+        .await
+        .unwrap();
+    charge(&store).await;
+    let keys = server.command(&["KEYS", "*"]).await;
+    let keys: Vec<&str> = keys
+        .lines()
+        .filter(|line| !line.starts_with(['*', '$']))
+        .collect();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert!(keys.iter().all(|key| key.starts_with("mine:{")), "{keys:?}");
+}
+
+/// What has expired by the caller's time is there until it is purged, or for a day: the server's clock ends nothing.
+#[tokio::test]
+async fn no_expiry_of_the_server_decides_anything() {
+    let server = Server::start(&[]).await;
+    let store = RedisStore::open(&server.address()).await.unwrap();
+    let row = PendingRow {
+        key: [0xab; 32],
+        guard: [0; 32],
+        expires_at: Timestamp(1000),
+        body: Bytes::from_static(b"attempt"),
+    };
+    assert!(store.put_pending(&row).await.unwrap());
+    charge(&store).await;
+    let left = async |key: &str| {
+        let answer = server.command(&["TTL", key]).await;
+        answer.trim_start_matches(':').trim_end().parse::<i64>().unwrap()
+    };
+    let day = 24 * 3600;
+    let attempt = left(&format!("grantry:{{p0}}:a:{}", "ab".repeat(32))).await;
+    assert!((day - 600..=day).contains(&attempt), "{attempt}");
+    for key in ["{p0}:expiries", "{u0}:int:202611", "{u0}:months", "{s}:store"] {
+        assert_eq!(left(&format!("grantry:{key}")).await, -1, "{key} never expires");
+    }
+}
+
+#[tokio::test]
+async fn a_user_needs_the_password() {
+    let server = Server::start(&["--user", "grantry", "on", ">secret", "~*", "&*", "+@all"]).await;
+    let with = |user: &str| format!("redis://{user}@127.0.0.1:{}", server.port());
+    assert_eq!(
+        charge(&RedisStore::open(&with("grantry:secret")).await.unwrap()).await,
+        1
+    );
+    assert_eq!(refused(&with("grantry:secret2")).await, "redis_refused");
+    assert_eq!(refused(&with("nobody:secret")).await, "redis_refused");
+
+    let server = Server::start(&["--requirepass", "secret"]).await;
+    assert_eq!(refused(&server.address()).await, "redis_refused");
+    let address = format!("redis://:secret@127.0.0.1:{}", server.port());
+    assert_eq!(charge(&RedisStore::open(&address).await.unwrap()).await, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_drops_keys_is_refused() {
+    for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
+        let server = Server::start(&["--maxmemory-policy", policy]).await;
+        assert_eq!(refused(&server.address()).await, "redis_evicts", "{policy}");
+        assert_eq!(server.command(&["DBSIZE"]).await, ":0\r\n", "nothing was written");
+    }
+    let server = Server::start(&["--maxmemory-policy", "volatile-lru", "--appendfsync", "always"]).await;
+    assert_eq!(advice(&server.address()).await, [Advice::AttemptsMayBeEvicted]);
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_nothing_is_refused() {
+    let server = Server::start(&["--appendonly", "no"]).await;
+    assert_eq!(refused(&server.address()).await, "redis_keeps_nothing");
+    assert_eq!(server.command(&["DBSIZE"]).await, ":0\r\n", "nothing was written");
+    let accepted = RedisStore::builder(&server.address())
+        .accept_loss(true)
+        .open()
+        .await
+        .unwrap();
+    assert_eq!(accepted.advice(), [Advice::KeepsNothing]);
+
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &server.port().to_string()]).await;
+    let mut waits = 0;
+    while !server
+        .command(&["INFO", "replication"])
+        .await
+        .contains("connected_slaves:1")
+    {
+        waits += 1;
+        assert!(waits < 1000, "the replica does not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(advice(&server.address()).await, [Advice::NoMinReplicas]);
+    assert_eq!(refused(&replica.address()).await, "redis_not_primary");
+}
+
+#[tokio::test]
+async fn an_operator_is_told_how_writes_are_kept() {
+    for (sync, expected) in [
+        ("always", vec![]),
+        ("everysec", vec![Advice::SyncedEachSecond]),
+        ("no", vec![Advice::NeverSynced]),
+    ] {
+        let server = Server::start(&["--appendfsync", sync]).await;
+        assert_eq!(advice(&server.address()).await, expected, "{sync}");
+    }
+    let silent = [
+        ("-config", vec![Advice::DurabilityUnknown]),
+        ("-info", vec![Advice::DurabilityUnknown]),
+    ];
+    for (forbidden, expected) in silent {
+        let user = ["--user", "grantry", "on", ">secret", "~*", "+@all", forbidden];
+        let server = Server::start(&user).await;
+        let address = format!("redis://grantry:secret@127.0.0.1:{}", server.port());
+        let store = RedisStore::open(&address).await.unwrap();
+        assert_eq!(store.advice(), expected, "{forbidden}");
+        assert_eq!(charge(&store).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_is_refused() {
+    let server = Server::start(&["--cluster-enabled", "yes"]).await;
+    assert_eq!(refused(&server.address()).await, "redis_not_primary");
+}
+
+#[tokio::test]
+async fn data_of_others_is_left_as_it_is() {
+    let server = Server::start(&[]).await;
+    server.command(&["SET", "grantry:{s}:store", "theirs"]).await;
+    assert_eq!(refused(&server.address()).await, "redis_foreign_data");
+    assert_eq!(
+        server.command(&["GET", "grantry:{s}:store"]).await,
+        "$6\r\ntheirs\r\n"
+    );
+
+    for (field, value) in [("format", "2"), ("buckets", "64")] {
+        server.command(&["FLUSHALL"]).await;
+        server.command(&["HSET", "grantry:{s}:store", field, value]).await;
+        assert_eq!(refused(&server.address()).await, "redis_other_release");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_answer_is_given_up() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    let address = format!("redis://u:secret@127.0.0.1:{port}");
+    // Connections are taken, and nothing is ever said.
+    let silent = RedisStore::builder(&address)
+        .time_limit(Duration::from_millis(100))
+        .open();
+    assert!(matches!(silent.await.unwrap_err(), OpenError::Unreachable { .. }));
+    let talking = async {
+        loop {
+            let (mut stream, _) = nobody.accept().await.unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    };
+    tokio::select! {
+        code = refused(&address) => assert_eq!(code, "redis_unreachable"),
+        () = talking => {}
+    }
+    drop(nobody);
+    assert_eq!(refused(&address).await, "redis_unreachable");
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_the_scripts_is_given_them() {
+    let server = Server::start(&[]).await;
+    let store = RedisStore::open(&server.address()).await.unwrap();
+    for sum in 1..=3 {
+        assert_eq!(charge(&store).await, sum);
+        assert_eq!(server.command(&["SCRIPT", "FLUSH"]).await, "+OK\r\n");
+    }
+}
+
+#[tokio::test]
+async fn tls_is_checked() {
+    let server = Server::start_tls().await;
+    let address = format!("rediss://localhost:{}", server.port());
+    let trusted = RedisStore::builder(&address)
+        .root_certificates(server.root())
+        .open();
+    assert_eq!(charge(&trusted.await.unwrap()).await, 1);
+    // The system's roots do not know it, and its certificate is for another name.
+    assert_eq!(refused(&address).await, "redis_unreachable");
+    let address = format!("rediss://127.0.0.1:{}", server.port());
+    let other_name = RedisStore::builder(&address)
+        .root_certificates(server.root())
+        .open();
+    assert_eq!(other_name.await.unwrap_err().code(), "redis_unreachable");
+    let plain = format!("redis://localhost:{}", server.port());
+    assert_eq!(refused(&plain).await, "redis_unreachable");
+    let no_roots = RedisStore::builder(&address).root_certificates("not PEM").open();
+    assert!(no_roots.await.is_err());
+}
