@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need, and runs all of them.
 #   ./test.sh              everything
-#   GRANTRY_MODEL=full ./test.sh   with three processes in the model check (minutes more)
+#   GRANTRY_SEEDS=1000000 GRANTRY_MODEL=full GRANTRY_KILL_ROUNDS=2000 GRANTRY_PAUSE_ROUNDS=500 ./test.sh
+#                          the long forms; core/tests/README.md has each by itself
 set -euo pipefail
 cd "$(dirname "$0")"
 
