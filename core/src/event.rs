@@ -47,6 +47,8 @@ pub enum What {
     Deleted,
     /// An owed revocation was done at the provider.
     RevokedUpstream,
+    /// An owed revocation was refused twelve times and is given up: the grant may live on at the provider.
+    RevocationGivenUp,
     /// A refresh was refused for now.
     Cooling(Reason),
     /// A refresh was sent and its outcome is not known.

@@ -99,14 +99,17 @@ pub(crate) fn secret_context(id: &IntegrationId) -> SealContext<'_> {
 #[derive(Debug)]
 pub(crate) struct Gate {
     serves: AtomicBool,
+    /// Nothing is refreshed, either.
+    frozen: AtomicBool,
     /// Opens when the provider refuses the client, so that 10,000 connections do not each ask.
     pub(crate) client: Breaker,
 }
 
 impl Gate {
-    fn new(serves: bool) -> Self {
+    fn new() -> Self {
         Self {
-            serves: AtomicBool::new(serves),
+            serves: AtomicBool::new(false),
+            frozen: AtomicBool::new(false),
             client: Breaker::new(1),
         }
     }
@@ -190,15 +193,19 @@ impl Loaded {
         }
     }
 
-    /// Whether its refresh tokens may be presented: those of a disabled one are kept alive.
+    /// Whether its refresh tokens may be presented: those of a disabled one are kept alive. The gate is asked, since this
+    /// is what was read when the flight or the sweep's page began, and somebody may have switched it off since.
     ///
     /// # Errors
     /// As [`Loaded::usable`].
     pub(crate) fn may_refresh(&self, cause: Cause) -> Result<(), Error> {
-        match self.body.switch {
-            Switch::Disabled if cause == Cause::KeepAlive => Ok(()),
-            _ => self.usable(),
+        if self.gate.frozen.load(Ordering::Acquire) {
+            return Err(Code::IntegrationFrozen.into());
         }
+        if cause == Cause::Caller && !self.gate.serves() {
+            return Err(Code::IntegrationDisabled.into());
+        }
+        Ok(())
     }
 }
 
@@ -291,8 +298,10 @@ impl Integrations {
         if let Some(loaded) = cached.filter(|old| stands(old)) {
             return Ok(loaded.clone());
         }
-        let gate = cached.map_or_else(|| Arc::new(Gate::new(serves)), |old| old.gate.clone());
+        let gate = cached.map_or_else(|| Arc::new(Gate::new()), |old| old.gate.clone());
         gate.serves.store(serves, Ordering::Release);
+        let frozen = matches!(body.switch, Switch::Frozen(_));
+        gate.frozen.store(frozen, Ordering::Release);
         // A new secret or option may cure what the provider refused.
         gate.client.mend();
         let loaded = Arc::new(Loaded {

@@ -252,6 +252,7 @@ impl Engine {
                 .map(|t| fingerprint(t.expose()))
                 .as_deref(),
         );
+        self.still_usable(integration).await?;
         let row = self.row(&record);
         for round in 0..WRITES {
             match self.stores.connections.insert_connection(&row).await {
@@ -286,6 +287,7 @@ impl Engine {
         } = arrival;
         let set = random::id()?;
         let token = grant.refresh_token.as_ref().map(|t| fingerprint(t.expose()));
+        self.still_usable(integration).await?;
         let mut unsure = false;
         for round in 0..WRITES {
             let stored = match self.stores.connections.connection(id).await {
@@ -351,6 +353,12 @@ impl Engine {
             certain: !unsure,
             ..Lost::unsure()
         })
+    }
+
+    /// Asked again right before the write: the provider may have taken minutes, and no grant must outlive a freeze that
+    /// began meanwhile.
+    async fn still_usable(&self, integration: &Loaded) -> Result<(), Error> {
+        self.integrations.get(self, &integration.id).await?.usable()
     }
 
     fn reconnected(self: &Arc<Self>, integration: &Loaded, record: &Record) {

@@ -12,11 +12,14 @@ use crate::{
     record::Record,
     refresh::protocol::{self, Refresh},
     store::Stored,
+    vault::VaultError,
 };
 
 /// How many connections of a kind are shown.
 const SHOWN: usize = 100;
 const PAGE: u32 = 100;
+/// How long the store is waited for.
+const STORE_LIMIT: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// How the broker is.
@@ -45,8 +48,11 @@ impl Engine {
             keep_alive: self.settings.keep_alive,
             sweep_behind: Duration::ZERO,
         };
-        if let Err(error) = self.look_into_store(&mut health).await {
-            health.store_error = Some(error.code());
+        let look = tokio::time::timeout(STORE_LIMIT, self.look_into_store(&mut health)).await;
+        match look {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => health.store_error = Some(error.code()),
+            Err(_) => health.store_error = Some(Code::StoreUnavailable),
         }
         health
     }
@@ -56,7 +62,8 @@ impl Engine {
         health.cooling = self.of_concern(Concern::Cooling).await?;
         health.expired = self.of_concern(Concern::Expired).await?;
         for (key, connections) in self.stores.connections.connections_by_key().await? {
-            let at_hand = key.is_empty() || self.vault.mac("health", Some(&key), &[]).await.is_ok();
+            let known = self.vault.mac("health", Some(&key), &[]).await;
+            let at_hand = key.is_empty() || !matches!(known, Err(VaultError::UnknownKey));
             health.keys.push(KeyUse {
                 key,
                 connections,

@@ -165,6 +165,7 @@ impl Incidents {
                 | What::Superseded
                 | What::StoreRolledBack
                 | What::LatePresenter
+                | What::RevocationGivenUp
                 | What::IntegrationFault(_)
         );
         if !counts {

@@ -86,7 +86,8 @@ struct IncidentBody {
     /// Empty if it is about no connection.
     connection_id: String,
     #[schemars(extend("enum" = [
-        "outcome_unknown", "unsaved", "superseded", "store_rolled_back", "late_presenter", "integration_fault"
+        "outcome_unknown", "unsaved", "superseded", "store_rolled_back", "late_presenter", "revocation_given_up",
+        "integration_fault"
     ]))]
     what: String,
 }
@@ -209,6 +210,7 @@ impl From<&Incident> for IncidentBody {
             What::Superseded => "superseded",
             What::StoreRolledBack => "store_rolled_back",
             What::LatePresenter => "late_presenter",
+            What::RevocationGivenUp => "revocation_given_up",
             What::IntegrationFault(_) => "integration_fault",
             _ => "outcome_unknown",
         };

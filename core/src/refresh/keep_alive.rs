@@ -51,6 +51,11 @@ pub(crate) fn due(
     minimum: Duration,
 ) -> Option<Timestamp> {
     let owed = facts.owed.iter().map(|o| o.next).min();
+    // The idle limit stands in every row, also of a process that leaves it to others or is told otherwise tomorrow.
+    let keep = KeepAlive {
+        idle_limit: true,
+        ..keep
+    };
     let refresh = refresh_due(facts, spread, now, keep, minimum);
     owed.into_iter().chain(refresh).min()
 }
@@ -134,7 +139,12 @@ mod tests {
             idle_limit: false,
             ..KeepAlive::default()
         };
-        assert_eq!(due(&facts, 0, NOW, off, MINIMUM), None);
+        assert_eq!(
+            due(&facts, 0, NOW, off, MINIMUM),
+            Some(NOW + 15 * DAY),
+            "for others"
+        );
+        assert_eq!(refresh_due(&facts, 0, NOW, off, MINIMUM), None);
     }
 
     #[test]

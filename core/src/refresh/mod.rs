@@ -55,6 +55,9 @@ use crate::{
 /// How long somebody whose token lives waits for the store.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// A flight takes its turn, is answered and stores what came within this time, unless something is wrong.
+const LONGEST_FLIGHT: Duration = Duration::from_secs(120);
+
 /// What a caller asks of a token set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Want {
@@ -167,20 +170,19 @@ impl Engine {
         board
     }
 
-    /// Refreshes a connection for which nobody asked.
+    /// Refreshes a connection for which nobody asked. A flight that does not land is not waited for: the sweep has others
+    /// to look after.
     pub(crate) async fn keep_alive(
         self: &Arc<Self>,
         id: &ConnectionId,
         held: &Arc<Entry>,
         integration: &Arc<Loaded>,
-    ) -> Result<(), Error> {
-        match self
-            .depart(id, held, integration, Cause::KeepAlive)
-            .landing()
-            .await
-        {
-            Some(landing) => landing.map(drop),
-            None => Err(Error::new(Code::Internal).because("refresh_aborted")),
+    ) -> Result<Arc<Entry>, Error> {
+        let board = self.depart(id, held, integration, Cause::KeepAlive);
+        match tokio::time::timeout(LONGEST_FLIGHT, board.landing()).await {
+            Ok(Some(landing)) => landing,
+            Ok(None) => Err(Error::new(Code::Internal).because("refresh_aborted")),
+            Err(_) => Err(Code::RefreshInProgress.into()),
         }
     }
 

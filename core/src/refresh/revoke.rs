@@ -18,6 +18,7 @@ use crate::{
     random,
     record::{Owed, Record},
     store::Swap,
+    vault::VaultError,
 };
 
 /// After so many failures a revocation is given up; what is left upstream is in the history.
@@ -29,6 +30,17 @@ const ROUNDS: u32 = 32;
 const LIMIT: Duration = Duration::from_secs(20);
 /// For so long a revocation belongs to the process that began it; afterwards the sweeps take it for abandoned.
 const CLAIM: Duration = Duration::from_secs(30);
+
+/// What became of a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Paid {
+    /// The grant is gone at the provider.
+    Gone,
+    /// The provider did not do it.
+    Refused,
+    /// It could not be asked, for a reason of ours.
+    NotTried,
+}
 
 impl Engine {
     /// Pays what a connection owes, in a task of the broker's own.
@@ -90,23 +102,25 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether the set is certainly gone at the provider.
-    async fn revoke_one(&self, record: &Record, owed: &Owed, integration: &Loaded) -> bool {
+    /// Asks the provider to revoke the set.
+    async fn revoke_one(&self, record: &Record, owed: &Owed, integration: &Loaded) -> Paid {
         let context = tokens_context(&record.integration, &record.id, owed.name);
         let Ok(sealed) = BASE64_STANDARD_NO_PAD.decode(&owed.sealed) else {
-            return false;
+            return Paid::Refused;
         };
-        let Ok(opened) = self.vault.open(&context, &sealed).await else {
-            return false;
+        let opened = match self.vault.open(&context, &sealed).await {
+            Ok(opened) => opened,
+            Err(VaultError::Unavailable | VaultError::UnknownKey) => return Paid::NotTried,
+            Err(_) => return Paid::Refused,
         };
         let Ok(grant) = Grant::decode(opened.expose()) else {
-            return false;
+            return Paid::Refused;
         };
         let token = grant.refresh_token.as_ref().unwrap_or(&grant.access_token);
         // The connection may live on the very same token again: then nothing is owed any more.
         match super::turn::open(self, record).await {
-            Ok(living) if living.refresh_token.as_ref() == Some(token) => return true,
-            Err(error) if error.is_retryable() => return false,
+            Ok(living) if living.refresh_token.as_ref() == Some(token) => return Paid::Gone,
+            Err(error) if error.is_retryable() => return Paid::NotTried,
             Ok(_) | Err(_) => {}
         }
         let (http, client) = (self.http(), integration.client());
@@ -115,17 +129,20 @@ impl Engine {
         let failure = match tokio::time::timeout(LIMIT, revoke).await {
             Ok(Ok(())) => {
                 host.answered();
-                return true;
+                return Paid::Gone;
             }
             Ok(Err(failure)) => failure,
             Err(_) => Failure::Unknown(Reason::AnswerLost),
         };
         host.failed(failure, self.clock.boot());
-        matches!(failure, Failure::Refused(refusal) if refusal.verdict == Verdict::GrantDead)
+        match failure {
+            Failure::Refused(refusal) if refusal.verdict == Verdict::GrantDead => Paid::Gone,
+            _ => Paid::Refused,
+        }
     }
 
     /// Writes down what became of one owed revocation.
-    async fn book(&self, id: &ConnectionId, owed: &Owed, paid: bool) -> Result<(), Error> {
+    async fn book(&self, id: &ConnectionId, owed: &Owed, paid: Paid) -> Result<(), Error> {
         for _ in 0..8 {
             let (Some(stored), _) = self.stores.connections.connection(id).await? else {
                 return Ok(());
@@ -139,10 +156,11 @@ impl Engine {
             else {
                 return Ok(());
             };
-            let given_up = owed.failures + 1 >= TRIES;
-            if paid || given_up {
+            let given_up = paid == Paid::Refused && owed.failures + 1 >= TRIES;
+            let gone = paid == Paid::Gone;
+            if gone || given_up {
                 record.facts.owed.remove(at);
-                let what = if paid {
+                let what = if gone {
                     "revoked_upstream"
                 } else {
                     "revocation_given_up"
@@ -150,8 +168,10 @@ impl Engine {
                 self.note(&mut record, what, None, None);
             } else {
                 let entry = &mut record.facts.owed[at];
-                entry.failures += 1;
-                entry.next = self.clock.wall() + schedule::cooling(entry.failures, None, random::spread());
+                // What is our own fault may last for days, and is no reason to give up.
+                entry.failures += u32::from(paid == Paid::Refused);
+                let failures = entry.failures.max(1);
+                entry.next = self.clock.wall() + schedule::cooling(failures, None, random::spread());
             }
             if let Swap::Swapped(_) = self
                 .stores
@@ -159,8 +179,11 @@ impl Engine {
                 .swap_connection(&self.row(&record), stored.revision)
                 .await?
             {
-                if paid {
+                if gone {
                     self.emit(&record.integration, Some(id), What::RevokedUpstream);
+                }
+                if given_up {
+                    self.emit(&record.integration, Some(id), What::RevocationGivenUp);
                 }
                 return Ok(());
             }

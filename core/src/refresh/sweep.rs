@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::{StreamExt as _, future::join_all, stream};
 
-use super::{hosts::Host, protocol};
+use super::{hosts::Host, in_time, protocol};
 use crate::{
     connection::Status,
     engine::Engine,
@@ -27,6 +27,11 @@ const PAGE: u32 = 100;
 const PACE: Duration = Duration::from_millis(250);
 /// A row at which nothing could be done is left alone for so long, in this process.
 const PAUSE: Duration = Duration::from_secs(60);
+/// The same for a row that needs nothing which this process would do.
+const LONG_PAUSE: Duration = Duration::from_secs(600);
+
+/// No pause is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Rows that this process leaves alone for a while.
 #[derive(Debug, Default)]
@@ -42,7 +47,7 @@ impl Postponed {
         let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A wall clock that was set back must not postpone for years.
         map.get(id)
-            .is_some_and(|at| now < *at && now.until(*at) <= 60 * PAUSE)
+            .is_some_and(|at| now < *at && now.until(*at) <= LONGEST_PAUSE)
     }
 
     fn forget_past(&self, now: Timestamp) {
@@ -59,6 +64,16 @@ struct Due {
     needs: Needs,
 }
 
+/// What a look at a due row shows.
+#[expect(clippy::large_enum_variant, reason = "taken apart at once")]
+enum Look {
+    Due(Due),
+    /// Somebody was quicker, or is at it.
+    Over,
+    /// It needs nothing that this process would do.
+    NotOurs,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Revocation,
@@ -67,13 +82,21 @@ enum Needs {
 
 /// One sweep.
 pub(super) async fn sweep(engine: &Arc<Engine>) -> Result<(), Error> {
-    let now = engine.clock.wall();
-    engine.stores.pending.purge_pending(now, 1000).await?;
-    engine.postponed.forget_past(now);
+    let begun = engine.clock.wall();
+    // Neither is a reason to let a grant die.
+    if let Err(error) = engine.stores.pending.purge_pending(begun, 1000).await {
+        let code = Error::from(error).code().as_str();
+        tracing::warn!(code, "connect attempts that have ended cannot be removed");
+    }
+    engine.postponed.forget_past(begun);
     let mut after: Option<DueEntry> = None;
     loop {
         // Between the pages, too: a sweep may take long, and a freeze must not wait for its end.
-        engine.go_on_freezing().await?;
+        if let Err(error) = engine.go_on_freezing().await {
+            tracing::warn!(code = error.code().as_str(), "a freeze cannot go on now");
+        }
+        // Read anew, so that what becomes due meanwhile is in this sweep.
+        let now = engine.clock.wall();
         let page = engine
             .stores
             .connections
@@ -88,7 +111,9 @@ pub(super) async fn sweep(engine: &Arc<Engine>) -> Result<(), Error> {
         }
         tend(engine, &page.items, now).await;
         after = page.items.last().cloned();
-        if !page.more || after.is_none() || engine.tasks.closing() {
+        // Nobody else has the broker any more, or it is closed.
+        let alone = Arc::strong_count(engine) == 1 || engine.tasks.closing();
+        if !page.more || after.is_none() || alone {
             return Ok(());
         }
     }
@@ -102,7 +127,7 @@ async fn tend(engine: &Arc<Engine>, page: &[DueEntry], now: Timestamp) {
             continue;
         }
         match look(engine, &entry.id, now).await {
-            Ok(Some(due)) => {
+            Ok(Look::Due(due)) => {
                 let name = due.integration.provider.token_host(&due.integration.client());
                 let host = engine.hosts.get(name.clone());
                 by_host
@@ -111,7 +136,8 @@ async fn tend(engine: &Arc<Engine>, page: &[DueEntry], now: Timestamp) {
                     .1
                     .push(due);
             }
-            Ok(None) => {}
+            Ok(Look::Over) => {}
+            Ok(Look::NotOurs) => engine.postponed.until(&entry.id, now + LONG_PAUSE),
             Err(error) => {
                 tracing::warn!(connection = %entry.id, code = error.code().as_str(), "a due connection cannot be looked at");
                 engine.postponed.until(&entry.id, now + PAUSE);
@@ -127,34 +153,35 @@ async fn tend(engine: &Arc<Engine>, page: &[DueEntry], now: Timestamp) {
 }
 
 /// Reads a due row, and says whether there is something to do.
-async fn look(engine: &Arc<Engine>, id: &ConnectionId, now: Timestamp) -> Result<Option<Due>, Error> {
+async fn look(engine: &Arc<Engine>, id: &ConnectionId, now: Timestamp) -> Result<Look, Error> {
     let looks = engine.cache.looks();
-    let (Some(stored), store_now) = engine.stores.connections.connection(id).await? else {
-        return Ok(None);
+    let read = engine.stores.connections.connection(id);
+    let (Some(stored), store_now) = in_time("connection", read).await? else {
+        return Ok(Look::Over);
     };
     // Somebody was quicker.
     if stored.row.index.due_at.is_none_or(|at| at > now) {
-        return Ok(None);
+        return Ok(Look::Over);
     }
     let record = Record::decode(&stored)?;
     let integration = match engine.integrations.get(engine, &record.integration).await {
         Ok(integration) => integration,
         Err(error) if error.code() == Code::IntegrationNotFound => {
             engine.give_up_owed(id).await?;
-            return Ok(None);
+            return Ok(Look::NotOurs);
         }
         Err(error) => return Err(error),
     };
     let needs = if record.facts.owed.iter().any(|o| o.next <= now) {
         Needs::Revocation
-    } else if wants_refresh(engine, &record, &integration, now)
-        && !protocol::is_held(&record.facts.row, store_now)
-    {
+    } else if protocol::is_held(&record.facts.row, store_now) {
+        return Ok(Look::Over);
+    } else if wants_refresh(engine, &record, &integration, now) {
         Needs::Refresh
     } else {
-        return Ok(None);
+        return Ok(Look::NotOurs);
     };
-    Ok(Some(Due {
+    Ok(Look::Due(Due {
         stored,
         integration,
         looks,
@@ -186,7 +213,7 @@ async fn attend(engine: &Arc<Engine>, host: &Host, due: Due) {
         return;
     }
     let done = match due.needs {
-        Needs::Revocation => engine.pay(&id).await,
+        Needs::Revocation => engine.pay(&id).await.map(|()| PAUSE),
         Needs::Refresh => refresh(engine, due).await,
     };
     if let Err(error) = &done {
@@ -194,17 +221,13 @@ async fn attend(engine: &Arc<Engine>, host: &Host, due: Due) {
     }
     metrics::counter!("grantry_swept", "done" => if done.is_ok() { "yes" } else { "later" }).increment(1);
     // What is done is not due any more; what is not is not asked for again at once.
-    let wait = done
-        .err()
-        .and_then(|error| error.wait())
-        .unwrap_or_default()
-        .max(PAUSE);
-    engine.postponed.until(&id, now + wait);
+    let wait = done.unwrap_or_else(|error| error.wait().unwrap_or_default().max(PAUSE));
+    engine.postponed.until(&id, now + wait.min(LONGEST_PAUSE));
     engine.tasks.pause(PACE).await;
 }
 
-/// Refreshes a connection for which nobody asked.
-async fn refresh(engine: &Arc<Engine>, due: Due) -> Result<(), Error> {
+/// Refreshes a connection for which nobody asked. Answers for how long there is nothing more to do.
+async fn refresh(engine: &Arc<Engine>, due: Due) -> Result<Duration, Error> {
     let Due {
         stored,
         integration,
@@ -212,5 +235,12 @@ async fn refresh(engine: &Arc<Engine>, due: Due) -> Result<(), Error> {
         ..
     } = due;
     let entry = engine.load(&stored, &integration, looks).await?;
-    engine.keep_alive(&stored.row.id, &entry, &integration).await
+    let kept = engine.keep_alive(&stored.row.id, &entry, &integration).await?;
+    // An unknown outcome over an access token that lives: nothing is risked before it ends.
+    let lives = engine.clock.wall().until(kept.expiry.at());
+    Ok(if kept.name() == entry.name() {
+        lives.max(PAUSE)
+    } else {
+        PAUSE
+    })
 }
