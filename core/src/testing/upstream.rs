@@ -177,6 +177,11 @@ impl FakeUpstream {
         Some((family.living.clone(), !family.revoked))
     }
 
+    /// When this access token ends, by the provider's clock.
+    pub fn access_end(&self, access_token: &str) -> Option<Timestamp> {
+        self.state().access.get(access_token).map(|(_, end)| *end)
+    }
+
     /// Whether calls with this access token work.
     pub fn works(&self, access_token: &str) -> bool {
         let wall = self.clock.wall();

@@ -11,7 +11,7 @@ use grantry::{
 
 use crate::{
     calls::Wish,
-    facts::{Token, Told},
+    facts::{Connection, Token, Told},
     judge::{Judge, QUARANTINE},
     trace::Who,
     world::World,
@@ -160,10 +160,12 @@ impl World {
                     .violated("I9", format_args!("connection {at} is expired without a reason"));
             }
             if self.sim.upstream.lives(&seen.refresh) {
-                self.sim.state().judge.violated(
-                    "I6",
-                    format_args!("connection {at} is expired, and {} lives", seen.refresh),
-                );
+                if !self.misdated(&connection) {
+                    self.sim.state().judge.violated(
+                        "I6",
+                        format_args!("connection {at} is expired, and {} lives", seen.refresh),
+                    );
+                }
                 continue;
             }
             if let Some(token) = Token::parse(&seen.refresh)
@@ -176,6 +178,15 @@ impl World {
                     .violated("I3", format_args!("connection {at} died: {why}"));
             }
         }
+    }
+
+    /// Whether the row's end of the access token was written, or read, by a clock that was wrong: a token that came to its
+    /// end then looks as if it had been ended, and its grant with it.
+    fn misdated(&self, connection: &Connection) -> bool {
+        let seen = &connection.seen;
+        let end = self.sim.upstream.access_end(&seen.access);
+        let off = |end: Timestamp| end.millis().abs_diff(seen.access_ends.millis()) > 60_000;
+        self.plan().faults.clock && (connection.expired_by_wrong_clock || end.is_some_and(off))
     }
 
     /// What a stored token that does not live any more died of; an error if it need not have.
@@ -237,6 +248,9 @@ impl World {
                 continue;
             };
             let token = Token::parse(&living).unwrap();
+            let last = self.sim.state().judge.families[at].connection;
+            let last = last.map(|c| self.sim.state().judge.connections[c].clone());
+            let misdated = last.is_some_and(|c| c.seen.row.status == Status::Expired && self.misdated(&c));
             let mut state = self.sim.state();
             let judge = &mut state.judge;
             let family = judge.families[at].clone();
@@ -249,7 +263,7 @@ impl World {
                 .get(&token)
                 .is_some_and(|facts| facts.stored.is_some());
             let owed = !connection.seen.owed.is_empty();
-            if in_use || connection.rolled_back || !known || owed {
+            if in_use || connection.rolled_back || !known || owed || misdated {
                 continue;
             }
             judge.violated("leftover", format_args!("{living} lives on, and nobody keeps it"));

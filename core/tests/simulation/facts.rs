@@ -101,6 +101,8 @@ pub struct Connection {
     pub rolled_back: bool,
     pub rolled_back_at: u64,
     pub snapshots: Vec<Stored>,
+    /// The process that marked it as expired had a clock that was wrong.
+    pub expired_by_wrong_clock: bool,
     /// Per process: the last turn that it wrote.
     pub turns: Vec<Option<Turn>>,
 }

@@ -253,6 +253,7 @@ impl Judge {
         stored: Stored,
         seen: Seen,
         grant_lives: bool,
+        wrong_clock: bool,
     ) {
         let processes = self.processes.len();
         if connection == self.connections.len() {
@@ -262,6 +263,7 @@ impl Judge {
                 reconnected_at: now,
                 ended_at: None,
                 rolled_back: false,
+                expired_by_wrong_clock: false,
                 rolled_back_at: 0,
                 snapshots: Vec::new(),
                 turns: vec![None; processes],
@@ -325,6 +327,9 @@ impl Judge {
         if by.is_none() {
             facts.rolled_back = true;
             facts.rolled_back_at = now;
+        }
+        if seen.row.status == Status::Expired && before.row.status != Status::Expired {
+            facts.expired_by_wrong_clock = wrong_clock;
         }
         let changed = facts.seen.row.set != seen.row.set;
         if changed {

@@ -12,7 +12,7 @@ use grantry::{
         Page, Removed, Revision, StoreError, StoreErrorKind, Stored, Stores, Swap,
     },
     testing::{Fault, FaultyStore, Op, Seen, Weather},
-    time::{StoreInstant, Timestamp},
+    time::{Clock as _, StoreInstant, Timestamp},
 };
 
 use crate::{
@@ -164,7 +164,11 @@ pub async fn observe(sim: &Sim, by: Option<usize>, row: &ConnectionRow, revision
     let now = state.now;
     let family = Token::parse(&seen.refresh).and_then(|token| sim.upstream.grant(token.family));
     let grant_lives = family.is_none_or(|(_, alive)| alive);
-    state.judge.row(now, by, connection, stored, seen, grant_lives);
+    let right = sim.provider_clock.wall().millis();
+    let wrong_clock = by.is_some_and(|p| sim.machines[p].wall().millis().abs_diff(right) > 60_000);
+    state
+        .judge
+        .row(now, by, connection, stored, seen, grant_lives, wrong_clock);
 }
 
 fn row_event(seen: &Seen) -> &'static str {
