@@ -245,6 +245,7 @@ impl Judge {
     }
 
     /// A row was written: by a process, or by whoever restored a backup.
+    #[expect(clippy::too_many_arguments, reason = "all that is known of a write")]
     pub fn row(
         &mut self,
         now: u64,
