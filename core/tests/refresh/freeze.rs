@@ -199,3 +199,51 @@ async fn nothing_is_kept_alive_and_expired_ones_are_revoked_too() {
         (Code::FieldInvalid, Some("reason"))
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_is_under_way_presents_nothing_more() {
+    let world = World::new().await;
+    world.upstream.set(|s| s.idle_limit = Some(days(30)));
+    for _ in 0..60 {
+        world.connect().await;
+    }
+    world.upstream.set(|s| s.takes = seconds(5));
+    world.clock.step(days(23));
+    while world.presentations() == 0 {
+        pass(Duration::from_millis(100)).await;
+    }
+    world
+        .one
+        .broker
+        .freeze_integration(&world.integration, REASON)
+        .await
+        .unwrap();
+    let before = world.presentations();
+    assert!(before < 10, "{before}: the page is not over");
+    pass(seconds(120)).await;
+    assert_eq!(world.presentations(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_provider_took_long_to_answer_is_not_connected_any_more() {
+    use grantry::connect::Binding;
+    let (world, _) = connected(0).await;
+    let binding = Binding::new("b");
+    let broker = &world.one.broker;
+    let begin = broker.begin_connect(&world.integration, Binding::new("b"));
+    let query = world.upstream.consent(&begin.await.unwrap().url);
+    world.upstream.set(|s| s.takes = seconds(15));
+    let finish = broker.finish_connect(&world.integration, &query, &binding);
+    let freeze = async {
+        pass(seconds(1)).await;
+        broker
+            .freeze_integration(&world.integration, REASON)
+            .await
+            .unwrap();
+    };
+    let _ = tokio::join!(finish, freeze);
+    pass(seconds(200)).await;
+    let all = broker.connections(&world.integration).await.unwrap();
+    assert!(all.connections.is_empty(), "nothing was written: {all:?}");
+    assert!(!world.upstream.lives("refresh-0-0"));
+}

@@ -3,9 +3,10 @@
 use grantry::{
     KeepAlive,
     connection::{Reason, Status},
+    event::What,
     id::ConnectionId,
     provider::{Refusal, Verdict},
-    testing::{Answer, Signals},
+    testing::{Answer, Fault, Op, Signals},
     time::Timestamp,
 };
 
@@ -207,4 +208,33 @@ async fn what_is_owed_for_a_deleted_integration_is_forgotten() {
     assert!(world.facts(&id).await["owed"].is_null());
     assert_eq!(world.row(&id).await.row.index.due_at, None, "nobody looks again");
     assert_eq!(world.upstream.revoked().len(), tried);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connect_attempts_that_cannot_be_purged_let_no_grant_die() {
+    let world = world_with_idle_limit().await;
+    let id = world.connect().await;
+    world.one.store.script(Op::Pending, 0, 1000, Fault::Before);
+    world.clock.step(days(23));
+    sweeps().await;
+    assert_eq!(world.generation(&id).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_that_is_given_up_is_seen() {
+    let world = World::new().await;
+    let id = world.connect().await;
+    world.upstream.set(|s| s.refuses_revocations = true);
+    world.one.broker.disconnect(&id).await.unwrap();
+    for _ in 0..40 {
+        sweeps().await;
+        world.clock.step(seconds(3600));
+    }
+    assert_eq!(world.upstream.revoked().len(), 12);
+    assert_eq!(world.one.events.count(&What::RevocationGivenUp), 1);
+    let health = world.one.broker.health().await;
+    let seen = |i: &grantry::health::Incident| {
+        i.what == What::RevocationGivenUp && i.connection.as_ref() == Some(&id)
+    };
+    assert!(health.incidents.iter().any(seen), "{:?}", health.incidents);
 }
