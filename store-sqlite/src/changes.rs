@@ -53,7 +53,7 @@ pub(crate) fn since(db: &Connection, since: Option<u64>) -> rusqlite::Result<Cha
     } else {
         last_changes(&view, since)?
     };
-    let next = u64::try_from(next).unwrap_or(0);
+    let next = u64::try_from(next).unwrap_or(0).into();
     Ok(Changes { changed, next, gap })
 }
 
@@ -88,7 +88,7 @@ mod tests {
         let next = u64::try_from(total).unwrap();
         let gap = Changes {
             changed: Vec::new(),
-            next,
+            next: next.into(),
             gap: true,
         };
         let oldest = u64::try_from(total - KEPT).unwrap();

@@ -6,7 +6,7 @@ use grantry::{
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index, Inserted,
-        ListEntry, Page, Removed, Revision, StoreError, Stored, Swap,
+        ListEntry, Page, Point, Removed, Revision, StoreError, Stored, Swap,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -144,7 +144,9 @@ impl ConnectionStore for SqliteStore {
         })
     }
 
-    async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
+    async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {
+        // A point of several numbers is of another store, as one that was never reached is.
+        let since = since.map(|point| point.number().unwrap_or(u64::MAX));
         self.read("connection_changes", |db| changes::since(db, since))
     }
 

@@ -166,7 +166,7 @@ async fn processes_share_a_file() {
     expected.extend((1..=120).map(|total| format!("charged {total}")));
     expected.sort();
     assert_eq!(lines, expected, "each thing was taken once, each total told once");
-    let changes = store.connection_changes(Some(begin)).await.unwrap();
+    let changes = store.connection_changes(Some(&begin)).await.unwrap();
     assert!(!changes.gap);
     let told: Vec<Revision> = changes.changed.iter().map(|change| change.revision).collect();
     assert_eq!(

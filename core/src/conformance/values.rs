@@ -130,7 +130,7 @@ pub async fn reopening_keeps_all<F: Fixture<Store: ConnectionStore>>(fixture: &F
     assert_eq!((stored.row, stored.revision), (other("con_1"), revision));
     assert_eq!(get(&store, "con_2").await, None);
     assert_eq!(ids(&store, &all(), 10).await, ["con_1"]);
-    let changes = store.connection_changes(Some(point)).await.works();
+    let changes = store.connection_changes(Some(&point)).await.works();
     assert!(
         changes.gap || changes.changed.is_empty(),
         "nothing was written meanwhile"

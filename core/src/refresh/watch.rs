@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::sweep;
-use crate::{engine::Engine, error::Error};
+use crate::{engine::Engine, error::Error, store::Point};
 
 /// How often the broker's loops run.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ pub(crate) fn start(engine: &Arc<Engine>) {
 
 #[derive(Default)]
 struct Seen {
-    connections: Option<u64>,
+    connections: Option<Point>,
     integrations: Option<u64>,
 }
 
@@ -90,7 +90,7 @@ async fn look(engine: &Arc<Engine>, seen: &mut Seen) -> Result<(), Error> {
     let changes = engine
         .stores
         .connections
-        .connection_changes(seen.connections)
+        .connection_changes(seen.connections.as_ref())
         .await?;
     // What was read before the first look may have changed before it, too.
     engine

@@ -165,13 +165,34 @@ pub struct Change {
     pub revision: Revision,
 }
 
+/// A point in a store's history. Only the store that gave it reads it: it may have one number, or one for each part of
+/// which the store is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point(pub Vec<u64>);
+
+impl Point {
+    /// The number, if it is a single one.
+    pub fn number(&self) -> Option<u64> {
+        match self.0[..] {
+            [number] => Some(number),
+            _ => None,
+        }
+    }
+}
+
+impl From<u64> for Point {
+    fn from(number: u64) -> Self {
+        Self(vec![number])
+    }
+}
+
 /// What was written since a point in a store's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
     /// The rows, each at most once.
     pub changed: Vec<Change>,
     /// Where to go on.
-    pub next: u64,
+    pub next: Point,
     /// Whether changes may have been missed, for instance because the store keeps no older history.
     pub gap: bool,
 }
@@ -216,7 +237,7 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Page<ListEntry>, StoreError>;
 
     /// What was inserted, swapped or removed since `since`; `None` asks only for the present point.
-    async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError>;
+    async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError>;
 
     /// Writes hot facts without touching revisions. Facts that are `None` stay; a time never goes back; unknown ids are
     /// passed over. It need not be durable at once.

@@ -23,7 +23,7 @@ use std::{fmt, sync::Arc};
 
 pub use connection::{
     Change, Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index, ListEntry,
-    Page, StatusFilter, Stored,
+    Page, Point, StatusFilter, Stored,
 };
 pub use integration::{IntegrationRow, IntegrationStore, StoredIntegration};
 pub use key::{KeyKind, KeyRow, KeyStore};

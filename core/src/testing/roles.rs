@@ -9,7 +9,7 @@ use crate::{
     store::{
         Changes, Charged, ConnectionFilter, ConnectionRow, ConnectionStore, DayCount, DueEntry, HotFacts,
         Inserted, IntegrationRow, IntegrationStore, KeyRow, KeyStore, ListEntry, Page, PendingRow,
-        PendingStore, Removed, Revision, StoreError, Stored, StoredIntegration, Swap, Taken, UsageKey,
+        PendingStore, Point, Removed, Revision, StoreError, Stored, StoredIntegration, Swap, Taken, UsageKey,
         UsageStore,
     },
     time::{StoreInstant, Timestamp},
@@ -69,7 +69,7 @@ impl ConnectionStore for FaultyStore {
         self.call(Op::List, list).await
     }
 
-    async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
+    async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {
         let mut changes = self
             .call(Op::Changes, self.inner.connections.connection_changes(since))
             .await?;

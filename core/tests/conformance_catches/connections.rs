@@ -11,7 +11,7 @@ use grantry::{
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index, Inserted,
-        ListEntry, Page, Removed, Revision, StatusFilter, StoreError, StoreErrorKind, Stored, Swap,
+        ListEntry, Page, Point, Removed, Revision, StatusFilter, StoreError, StoreErrorKind, Stored, Swap,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -400,7 +400,7 @@ impl ConnectionStore for Broken {
         Ok(Page { items, more })
     }
 
-    async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
+    async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {
         let mut changes = self.inner.connection_changes(since).await?;
         self.dawdle(Fault::RacyPoint).await;
         let rows: BTreeSet<_> = self
@@ -426,7 +426,7 @@ impl ConnectionStore for Broken {
                 }
             }
             Fault::ToldTwice => changes.changed.extend(changes.changed.clone()),
-            Fault::PointTooFar if since.is_some() => changes.next += 1,
+            Fault::PointTooFar if since.is_some() => changes.next.0[0] += 1,
             Fault::ReturnUntold => {
                 let last = self.shared.last_revisions.lock().unwrap();
                 changes.changed.retain(|change| !last.contains_key(&change.id));

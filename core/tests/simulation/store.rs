@@ -9,7 +9,7 @@ use grantry::{
     refresh::protocol::Refresh,
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted, ListEntry,
-        Page, Removed, Revision, StoreError, StoreErrorKind, Stored, Stores, Swap,
+        Page, Point, Removed, Revision, StoreError, StoreErrorKind, Stored, Stores, Swap,
     },
     testing::{Fault, FaultyStore, Op, Seen, Weather},
     time::{Clock as _, StoreInstant, Timestamp},
@@ -247,7 +247,7 @@ impl ConnectionStore for Observed {
             .await
     }
 
-    async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
+    async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {
         self.sim.memory.connection_changes(since).await
     }
 

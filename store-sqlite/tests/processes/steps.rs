@@ -11,7 +11,7 @@ use grantry::{
     provider::{Transport, TransportError},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted, ListEntry,
-        Page, Removed, Revision, StoreError, Stored, Swap,
+        Page, Point, Removed, Revision, StoreError, Stored, Swap,
     },
     time::{StoreInstant, Timestamp},
     transport::HttpTransport,
@@ -162,7 +162,7 @@ impl ConnectionStore for WatchedStore {
         self.inner.connections_of_concern(concern, before, limit).await
     }
 
-    async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
+    async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {
         self.inner.connection_changes(since).await
     }
 

@@ -13,7 +13,7 @@ use crate::{
     id::{ConnectionId, IntegrationId},
     store::{
         Change, Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index,
-        Inserted, ListEntry, Page, Removed, Revision, StoreError, Stored, Swap,
+        Inserted, ListEntry, Page, Point, Removed, Revision, StoreError, Stored, Swap,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -183,11 +183,12 @@ impl ConnectionStore for MemoryStore {
         Ok(self.state().connections.descending(before, limit, fits))
     }
 
-    async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
+    async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {
         let state = self.state();
         let connections = &state.connections;
         let next = connections.last_change;
         // A point that this store has not reached yet is of another store, or of this one before it was restored.
+        let since = since.map(|point| point.number().unwrap_or(u64::MAX));
         let gap = since.is_some_and(|since| since > next);
         let changed = match since {
             Some(since) if !gap => connections
@@ -197,6 +198,7 @@ impl ConnectionStore for MemoryStore {
                 .collect(),
             _ => Vec::new(),
         };
+        let next = next.into();
         Ok(Changes { changed, next, gap })
     }
 
