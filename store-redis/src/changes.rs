@@ -1,17 +1,18 @@
-//! The recent history of connections, for those who watch it: a stream whose entries are numbered without a hole, so
-//! that whoever finds one knows that something was missed.
+//! The recent history of connections, for those who watch it: of each bucket a stream whose entries are numbered without
+//! a hole, so that whoever finds one knows that something was missed.
 //!
-//! A server that was restarted or took over may have lost the last entries and have given their numbers anew. So a
-//! watcher that meets another run of the server than last time is told that there may be a gap.
+//! A server that was restarted or took over may have lost the last entries and have given their numbers anew. So a point
+//! names the run of the server of which its numbers are, and one of another run is a gap.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::collections::HashMap;
 
+use futures_util::future::try_join_all;
 use grantry::{
     id::ConnectionId,
-    store::{Change, Changes, Revision, StoreError},
+    store::{Change, Changes, Point, Revision, StoreError},
 };
 
-use crate::{RedisStore, row, script};
+use crate::{RedisStore, place::Place, row, script};
 
 /// Entries that are read at once.
 const AT_ONCE: usize = 2000;
@@ -19,29 +20,69 @@ const AT_ONCE: usize = 2000;
 /// An entry of the stream: its place, and names and values in turn.
 type Entry = (String, Vec<Vec<u8>>);
 
-/// What changed behind the number `since`.
-pub(crate) async fn since(store: &RedisStore, since: Option<u64>) -> Result<Changes, StoreError> {
-    let (era, last, first) = read(store, since.unwrap_or(u64::MAX)).await?;
-    let met = store.watched_run().swap(era, Ordering::Relaxed);
-    let gap = |gap| Changes {
-        changed: Vec::new(),
-        next: last,
+/// Where the reader of a bucket stands: the run, and the number of the last entry.
+type Position = (u64, u64);
+
+/// What changed since a point; a point has run and number of each bucket in turn.
+pub(crate) async fn since(store: &RedisStore, since: Option<&Point>) -> Result<Changes, StoreError> {
+    let buckets = store.layout().buckets();
+    let known = since.map(|Point(numbers)| {
+        let pairs = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+        pairs.collect::<Vec<Position>>()
+    });
+    let odd = known.as_ref().is_some_and(|known| known.len() != buckets.len());
+    let known = known.filter(|_| !odd);
+    let parts = buckets.enumerate().map(|(number, bucket)| {
+        let known = known.as_ref().and_then(|known| known.get(number)).copied();
+        of_bucket(store, bucket, known)
+    });
+    let mut changed = HashMap::<ConnectionId, Revision>::new();
+    let mut next = Vec::new();
+    let mut gap = odd;
+    for part in try_join_all(parts).await? {
+        next.extend([part.position.0, part.position.1]);
+        gap |= part.gap;
+        changed.extend(part.changed);
+    }
+    if gap {
+        changed.clear();
+    }
+    let changes = changed.into_iter().map(|(id, revision)| Change { id, revision });
+    Ok(Changes {
+        changed: changes.collect(),
+        next: Point(next),
+        gap,
+    })
+}
+
+/// What changed in a bucket.
+struct Part {
+    changed: HashMap<ConnectionId, Revision>,
+    position: Position,
+    gap: bool,
+}
+
+async fn of_bucket(store: &RedisStore, bucket: Place, known: Option<Position>) -> Result<Part, StoreError> {
+    let (era, last, first) = read(store, bucket, known.map_or(u64::MAX, |(_, number)| number)).await?;
+    let at_once = |gap| Part {
+        changed: HashMap::new(),
+        position: (era, last),
         gap,
     };
-    let Some(since) = since else {
-        return Ok(gap(false));
+    let Some((met, since)) = known else {
+        return Ok(at_once(false));
     };
     if since > last || met != era {
-        return Ok(gap(true));
+        return Ok(at_once(true));
     }
-    let mut changed = HashMap::<ConnectionId, Revision>::new();
+    let mut changed = HashMap::new();
     let mut reached = since;
     let mut entries = first;
     while reached < last {
         for entry in entries {
             let (number, id, revision) = parse(&entry).ok_or_else(|| row::corrupt("connection_changes"))?;
             if number != reached + 1 {
-                return Ok(gap(true));
+                return Ok(at_once(true));
             }
             reached = number;
             changed.insert(id, revision);
@@ -49,25 +90,24 @@ pub(crate) async fn since(store: &RedisStore, since: Option<u64>) -> Result<Chan
         if reached >= last {
             break;
         }
-        let (now, _, more) = read(store, reached).await?;
+        let (now, _, more) = read(store, bucket, reached).await?;
         if now != era || more.is_empty() {
-            return Ok(gap(true));
+            return Ok(at_once(true));
         }
         entries = more;
     }
-    let changes = changed.into_iter().map(|(id, revision)| Change { id, revision });
-    Ok(Changes {
-        changed: changes.collect(),
-        next: reached,
+    Ok(Part {
+        changed,
+        position: (era, reached),
         gap: false,
     })
 }
 
 /// The run of the server, the last number, and entries behind `since`, all at one moment.
-async fn read(store: &RedisStore, since: u64) -> Result<(u64, u64, Vec<Entry>), StoreError> {
-    let mut call = script::HISTORY.key(store.layout().history());
+async fn read(store: &RedisStore, bucket: Place, since: u64) -> Result<(u64, u64, Vec<Entry>), StoreError> {
+    let mut call = script::HISTORY.on([store.layout().history(bucket)]);
     call.arg(since).arg(AT_ONCE);
-    let (era, (last, entries)) = store.read("connection_changes", &call).await?;
+    let (era, (last, entries)) = store.read(bucket, "connection_changes", &call).await?;
     Ok((era, last, entries))
 }
 

@@ -9,9 +9,12 @@ use grantry::time::StoreInstant;
 
 use crate::hash::hash;
 
-/// The name of the clock of this run of the server, or of all runs if the server does not tell them apart.
-pub(crate) fn era(run: Option<&str>) -> u64 {
-    run.map_or(0, |run| hash(&[run.as_bytes()]))
+/// The name of the clock of this run of the server at this address; of all its runs if it does not tell them apart.
+pub(crate) fn era(run: Option<&str>, address: &str) -> u64 {
+    match run {
+        Some(run) => hash(&[run.as_bytes()]),
+        None => hash(&[b"", address.as_bytes()]),
+    }
 }
 
 /// A moment as the server's `TIME` tells it.

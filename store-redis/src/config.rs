@@ -2,10 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use redis::{Client, IntoConnectionInfo as _, TlsCertificates};
-use url::Url;
-
-use crate::{RedisStore, confirm::Confirm, error::OpenError, layout::Layout, link::Link, schema};
+use crate::{RedisStore, address::Address, confirm::Confirm, error::OpenError, schema};
 
 /// Opens a store with other settings than the usual ones.
 #[derive(Clone)]
@@ -13,7 +10,8 @@ pub struct RedisBuilder {
     address: String,
     prefix: Option<String>,
     limit: Duration,
-    replicas: Option<(u32, Duration)>,
+    replicas: Option<u32>,
+    confirm_within: Duration,
     accept_loss: bool,
     must_exist: bool,
     root: Option<Vec<u8>>,
@@ -26,6 +24,7 @@ impl RedisBuilder {
             prefix: None,
             limit: Duration::from_secs(5),
             replicas: None,
+            confirm_within: Duration::from_secs(2),
             accept_loss: false,
             must_exist: false,
             root: None,
@@ -46,11 +45,19 @@ impl RedisBuilder {
         self
     }
 
-    /// Acknowledges a new connection, and every change of one, when this many replicas have it, so that a primary that
-    /// dies does not take it along. It waits for them no longer than `within`: then the write is acknowledged all the
-    /// same, and [`RedisStore::unconfirmed`] counts it.
-    pub fn wait_for_replicas(mut self, replicas: u32, within: Duration) -> Self {
-        self.replicas = (replicas > 0).then_some((replicas, within));
+    /// How many replicas must have a turn before its token is presented, and a new token set before it counts as saved.
+    /// Unless set it is one, wherever the primary has replicas or had some: a primary that lost all of them may be cut off
+    /// and replaced, so that what is written to it is lost. Where the last replica was taken away for good, open the
+    /// store again. With 0 nothing waits for replicas, and a failover may cost grants.
+    pub fn wait_for_replicas(mut self, replicas: u32) -> Self {
+        self.replicas = Some(replicas);
+        self
+    }
+
+    /// How long replicas, and from Redis 7.2 on the primary's disk, may take to have a write; 2 seconds unless set.
+    /// After that a turn is given back and a new token set counts as unsaved, and [`RedisStore::unconfirmed`] counts it.
+    pub fn confirm_within(mut self, limit: Duration) -> Self {
+        self.confirm_within = limit;
         self
     }
 
@@ -83,70 +90,25 @@ impl RedisBuilder {
     /// # Cancel safety
     /// A store that was being made is whole or will be completed by the next opening.
     pub async fn open(self) -> Result<RedisStore, OpenError> {
-        let (client, server, prefix) = self.client()?;
-        let confirm = self.replicas.map(|(replicas, within)| {
-            let limit = self.limit.saturating_add(within);
-            Confirm::new(Link::new(client.clone(), limit), replicas, within)
-        });
-        let link = Link::new(client, self.limit);
-        let layout = Layout::new(prefix);
-        let advice = schema::open(&link, &layout, &server, self.accept_loss, self.must_exist).await?;
+        let address = Address::read(&self.address, self.root)?;
+        let prefix = self.prefix.or_else(|| address.prefix.clone());
+        let prefix = prefix.unwrap_or_else(|| "grantry".to_owned());
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
+        if prefix.is_empty() || !prefix.bytes().all(allowed) {
+            let reason = "the key prefix has other characters than letters, digits and _-.:";
+            return Err(OpenError::BadAddress { reason });
+        }
+        let link = address.link(self.limit)?;
+        let waiting = address.link(self.limit + 2 * self.confirm_within)?;
+        let confirm = Confirm::new(waiting, self.replicas, self.confirm_within);
+        let server = address.name();
+        let looked = schema::open(&link, &prefix, &server, self.accept_loss, self.must_exist);
+        // Boxed, since the compiler of whoever opens it would count every layer of it.
+        let (layout, advice) = Box::pin(looked).await?;
         for advice in &advice {
             tracing::warn!(code = advice.code(), server, "{advice}");
         }
         Ok(RedisStore::new(link, layout, confirm, advice))
-    }
-
-    /// The driver's client, the server's name for messages, and the prefix.
-    fn client(&self) -> Result<(Client, String, String), OpenError> {
-        let bad = |reason| OpenError::BadAddress { reason };
-        let mut url = Url::parse(&self.address).map_err(|_| bad("it is not a URL"))?;
-        let tls = match url.scheme() {
-            "redis" => false,
-            "rediss" => true,
-            _ => return Err(bad("it begins with neither redis:// nor rediss://")),
-        };
-        let host = url.host_str().filter(|host| !host.is_empty());
-        let host = host.ok_or_else(|| bad("it names no host"))?;
-        let server = format!("{host}:{}", url.port().unwrap_or(6379));
-        let mut prefix = self.prefix.clone();
-        for (name, value) in url.query_pairs() {
-            if name != "prefix" {
-                return Err(bad(
-                    "it has a parameter that is not known; the only one is prefix",
-                ));
-            }
-            prefix.get_or_insert_with(|| value.into_owned());
-        }
-        if url.fragment().is_some() {
-            return Err(bad("it has a fragment, which would choose unsafe TLS"));
-        }
-        let prefix = prefix.unwrap_or_else(|| "grantry".to_owned());
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
-        if prefix.is_empty() || !prefix.bytes().all(allowed) {
-            return Err(bad(
-                "the key prefix has other characters than letters, digits and _-.:",
-            ));
-        }
-        url.set_query(None);
-        let info = url
-            .into_connection_info()
-            .map_err(|_| bad("its user, password or database number cannot be read"))?;
-        let client = if tls {
-            if rustls::crypto::CryptoProvider::get_default().is_none() {
-                // The driver takes the default and would make one itself, or panic where it cannot choose.
-                let _ = rustls::crypto::ring::default_provider().install_default();
-            }
-            let certificates = TlsCertificates {
-                client_tls: None,
-                root_cert: self.root.clone(),
-            };
-            Client::build_with_tls(info, certificates)
-                .map_err(|_| bad("the root certificates cannot be read"))
-        } else {
-            Client::open(info).map_err(|_| bad("it cannot be read"))
-        };
-        Ok((client?, server, prefix))
     }
 }
 
@@ -157,6 +119,7 @@ impl fmt::Debug for RedisBuilder {
             .field("prefix", &self.prefix)
             .field("time_limit", &self.limit)
             .field("wait_for_replicas", &self.replicas)
+            .field("confirm_within", &self.confirm_within)
             .field("accept_loss", &self.accept_loss)
             .field("must_exist", &self.must_exist)
             .finish_non_exhaustive()

@@ -1,57 +1,110 @@
-//! Waiting for replicas. A primary acknowledges a write before any replica has it; one that dies then takes the write with
-//! it. So a store that is told to waits until replicas have what it wrote.
+//! Waiting until a write would outlive the machine. A primary acknowledges it before any replica has it, and mostly before
+//! its disk has it; one that dies then takes the write with it.
 //!
-//! Redis counts for each connection what replicas still lack, and lets the connection wait; others must not wait with it,
-//! so this is a connection of its own. A small write on it comes after all writes that were acknowledged before, and the
-//! replicas that have it have them too: one round serves all who came before it began.
+//! Redis counts for each connection what replicas and disk still lack, and lets the connection wait; others must not wait
+//! with it, so this is a connection of its own. A small write on it comes after all writes that were acknowledged before,
+//! and whoever has it has them too: one round serves all who came before it began.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use crate::{layout::Layout, link::Link};
+use crate::{layout::Layout, link::Link, place::Place, run::Run};
 
 pub(crate) struct Confirm {
     link: Link,
-    replicas: u32,
+    /// How many replicas; `None` is one wherever there are any.
+    replicas: Option<u32>,
     within: Duration,
-    /// Rounds that were begun.
+    /// The rounds of each run of a server.
+    rounds: Mutex<HashMap<u64, Arc<Rounds>>>,
+}
+
+#[derive(Default)]
+struct Rounds {
     begun: AtomicU64,
-    /// The last round that has ended, and whether enough replicas had all.
+    /// The last round that has ended, and whether enough had all.
     ended: tokio::sync::Mutex<(u64, bool)>,
 }
 
 impl Confirm {
-    /// `link` is for this alone, and its time limit is longer than `within`.
-    pub(crate) fn new(link: Link, replicas: u32, within: Duration) -> Self {
+    /// `link` is for this alone, and its time limit is longer than twice `within`.
+    pub(crate) fn new(link: Link, replicas: Option<u32>, within: Duration) -> Self {
         Self {
             link,
             replicas,
             within,
-            begun: AtomicU64::new(0),
-            ended: tokio::sync::Mutex::default(),
+            rounds: Mutex::default(),
         }
     }
 
-    /// Waits until enough replicas have what was written before; `false` if they did not in time.
-    pub(crate) async fn wait(&self, layout: &Layout) -> bool {
-        let arrived = self.begun.load(Ordering::SeqCst);
-        let mut ended = self.ended.lock().await;
+    /// How many replicas must have a write on this run of the server.
+    fn replicas(&self, run: &Run) -> u32 {
+        self.replicas.unwrap_or_else(|| u32::from(run.is_replicated()))
+    }
+
+    /// Whether there is something to wait for.
+    pub(crate) fn waits(&self, run: &Run) -> bool {
+        run.tells_of_disk || self.replicas(run) > 0
+    }
+
+    /// Waits until enough replicas, and the disk, have what was written to this run of the server before; `false` if they
+    /// have not in time, or if another run answers.
+    pub(crate) async fn wait(&self, layout: &Layout, place: Place, run: &Run) -> bool {
+        let rounds = self.rounds(run.era);
+        let arrived = rounds.begun.load(Ordering::SeqCst);
+        let mut ended = rounds.ended.lock().await;
         if ended.0 > arrived {
             return ended.1;
         }
-        let round = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let round = rounds.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let replicas = self.replicas(run);
         let millis = u64::try_from(self.within.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut pipe = redis::pipe();
-        pipe.cmd("INCR").arg(layout.confirmed()).ignore();
-        pipe.cmd("WAIT").arg(self.replicas).arg(millis);
-        let reached = self.link.once(|mut session| async move {
-            let (reached,): (u32,) = pipe.query_async(&mut session.connection).await?;
-            Ok(reached)
+        let mut marker = redis::cmd("INCR");
+        marker.arg(layout.confirmed(place));
+        let mut waits = redis::pipe();
+        waits.cmd("WAIT").arg(replicas).arg(millis);
+        if run.tells_of_disk {
+            waits.cmd("WAITAOF").arg(1).arg(0).arg(millis);
+        }
+        let (marker, waits) = (&marker, &waits);
+        let asked = self.link.once(place, |mut session| async move {
+            session.command::<i64>(marker).await?;
+            let answers: Vec<redis::Value> = waits.query_async(&mut session.connection).await?;
+            Ok((session.run.era, answers))
         });
-        let enough = reached.await.is_ok_and(|reached| reached >= self.replicas);
+        let enough = asked.await.is_ok_and(|(era, answers)| {
+            era == run.era
+                && answers
+                    .first()
+                    .is_some_and(|reached| count(reached) >= Some(i64::from(replicas)))
+                && answers.get(1).is_none_or(|synced| match synced {
+                    redis::Value::Array(counts) => counts.first().and_then(count) >= Some(1),
+                    _ => false,
+                })
+        });
         *ended = (round, enough);
         enough
+    }
+
+    fn rounds(&self, era: u64) -> Arc<Rounds> {
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        // Runs that ended are forgotten by and by.
+        if rounds.len() > 64 {
+            rounds.retain(|_, rounds| Arc::strong_count(rounds) > 1);
+        }
+        rounds.entry(era).or_default().clone()
+    }
+}
+
+fn count(value: &redis::Value) -> Option<i64> {
+    match value {
+        redis::Value::Int(count) => Some(*count),
+        _ => None,
     }
 }

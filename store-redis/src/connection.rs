@@ -1,17 +1,27 @@
 //! Connections.
 
+use std::collections::{BTreeMap, HashMap};
+
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use grantry::{
     connection::Concern,
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted, ListEntry,
-        Page, Removed, Revision, StoreError, Stored, Swap,
+        Page, Point, Removed, Revision, StoreError, Stored, Swap,
     },
     time::{StoreInstant, Timestamp},
 };
 
-use crate::{RedisStore, changes, clock, list, row, script};
+use crate::{
+    RedisStore, changes, clock,
+    layout::Layout,
+    list,
+    place::Place,
+    row,
+    script::{self, Call},
+};
 
 /// What `read.lua` answers: seconds and microseconds of the server's time, row, hot facts.
 type Found = (u64, u64, Option<Vec<u8>>, Option<Vec<u8>>);
@@ -23,21 +33,20 @@ const TOUCHED_AT_ONCE: usize = 500;
 impl ConnectionStore for RedisStore {
     async fn insert_connection(&self, row: &ConnectionRow) -> Result<Inserted, StoreError> {
         let revision = row::next_revision(0, "insert_connection")?;
-        let mut call = script::INSERT.key(&self.layout().of_write(&row.id)[..]);
+        let mut call = script::INSERT.on(self.layout().of_write(&row.id));
         call.arg(row.id.as_str()).arg(row::encode(row, revision));
-        match self.write("insert_connection", &call).await? {
-            1_i64 => {
-                self.confirm().await;
-                Ok(Inserted::Created(revision))
-            }
+        let bucket = self.layout().bucket(&row.id);
+        match self.write(bucket, "insert_connection", &call).await? {
+            1_i64 => Ok(Inserted::Created(revision)),
             _ => Ok(Inserted::Occupied),
         }
     }
 
     async fn connection(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), StoreError> {
-        let mut call = script::READ.key(self.layout().row(id));
-        call.key(self.layout().hot(id));
-        let (era, (seconds, micros, bytes, hot)) = self.read::<Found>("connection", &call).await?;
+        let layout = self.layout();
+        let call = script::READ.on([layout.row(id), layout.hot(id)]);
+        let (era, found) = self.read(layout.bucket(id), "connection", &call).await?;
+        let (seconds, micros, bytes, hot): Found = found;
         let now = clock::moment(era, seconds, micros);
         let Some(bytes) = bytes else {
             return Ok((None, now));
@@ -48,15 +57,15 @@ impl ConnectionStore for RedisStore {
 
     async fn swap_connection(&self, next: &ConnectionRow, expected: Revision) -> Result<Swap, StoreError> {
         let revision = row::next_revision(expected.counter, "swap_connection")?;
-        let mut call = script::SWAP.key(&self.layout().of_write(&next.id)[..]);
+        let mut call = script::SWAP.on(self.layout().of_write(&next.id));
         call.arg(next.id.as_str())
             .arg(row::encode(next, revision))
             .arg(&row::encode_revision(expected)[..]);
-        match self.swap("swap_connection", &call).await? {
-            1 => {
-                self.confirm().await;
-                Ok(Swap::Swapped(revision))
-            }
+        match self
+            .swap(self.layout().bucket(&next.id), "swap_connection", &call)
+            .await?
+        {
+            1 => Ok(Swap::Swapped(revision)),
             0 => Ok(Swap::Conflict),
             _ => Ok(Swap::Missing),
         }
@@ -65,11 +74,14 @@ impl ConnectionStore for RedisStore {
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError> {
         // A removal has a revision of its own, so that who knows the row's last one sees that something happened.
         let revision = row::next_revision(expected.counter, "remove_connection")?;
-        let mut call = script::REMOVE.key(&self.layout().of_write(id)[..]);
+        let mut call = script::REMOVE.on(self.layout().of_write(id));
         call.arg(id.as_str())
             .arg(&row::encode_revision(expected)[..])
             .arg(&row::encode_revision(revision)[..]);
-        match self.write("remove_connection", &call).await? {
+        match self
+            .write(self.layout().bucket(id), "remove_connection", &call)
+            .await?
+        {
             1_i64 => Ok(Removed::Gone),
             0 => Ok(Removed::Conflict),
             _ => Ok(Removed::Missing),
@@ -103,37 +115,64 @@ impl ConnectionStore for RedisStore {
         list::of_concern(self, concern, before, limit).await
     }
 
-    async fn connection_changes(&self, since: Option<u64>) -> Result<Changes, StoreError> {
+    async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
+        self.confirm(id, revision).await
+    }
+
+    async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {
         changes::since(self, since).await
     }
 
     async fn touch_connections(&self, facts: &[(ConnectionId, HotFacts)]) -> Result<(), StoreError> {
-        for facts in facts.chunks(TOUCHED_AT_ONCE) {
-            let mut call = script::TOUCH.prepare_invoke();
-            for (id, facts) in facts {
-                let HotFacts {
-                    last_active_at,
-                    api_usage,
-                } = *facts;
-                let text = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
-                let (used, allowed) = api_usage.unzip();
-                call.key(self.layout().row(id)).key(self.layout().hot(id));
-                call.arg(last_active_at.map_or_else(String::new, |at| at.0.to_string()))
-                    .arg(text(used))
-                    .arg(text(allowed));
+        let layout = self.layout();
+        let mut buckets: HashMap<Place, Vec<&(ConnectionId, HotFacts)>> = HashMap::new();
+        for fact in facts {
+            buckets.entry(layout.bucket(&fact.0)).or_default().push(fact);
+        }
+        for (bucket, facts) in &buckets {
+            for facts in facts.chunks(TOUCHED_AT_ONCE) {
+                let mut call = script::TOUCH.call();
+                for (id, facts) in facts {
+                    touch(&mut call, layout, id, *facts);
+                }
+                self.write::<()>(*bucket, "touch_connections", &call).await?;
             }
-            self.write::<()>("touch_connections", &call).await?;
         }
         Ok(())
     }
 
     async fn connections_by_key(&self) -> Result<Vec<(String, u64)>, StoreError> {
-        let mut command = redis::cmd("HGETALL");
-        command.arg(self.layout().sealed());
-        Ok(self.ask("connections_by_key", &command).await?.1)
+        let layout = self.layout();
+        let counts = layout.buckets().map(|bucket| async move {
+            let mut command = redis::cmd("HGETALL");
+            command.arg(layout.sealed(bucket));
+            self.ask::<Vec<(String, u64)>>(bucket, "connections_by_key", &command)
+                .await
+        });
+        let mut sums = BTreeMap::new();
+        for (_, counts) in try_join_all(counts).await? {
+            for (key, count) in counts {
+                *sums.entry(key).or_insert(0) += count;
+            }
+        }
+        Ok(sums.into_iter().collect())
     }
 
     async fn has_connections(&self, integration: &IntegrationId) -> Result<bool, StoreError> {
         list::has_live(self, integration).await
     }
+}
+
+/// What `touch.lua` is told of one connection.
+fn touch(call: &mut Call, layout: &Layout, id: &ConnectionId, facts: HotFacts) {
+    let HotFacts {
+        last_active_at,
+        api_usage,
+    } = facts;
+    let text = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+    let (used, allowed) = api_usage.unzip();
+    call.key(layout.row(id)).key(layout.hot(id));
+    call.arg(last_active_at.map_or_else(String::new, |at| at.0.to_string()))
+        .arg(text(used))
+        .arg(text(allowed));
 }

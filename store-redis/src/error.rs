@@ -49,13 +49,15 @@ pub enum OpenError {
         /// Its version.
         found: String,
     },
-    /// The server is a replica, or a node of a Cluster.
-    #[error("Redis at {server} is a {role}; give the address of a primary that is no part of a Cluster")]
-    NotPrimary {
+    /// The server has another role than the address says.
+    #[error("Redis at {server} is {role}; give {instead}")]
+    OtherRole {
         /// Host and port.
         server: String,
         /// What it is.
         role: &'static str,
+        /// What to give as the address.
+        instead: &'static str,
     },
     /// The server drops keys when its memory is full.
     #[error(
@@ -108,7 +110,7 @@ impl OpenError {
             Self::Refused { .. } => "redis_refused",
             Self::Forbidden { .. } => "redis_forbidden",
             Self::TooOld { .. } => "redis_too_old",
-            Self::NotPrimary { .. } => "redis_not_primary",
+            Self::OtherRole { .. } => "redis_other_role",
             Self::Evicts { .. } => "redis_evicts",
             Self::KeepsNothing { .. } => "redis_keeps_nothing",
             Self::NoStore { .. } => "redis_no_store",
@@ -168,6 +170,14 @@ impl Failure {
         cause: Cause::Busy,
         what: "the server could not be reached a moment ago",
     };
+    pub(crate) const UNSERVED: Self = Self {
+        cause: Cause::Busy,
+        what: "no node of the Cluster serves this part",
+    };
+    pub(crate) const SENT_ROUND: Self = Self {
+        cause: Cause::Busy,
+        what: "the nodes of the Cluster send the call round",
+    };
 
     pub(crate) fn of(error: &RedisError) -> Self {
         use ServerErrorKind as S;
@@ -182,6 +192,10 @@ impl Failure {
             ErrorKind::Server(S::MasterDown | S::ClusterDown | S::TryAgain) => {
                 (Cause::Busy, "the server is failing over")
             }
+            ErrorKind::Server(S::Moved | S::Ask | S::CrossSlot) => {
+                (Cause::Mistake, "the server is a node of a Cluster")
+            }
+            ErrorKind::MasterNameNotFoundBySentinel => (Cause::Busy, "no Sentinel names a primary"),
             ErrorKind::Server(S::ReadOnly) => (Cause::Demoted, "the server is a replica"),
             ErrorKind::Server(S::NoPerm) => (Cause::Forbidden, "the user may not run a command"),
             _ => match error.code() {
@@ -200,6 +214,16 @@ impl Failure {
     /// Whether the connection ended under the call, or before it.
     pub(crate) fn is_cut(self) -> bool {
         matches!(self.cause, Cause::Lost | Cause::Demoted) && self != Self::TIMEOUT
+    }
+
+    /// Whether the server does not know the command, or not so.
+    pub(crate) fn is_mistake(self) -> bool {
+        self.cause == Cause::Mistake
+    }
+
+    /// Whether another node may be in this one's place by now.
+    pub(crate) fn is_of_the_node(self) -> bool {
+        matches!(self.cause, Cause::Lost | Cause::Busy | Cause::Demoted)
     }
 
     /// Whether the connection is of no more use.
@@ -230,3 +254,41 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// A failure, and where the call may be made instead: nothing was done here.
+pub(crate) struct Trouble {
+    pub(crate) failure: Failure,
+    pub(crate) way: Option<Way>,
+}
+
+/// Where a node of a Cluster sends a call.
+pub(crate) enum Way {
+    /// This node serves the slot from now on.
+    Moved(String),
+    /// This node, for this call.
+    Ask(String),
+    /// Here again a little later: some of the slot's keys have left and some have not.
+    Leaving,
+}
+
+impl Trouble {
+    pub(crate) fn of(error: &RedisError) -> Self {
+        let address = error.redirect_node().map(|(address, _)| address.to_owned());
+        let way = match (error.kind(), address) {
+            (ErrorKind::Server(ServerErrorKind::Moved), Some(address)) => Some(Way::Moved(address)),
+            (ErrorKind::Server(ServerErrorKind::Ask), Some(address)) => Some(Way::Ask(address)),
+            (ErrorKind::Server(ServerErrorKind::TryAgain), _) => Some(Way::Leaving),
+            _ => None,
+        };
+        Self {
+            failure: Failure::of(error),
+            way,
+        }
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self { failure, way: None }
+    }
+}

@@ -9,15 +9,18 @@ use grantry::{
     },
 };
 
-use crate::{RedisStore, hash::hash, row, script};
+use crate::{RedisStore, hash::hash, place::Place, row, script};
 
 #[async_trait]
 impl IntegrationStore for RedisStore {
     async fn insert_integration(&self, row: &IntegrationRow) -> Result<Inserted, StoreError> {
         let revision = row::next_revision(0, "insert_integration")?;
-        let mut call = script::INTEGRATION.key(&self.layout().integrations()[..]);
+        let mut call = script::INTEGRATION.on(self.layout().integrations());
         call.arg("insert").arg(row.id.as_str()).arg(encode(row, revision));
-        match self.write("insert_integration", &call).await? {
+        match self
+            .write(Place::Integrations, "insert_integration", &call)
+            .await?
+        {
             1_i64 => Ok(Inserted::Created(revision)),
             _ => Ok(Inserted::Occupied),
         }
@@ -27,7 +30,7 @@ impl IntegrationStore for RedisStore {
         let [rows, ..] = self.layout().integrations();
         let mut command = redis::cmd("HGET");
         command.arg(rows).arg(id.as_str());
-        let (_, bytes): (_, Option<Vec<u8>>) = self.ask("integration", &command).await?;
+        let (_, bytes): (_, Option<Vec<u8>>) = self.ask(Place::Integrations, "integration", &command).await?;
         let stored = bytes.map(|bytes| decode(id.clone(), bytes));
         stored
             .map(|stored| stored.ok_or_else(|| row::corrupt("integration")))
@@ -36,10 +39,10 @@ impl IntegrationStore for RedisStore {
 
     async fn swap_integration(&self, next: &IntegrationRow, expected: Revision) -> Result<Swap, StoreError> {
         let revision = row::next_revision(expected.counter, "swap_integration")?;
-        let mut call = script::INTEGRATION.key(&self.layout().integrations()[..]);
+        let mut call = script::INTEGRATION.on(self.layout().integrations());
         call.arg("swap").arg(next.id.as_str()).arg(encode(next, revision));
         call.arg(&row::encode_revision(expected)[..]);
-        match self.swap("swap_integration", &call).await? {
+        match self.swap(Place::Integrations, "swap_integration", &call).await? {
             1 => Ok(Swap::Swapped(revision)),
             0 => Ok(Swap::Conflict),
             _ => Ok(Swap::Missing),
@@ -51,11 +54,14 @@ impl IntegrationStore for RedisStore {
         id: &IntegrationId,
         expected: Revision,
     ) -> Result<Removed, StoreError> {
-        let mut call = script::INTEGRATION.key(&self.layout().integrations()[..]);
+        let mut call = script::INTEGRATION.on(self.layout().integrations());
         call.arg("remove")
             .arg(id.as_str())
             .arg(&row::encode_revision(expected)[..]);
-        match self.write("remove_integration", &call).await? {
+        match self
+            .write(Place::Integrations, "remove_integration", &call)
+            .await?
+        {
             1_i64 => Ok(Removed::Gone),
             0 => Ok(Removed::Conflict),
             _ => Ok(Removed::Missing),
@@ -67,9 +73,10 @@ impl IntegrationStore for RedisStore {
         after: Option<&IntegrationId>,
         limit: u32,
     ) -> Result<Vec<StoredIntegration>, StoreError> {
-        let mut call = script::INTEGRATIONS.key(&self.layout().integrations()[..2]);
+        let mut call = script::INTEGRATIONS.on(self.layout().integrations().into_iter().take(2));
         call.arg(after.map_or("", IntegrationId::as_str)).arg(limit);
-        let (_, found): (_, Vec<(String, Vec<u8>)>) = self.read("list_integrations", &call).await?;
+        let (_, found): (_, Vec<(String, Vec<u8>)>) =
+            self.read(Place::Integrations, "list_integrations", &call).await?;
         let rows = found
             .into_iter()
             .map(|(id, bytes)| decode(id.parse().ok()?, bytes));
@@ -80,7 +87,11 @@ impl IntegrationStore for RedisStore {
     async fn integrations_version(&self) -> Result<u64, StoreError> {
         let [_, _, key] = self.layout().integrations();
         let (era, number) = self
-            .ask::<Option<u64>>("integrations_version", redis::cmd("GET").arg(key))
+            .ask::<Option<u64>>(
+                Place::Integrations,
+                "integrations_version",
+                redis::cmd("GET").arg(key),
+            )
             .await?;
         // A server that lost the last writes counts the same numbers again, and so the run is part of it.
         let number = number.unwrap_or(0).to_be_bytes();

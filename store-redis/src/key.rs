@@ -7,7 +7,7 @@ use grantry::{
     time::Timestamp,
 };
 
-use crate::{RedisStore, row, script};
+use crate::{RedisStore, place::Place, row, script};
 
 /// What stands for a time that is none.
 const NEVER: i64 = i64::MIN;
@@ -15,10 +15,10 @@ const NEVER: i64 = i64::MIN;
 #[async_trait]
 impl KeyStore for RedisStore {
     async fn insert_key(&self, row: &KeyRow, max_live: u32, now: Timestamp) -> Result<bool, StoreError> {
-        let mut call = script::KEY.key(&self.layout().keys()[..]);
+        let mut call = script::KEY.on(self.layout().keys());
         call.arg("insert").arg(row.id.as_str()).arg(encode(row));
         call.arg(name(row.integration.as_ref())).arg(max_live).arg(now.0);
-        match self.write("insert_key", &call).await? {
+        match self.write(Place::Keys, "insert_key", &call).await? {
             1_i64 => Ok(true),
             0 => Ok(false),
             _ => Err(StoreError::bare(StoreErrorKind::Invalid, "insert_key")),
@@ -29,15 +29,15 @@ impl KeyStore for RedisStore {
         let [rows, _] = self.layout().keys();
         let mut command = redis::cmd("HGET");
         command.arg(rows).arg(id.as_str());
-        let (_, bytes): (_, Option<Vec<u8>>) = self.ask("key", &command).await?;
+        let (_, bytes): (_, Option<Vec<u8>>) = self.ask(Place::Keys, "key", &command).await?;
         let key = bytes.map(|bytes| decode(id.clone(), &bytes));
         key.map(|key| key.ok_or_else(|| row::corrupt("key"))).transpose()
     }
 
     async fn list_keys(&self, integration: Option<&IntegrationId>) -> Result<Vec<KeyRow>, StoreError> {
-        let mut call = script::KEYS.key(&self.layout().keys()[..]);
+        let mut call = script::KEYS.on(self.layout().keys());
         call.arg(name(integration)).arg(0);
-        let (_, found): (_, Vec<(String, Vec<u8>)>) = self.read("list_keys", &call).await?;
+        let (_, found): (_, Vec<(String, Vec<u8>)>) = self.read(Place::Keys, "list_keys", &call).await?;
         let rows = found
             .into_iter()
             .map(|(id, bytes)| decode(id.parse().ok()?, &bytes));
@@ -46,15 +46,15 @@ impl KeyStore for RedisStore {
     }
 
     async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
-        let mut call = script::KEY.key(&self.layout().keys()[..]);
+        let mut call = script::KEY.on(self.layout().keys());
         call.arg("revoke").arg(id.as_str()).arg(&at.0.to_be_bytes()[..]);
-        Ok(self.write::<i64>("revoke_key", &call).await? == 1)
+        Ok(self.write::<i64>(Place::Keys, "revoke_key", &call).await? == 1)
     }
 
     async fn remove_keys(&self, integration: &IntegrationId) -> Result<(), StoreError> {
-        let mut call = script::KEYS.key(&self.layout().keys()[..]);
+        let mut call = script::KEYS.on(self.layout().keys());
         call.arg(name(Some(integration))).arg(1);
-        self.write("remove_keys", &call).await
+        self.write(Place::Keys, "remove_keys", &call).await
     }
 }
 

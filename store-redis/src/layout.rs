@@ -1,92 +1,111 @@
 //! The names of the keys.
 //!
-//! What one script writes has one hash tag, the part in braces, so that it lies in one slot: `{c0}` the connections with
-//! all that is told of them, `{i}` the integrations, `{k}` the API keys, `{p0}` the connect attempts, `{u0}` the usage.
-//! The number is that of a bucket; there is one, and the store's own record says so.
+//! What one script writes has one tag, the part in braces, so that it lies in one slot (see `place.rs`): `{c0}` to
+//! `{c63}` the connections with all that is told of them, `{i}` the integrations, `{k}` the API keys, `{p0}` the connect
+//! attempts, `{u0}` the usage, `{s}` the store's record of itself, which says how many buckets the connections have.
 
 use grantry::id::{ConnectionId, IntegrationId};
+
+use crate::{hash::hash, place::Place};
 
 /// Names the keys of one store.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     prefix: String,
+    buckets: u16,
 }
 
 impl Layout {
-    pub(crate) fn new(prefix: String) -> Self {
-        Self { prefix }
+    pub(crate) fn new(prefix: String, buckets: u16) -> Self {
+        Self { prefix, buckets }
     }
 
-    fn key(&self, tag: &str, name: &str) -> String {
-        format!("{}:{{{tag}}}:{name}", self.prefix)
+    fn key(&self, place: Place, name: &str) -> String {
+        format!("{}:{{{}}}:{name}", self.prefix, place.tag())
     }
 
     /// The store's record of itself.
     pub(crate) fn store(&self) -> String {
-        self.key("s", "store")
+        self.key(Place::Store, "store")
     }
 
     /// Written to see which replicas have all that was written before.
-    pub(crate) fn confirmed(&self) -> String {
-        self.key("s", "confirmed")
+    pub(crate) fn confirmed(&self, place: Place) -> String {
+        self.key(place, "confirmed")
+    }
+
+    /// Where each part of the connections lies.
+    pub(crate) fn buckets(&self) -> impl ExactSizeIterator<Item = Place> + use<> {
+        (0..self.buckets).map(Place::Connections)
+    }
+
+    /// Where a connection lies.
+    pub(crate) fn bucket(&self, id: &ConnectionId) -> Place {
+        // One of them is usual.
+        let bucket = match self.buckets {
+            0 | 1 => 0,
+            buckets => u16::try_from(hash(&[id.as_str().as_bytes()]) % u64::from(buckets)).unwrap_or(0),
+        };
+        Place::Connections(bucket)
     }
 
     /// A connection's row.
     pub(crate) fn row(&self, id: &ConnectionId) -> String {
-        self.key("c0", &format!("c:{id}"))
+        self.key(self.bucket(id), &format!("c:{id}"))
     }
 
     /// A connection's hot facts.
     pub(crate) fn hot(&self, id: &ConnectionId) -> String {
-        self.key("c0", &format!("h:{id}"))
+        self.key(self.bucket(id), &format!("h:{id}"))
     }
 
-    /// Terms of connections, for lists.
-    pub(crate) fn lists(&self) -> String {
-        self.key("c0", "lists")
+    /// Terms of a bucket's connections, for lists.
+    pub(crate) fn lists(&self, bucket: Place) -> String {
+        self.key(bucket, "lists")
     }
 
-    /// Pieces of e-mail addresses.
-    pub(crate) fn search(&self) -> String {
-        self.key("c0", "search")
+    /// Pieces of their e-mail addresses.
+    pub(crate) fn search(&self, bucket: Place) -> String {
+        self.key(bucket, "search")
     }
 
     /// How many rows each sealing key has.
-    pub(crate) fn sealed(&self) -> String {
-        self.key("c0", "sealed")
+    pub(crate) fn sealed(&self, bucket: Place) -> String {
+        self.key(bucket, "sealed")
     }
 
     /// What was written.
-    pub(crate) fn history(&self) -> String {
-        self.key("c0", "history")
+    pub(crate) fn history(&self, bucket: Place) -> String {
+        self.key(bucket, "history")
     }
 
     /// What a script that writes a connection may touch.
     pub(crate) fn of_write(&self, id: &ConnectionId) -> [String; 6] {
+        let bucket = self.bucket(id);
         [
             self.row(id),
             self.hot(id),
-            self.lists(),
-            self.search(),
-            self.sealed(),
-            self.history(),
+            self.lists(bucket),
+            self.search(bucket),
+            self.sealed(bucket),
+            self.history(bucket),
         ]
     }
 
     /// Integrations: rows, their ids in order, and the number that moves with each write.
     pub(crate) fn integrations(&self) -> [String; 3] {
-        ["rows", "ids", "version"].map(|name| self.key("i", name))
+        ["rows", "ids", "version"].map(|name| self.key(Place::Integrations, name))
     }
 
     /// API keys: rows, and their names in order.
     pub(crate) fn keys(&self) -> [String; 2] {
-        ["rows", "names"].map(|name| self.key("k", name))
+        ["rows", "names"].map(|name| self.key(Place::Keys, name))
     }
 
     /// Something that may be used once.
     pub(crate) fn pending(&self, key: &[u8; 32]) -> String {
         use std::fmt::Write as _;
-        let mut name = self.key("p0", "a:");
+        let mut name = self.key(Place::Attempts, "a:");
         for byte in key {
             // Writing to a string never fails.
             let _ = write!(name, "{byte:02x}");
@@ -96,7 +115,7 @@ impl Layout {
 
     /// When things that may be used once expire.
     pub(crate) fn expiries(&self) -> String {
-        self.key("p0", "expiries")
+        self.key(Place::Attempts, "expiries")
     }
 
     /// An integration's calls in a month.
@@ -106,11 +125,11 @@ impl Layout {
 
     /// The same by the name that stands in [`Layout::months`].
     pub(crate) fn usage_of(&self, name: &str) -> String {
-        self.key("u0", name)
+        self.key(Place::Usage, name)
     }
 
     /// Which months have calls.
     pub(crate) fn months(&self) -> String {
-        self.key("u0", "months")
+        self.key(Place::Usage, "months")
     }
 }

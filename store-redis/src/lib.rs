@@ -55,8 +55,10 @@
 //! `info` no setting is known, nor which run of the server it is, so that its clock is taken to be the same after a
 //! failover.
 
+mod address;
 mod changes;
 mod clock;
+mod cluster;
 mod config;
 mod confirm;
 mod connection;
@@ -67,11 +69,16 @@ mod key;
 mod layout;
 mod link;
 mod list;
+mod merge;
+mod node;
 mod pending;
+mod place;
 mod row;
+mod run;
 mod schema;
 mod script;
 mod search;
+mod session;
 mod usage;
 
 use std::{
@@ -82,8 +89,11 @@ use std::{
     },
 };
 
-use grantry::store::StoreError;
-use redis::{Cmd, FromRedisValue, ScriptInvocation};
+use grantry::{
+    id::ConnectionId,
+    store::{Revision, StoreError},
+};
+use redis::{Cmd, FromRedisValue};
 
 pub use config::RedisBuilder;
 pub use error::OpenError;
@@ -92,8 +102,11 @@ pub use schema::Advice;
 use confirm::Confirm;
 use layout::Layout;
 use link::Link;
+use place::Place;
+use run::{Info, Run};
+use script::Call;
 
-/// A store on a Redis server. It plays all five roles; clones share its connection.
+/// A store on Redis. It plays all five roles; clones share its connections.
 #[derive(Clone)]
 pub struct RedisStore {
     shared: Arc<Shared>,
@@ -102,11 +115,9 @@ pub struct RedisStore {
 struct Shared {
     link: Link,
     layout: Layout,
-    confirm: Option<Confirm>,
+    confirm: Confirm,
     unconfirmed: AtomicU64,
     advice: Vec<Advice>,
-    /// The run of the server that the watcher of the history met last.
-    watched_run: AtomicU64,
 }
 
 impl RedisStore {
@@ -126,18 +137,17 @@ impl RedisStore {
         RedisBuilder::new(address)
     }
 
-    /// What an operator should know of the server, as it was when the store was opened.
+    /// What an operator should know of the servers, as it was when the store was opened.
     pub fn advice(&self) -> &[Advice] {
         &self.shared.advice
     }
 
-    /// How many writes were acknowledged though too few replicas had them in time; see
-    /// [`RedisBuilder::wait_for_replicas`].
+    /// How many writes could not be confirmed in time; see [`RedisBuilder::confirm_within`].
     pub fn unconfirmed(&self) -> u64 {
         self.shared.unconfirmed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn new(link: Link, layout: Layout, confirm: Option<Confirm>, advice: Vec<Advice>) -> Self {
+    pub(crate) fn new(link: Link, layout: Layout, confirm: Confirm, advice: Vec<Advice>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 link,
@@ -145,7 +155,6 @@ impl RedisStore {
                 confirm,
                 unconfirmed: AtomicU64::new(0),
                 advice,
-                watched_run: AtomicU64::new(0),
             }),
         }
     }
@@ -158,40 +167,75 @@ impl RedisStore {
         &self.shared.layout
     }
 
-    fn watched_run(&self) -> &AtomicU64 {
-        &self.shared.watched_run
+    /// Waits until the row with this revision would outlive its primary; `false` if it would not, as far as is known in
+    /// time, or has another revision.
+    async fn confirm(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
+        let bucket = self.layout().bucket(id);
+        let Some(run) = self.confirm_all(bucket).await? else {
+            return Ok(false);
+        };
+        if !self.shared.confirm.waits(&run) {
+            return Ok(true);
+        }
+        // Replicas of a server that took over have all that it has, and it may lack the write. So the row must stand on
+        // the very run that was waited for.
+        let mut command = redis::cmd("GETRANGE");
+        let last = row::REVISION - 1;
+        command.arg(self.layout().row(id)).arg(0).arg(last);
+        let (era, found): (_, Vec<u8>) = self.ask(bucket, "confirm_connection", &command).await?;
+        Ok(era == run.era && found == row::encode_revision(revision))
     }
 
-    /// Waits until replicas have what was written, if the host wants that.
-    async fn confirm(&self) {
-        if let Some(confirm) = &self.shared.confirm
-            && !confirm.wait(&self.shared.layout).await
-        {
-            self.shared.unconfirmed.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                code = "redis_unconfirmed",
-                "too few replicas have a write in time"
-            );
+    /// Waits until everything that was written to a place would outlive its primary, and says on which run of it.
+    async fn confirm_all(&self, place: Place) -> Result<Option<Arc<Run>>, StoreError> {
+        let run = self.run(place).await?;
+        let confirm = &self.shared.confirm;
+        if !confirm.waits(&run) || confirm.wait(self.layout(), place, &run).await {
+            return Ok(Some(run));
         }
+        self.shared.unconfirmed.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            code = "redis_unconfirmed",
+            "replicas or the disk do not have a write in time"
+        );
+        Ok(None)
+    }
+
+    /// The run of the primary of a place, and whether it has replicas by now.
+    async fn run(&self, place: Place) -> Result<Arc<Run>, StoreError> {
+        let asked = self.link().once(place, |mut session| async move {
+            if session.run.is_due() {
+                let mut question = redis::cmd("INFO");
+                question.arg("replication");
+                let info = run::allowed(session.command::<String>(&question).await)?;
+                session.run.has(info.map(Info).as_ref());
+            }
+            Ok(session.run)
+        });
+        asked
+            .await
+            .map_err(|failure| failure.store_error("confirm_connection"))
     }
 
     /// Runs a script that writes, once: if it gets no answer nobody knows what became of it.
     async fn write<T: FromRedisValue + Send>(
         &self,
+        place: Place,
         operation: &'static str,
-        call: &ScriptInvocation<'_>,
+        call: &Call,
     ) -> Result<T, StoreError> {
         let written = self
             .link()
-            .once(|mut session| async move { call.invoke_async(&mut session.connection).await });
+            .once(place, |mut session| async move { session.script(call).await });
         written.await.map_err(|failure| failure.store_error(operation))
     }
 
     /// Runs a script that swaps. The row's revision stands only once, so that a second try does nothing if the first
     /// one did it; but only if it says that the row is swapped is anything known.
-    async fn swap(&self, operation: &'static str, call: &ScriptInvocation<'_>) -> Result<i64, StoreError> {
+    async fn swap(&self, place: Place, operation: &'static str, call: &Call) -> Result<i64, StoreError> {
         let swapped = self.link().again(
-            |mut session| async move { call.invoke_async(&mut session.connection).await },
+            place,
+            |mut session| async move { session.script(call).await },
             |answer| *answer == 1,
         );
         swapped.await.map_err(|failure| failure.store_error(operation))
@@ -200,14 +244,13 @@ impl RedisStore {
     /// Runs a script that reads, and says on which run of the server.
     async fn read<T: FromRedisValue + Send>(
         &self,
+        place: Place,
         operation: &'static str,
-        call: &ScriptInvocation<'_>,
+        call: &Call,
     ) -> Result<(u64, T), StoreError> {
         let read = self.link().again(
-            |mut session| async move {
-                let answer = call.invoke_async(&mut session.connection).await?;
-                Ok((session.era, answer))
-            },
+            place,
+            |mut session| async move { Ok((session.run.era, session.script(call).await?)) },
             |_| true,
         );
         read.await.map_err(|failure| failure.store_error(operation))
@@ -216,14 +259,13 @@ impl RedisStore {
     /// Asks a command that reads, and says on which run of the server.
     async fn ask<T: FromRedisValue + Send>(
         &self,
+        place: Place,
         operation: &'static str,
         command: &Cmd,
     ) -> Result<(u64, T), StoreError> {
         let asked = self.link().again(
-            |mut session| async move {
-                let answer = command.query_async(&mut session.connection).await?;
-                Ok((session.era, answer))
-            },
+            place,
+            |mut session| async move { Ok((session.run.era, session.command(command).await?)) },
             |_| true,
         );
         asked.await.map_err(|failure| failure.store_error(operation))

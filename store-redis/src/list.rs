@@ -1,5 +1,8 @@
 //! Pages of connections: ids from the sorted sets of terms (see `search.rs`), then their rows.
 
+use std::collections::HashMap;
+
+use futures_util::future::try_join_all;
 use grantry::{
     connection::Concern,
     id::{ConnectionId, IntegrationId},
@@ -8,7 +11,10 @@ use grantry::{
 };
 
 use crate::{
-    RedisStore, row, script,
+    RedisStore,
+    merge::{Merge, Step},
+    place::Place,
+    row, script,
     search::{self, Query, TERM},
 };
 
@@ -58,23 +64,14 @@ async fn walk(
     fits: impl Fn(&Index) -> bool + Send + Sync,
 ) -> Result<Page<ListEntry>, StoreError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let begin = before.map_or("", ConnectionId::as_str).to_owned();
+    let mut buckets = Merge::new(store.layout().buckets(), &begin);
     let mut items: Vec<ListEntry> = Vec::new();
-    let mut cursor = before.map_or("", ConnectionId::as_str).to_owned();
     loop {
         let want = (limit - items.len()).saturating_add(1).min(AT_ONCE);
-        let mut call = script::WALK.key(store.layout().lists());
-        call.key(store.layout().search());
-        call.arg(&cursor).arg(want).arg(LOOKED_AT).arg(&query.begin);
-        for term in &query.terms {
-            call.arg(term);
-        }
-        let (_, mut found): (_, Vec<String>) = store.read(operation, &call).await?;
-        if found.len() < 2 {
-            return Err(row::corrupt(operation));
-        }
-        let ids = found.split_off(2);
-        cursor = found.pop().unwrap_or_default();
-        let over = found.pop().as_deref() == Some("0");
+        let step = |bucket, cursor, share| step(store, operation, query, bucket, cursor, share);
+        let ids = buckets.next(want, |a: &ConnectionId, b| a > b, step).await?;
+        let over = ids.len() < want;
         // A row that changed since its id was found may not fit any more.
         let rows = read(store, operation, &ids).await?;
         items.extend(rows.into_iter().filter(|stored| fits(&stored.row.index)));
@@ -86,29 +83,63 @@ async fn walk(
     }
 }
 
+/// The next ids of a bucket.
+async fn step(
+    store: &RedisStore,
+    operation: &'static str,
+    query: &Query,
+    bucket: Place,
+    cursor: String,
+    share: usize,
+) -> Result<Step<ConnectionId, String>, StoreError> {
+    let layout = store.layout();
+    let mut call = script::WALK.on([layout.lists(bucket), layout.search(bucket)]);
+    call.arg(&cursor).arg(share).arg(LOOKED_AT).arg(&query.begin);
+    for term in &query.terms {
+        call.arg(term);
+    }
+    let (_, found): (_, Vec<String>) = store.read(bucket, operation, &call).await?;
+    let corrupt = || row::corrupt(operation);
+    let [more, next, ids @ ..] = &found[..] else {
+        return Err(corrupt());
+    };
+    let ids: Option<Vec<ConnectionId>> = ids.iter().map(|id| id.parse().ok()).collect();
+    Ok(Step {
+        items: ids.ok_or_else(corrupt)?,
+        next: (more != "0").then(|| next.clone()),
+    })
+}
+
 /// The rows with these ids, in their order, as far as they are still there.
 async fn read(
     store: &RedisStore,
     operation: &'static str,
-    ids: &[String],
+    ids: &[ConnectionId],
 ) -> Result<Vec<ListEntry>, StoreError> {
-    let ids: Option<Vec<ConnectionId>> = ids.iter().map(|id| id.parse().ok()).collect();
-    let ids = ids.ok_or_else(|| row::corrupt(operation))?;
-    if ids.is_empty() {
-        return Ok(Vec::new());
+    let layout = store.layout();
+    let mut buckets: HashMap<Place, Vec<&ConnectionId>> = HashMap::new();
+    for id in ids {
+        buckets.entry(layout.bucket(id)).or_default().push(id);
     }
-    let mut command = redis::cmd("MGET");
-    for id in &ids {
-        command.arg(store.layout().row(id)).arg(store.layout().hot(id));
-    }
-    let (_, found) = store.ask::<Vec<Option<Vec<u8>>>>(operation, &command).await?;
-    let mut found = found.into_iter();
-    let mut rows = Vec::with_capacity(ids.len());
-    for id in &ids {
-        if let (Some(Some(bytes)), Some(hot)) = (found.next(), found.next()) {
-            rows.push(row::decode(id, bytes, hot.as_deref()).ok_or_else(|| row::corrupt(operation))?);
+    let reads = buckets.into_iter().map(|(bucket, ids)| async move {
+        let mut command = redis::cmd("MGET");
+        for id in &ids {
+            command.arg(layout.row(id)).arg(layout.hot(id));
         }
-    }
+        let (_, found) = store
+            .ask::<Vec<Option<Vec<u8>>>>(bucket, operation, &command)
+            .await?;
+        let mut found = found.into_iter();
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in ids {
+            if let (Some(Some(bytes)), Some(hot)) = (found.next(), found.next()) {
+                rows.push(row::decode(id, bytes, hot.as_deref()).ok_or_else(|| row::corrupt(operation))?);
+            }
+        }
+        Ok(rows)
+    });
+    let mut rows = try_join_all(reads).await?.concat();
+    rows.sort_by(|a, b| b.row.id.cmp(&a.row.id));
     Ok(rows)
 }
 
@@ -121,13 +152,32 @@ pub(crate) async fn due(
 ) -> Result<Page<DueEntry>, StoreError> {
     let from = match after {
         None => [b"[", &search::due(Timestamp(i64::MIN))[..]].concat(),
-        Some(DueEntry { due_at, id }) => [b"(", &search::due(*due_at)[..], id.as_str().as_bytes()].concat(),
+        Some(entry) => behind(entry),
     };
-    let to = [b"[", &search::due(until)[..], LAST].concat();
+    let to = &[b"[", &search::due(until)[..], LAST].concat();
+    let step = |bucket, from, share| due_step(store, bucket, from, to, share);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut buckets = Merge::new(store.layout().buckets(), &from);
+    let mut items = buckets
+        .next(limit.saturating_add(1), |a: &DueEntry, b| a < b, step)
+        .await?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    Ok(Page { items, more })
+}
+
+/// The next due rows of a bucket.
+async fn due_step(
+    store: &RedisStore,
+    bucket: Place,
+    from: Vec<u8>,
+    to: &[u8],
+    share: usize,
+) -> Result<Step<DueEntry, Vec<u8>>, StoreError> {
     let mut command = redis::cmd("ZRANGEBYLEX");
-    command.arg(store.layout().lists()).arg(from).arg(to);
-    command.arg("LIMIT").arg(0).arg(u64::from(limit) + 1);
-    let (_, found): (_, Vec<Vec<u8>>) = store.ask("due_connections", &command).await?;
+    command.arg(store.layout().lists(bucket)).arg(from).arg(to);
+    command.arg("LIMIT").arg(0).arg(share);
+    let (_, found): (_, Vec<Vec<u8>>) = store.ask(bucket, "due_connections", &command).await?;
     let entry = |member: &Vec<u8>| {
         let id = std::str::from_utf8(member.get(TERM..)?).ok()?.parse().ok()?;
         Some(DueEntry {
@@ -136,19 +186,25 @@ pub(crate) async fn due(
         })
     };
     let items: Option<Vec<DueEntry>> = found.iter().map(entry).collect();
-    let mut items = items.ok_or_else(|| row::corrupt("due_connections"))?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = items.len() > limit;
-    items.truncate(limit);
-    Ok(Page { items, more })
+    let items = items.ok_or_else(|| row::corrupt("due_connections"))?;
+    let next = items.last().filter(|_| items.len() >= share).map(behind);
+    Ok(Step { items, next })
+}
+
+fn behind(DueEntry { due_at, id }: &DueEntry) -> Vec<u8> {
+    [b"(", &search::due(*due_at)[..], id.as_str().as_bytes()].concat()
 }
 
 pub(crate) async fn has_live(store: &RedisStore, integration: &IntegrationId) -> Result<bool, StoreError> {
-    let term = search::live(integration);
-    let mut command = redis::cmd("ZLEXCOUNT");
-    command
-        .arg(store.layout().lists())
-        .arg([b"[", &term[..]].concat())
-        .arg([b"[", &term[..], LAST].concat());
-    Ok(store.ask::<u64>("has_connections", &command).await?.1 > 0)
+    let term = &search::live(integration);
+    let counts = store.layout().buckets().map(|bucket| async move {
+        let mut command = redis::cmd("ZLEXCOUNT");
+        command
+            .arg(store.layout().lists(bucket))
+            .arg([b"[", &term[..]].concat())
+            .arg([b"[", &term[..], LAST].concat());
+        let (_, count): (_, u64) = store.ask(bucket, "has_connections", &command).await?;
+        Ok::<_, StoreError>(count)
+    });
+    Ok(try_join_all(counts).await?.into_iter().any(|count| count > 0))
 }

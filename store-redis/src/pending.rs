@@ -8,7 +8,7 @@ use grantry::{
 };
 use redis::Value;
 
-use crate::{RedisStore, row, script};
+use crate::{RedisStore, place::Place, row, script};
 
 /// Rows that one script removes at most.
 const AT_ONCE: u32 = 500;
@@ -25,14 +25,14 @@ impl PendingStore for RedisStore {
             body,
         } = row;
         let bytes = [&guard[..], &expires_at.0.to_be_bytes(), body].concat();
-        let mut call = script::PENDING.key(self.layout().pending(key));
+        let mut call = script::PENDING.on([self.layout().pending(key)]);
         call.key(self.layout().expiries());
         call.arg("put")
             .arg(&key[..])
             .arg(bytes)
             .arg(expires_at.0)
             .arg(GARBAGE_AFTER);
-        Ok(self.write::<i64>("put_pending", &call).await? == 1)
+        Ok(self.write::<i64>(Place::Attempts, "put_pending", &call).await? == 1)
     }
 
     async fn take_pending(
@@ -41,10 +41,10 @@ impl PendingStore for RedisStore {
         guard: &[u8; 32],
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
-        let mut call = script::PENDING.key(self.layout().pending(key));
+        let mut call = script::PENDING.on([self.layout().pending(key)]);
         call.key(self.layout().expiries());
         call.arg("take").arg(&key[..]).arg(&guard[..]).arg(now.0);
-        match self.write("take_pending", &call).await? {
+        match self.write(Place::Attempts, "take_pending", &call).await? {
             Value::Int(0) => Ok(Taken::Missing),
             Value::Int(1) => Ok(Taken::Guarded),
             Value::Array(body) => match body.into_iter().next() {
@@ -62,11 +62,11 @@ impl PendingStore for RedisStore {
             let mut command = redis::cmd("ZRANGEBYSCORE");
             command.arg(self.layout().expiries()).arg("-inf").arg(now.0);
             command.arg("LIMIT").arg(0).arg(at_once);
-            let (_, keys): (_, Vec<Vec<u8>>) = self.ask("purge_pending", &command).await?;
+            let (_, keys): (_, Vec<Vec<u8>>) = self.ask(Place::Attempts, "purge_pending", &command).await?;
             if keys.is_empty() {
                 break;
             }
-            let mut call = script::PURGE.key(self.layout().expiries());
+            let mut call = script::PURGE.on([self.layout().expiries()]);
             call.arg(now.0);
             for key in &keys {
                 let digest: &[u8; 32] = key
@@ -75,7 +75,7 @@ impl PendingStore for RedisStore {
                     .map_err(|_| row::corrupt("purge_pending"))?;
                 call.key(self.layout().pending(digest)).arg(&key[..]);
             }
-            let removed: u32 = self.write("purge_pending", &call).await?;
+            let removed: u32 = self.write(Place::Attempts, "purge_pending", &call).await?;
             if removed == 0 {
                 break;
             }

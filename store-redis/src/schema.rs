@@ -1,20 +1,21 @@
 //! Opening a store: may tokens be entrusted to this server, and is what lies there ours.
 
-use std::fmt;
-
-use redis::{RedisResult, Value};
+use std::{collections::HashMap, fmt};
 
 use crate::{
     error::{Failure, OpenError},
     layout::Layout,
     link::Link,
+    place::Place,
+    run::{Info, allowed},
     script,
+    session::Session,
 };
 
 /// How keys are laid out. A release that changes it brings older ones up to date.
 const FORMAT: &str = "1";
-/// Into how many slots the connections are spread.
-const BUCKETS: &str = "1";
+/// Into how many slots the connections are spread: what a Cluster needs so that each node has its share.
+const BUCKETS_OF_CLUSTER: u16 = 64;
 
 /// Something about the server that an operator should know. The store works all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ const BUCKETS: &str = "1";
 pub enum Advice {
     /// Writes are synced once a second.
     SyncedEachSecond,
+    /// The server cannot say whether its disk has a write.
+    DiskNotConfirmed,
     /// Writes are synced when the system pleases.
     NeverSynced,
     /// The server keeps nothing, and the host accepted that.
@@ -39,6 +42,7 @@ impl Advice {
     pub fn code(self) -> &'static str {
         match self {
             Self::SyncedEachSecond => "redis_synced_each_second",
+            Self::DiskNotConfirmed => "redis_disk_not_confirmed",
             Self::NeverSynced => "redis_never_synced",
             Self::KeepsNothing => "redis_keeps_nothing",
             Self::DurabilityUnknown => "redis_durability_unknown",
@@ -52,8 +56,11 @@ impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SyncedEachSecond => {
-                "appendfsync is everysec: a power failure may lose the last second, and with it rotated tokens; \
-                 set it to always"
+                "appendfsync is everysec: a power failure may lose the last second of what was written; set it to always"
+            }
+            Self::DiskNotConfirmed => {
+                "the server is older than 7.2 and cannot say whether its disk has a write: a power failure may lose \
+                 rotated tokens; use a newer one, or set appendfsync to always"
             }
             Self::NeverSynced => {
                 "appendfsync is no: a power failure may lose half a minute, and with it rotated tokens; set it to always"
@@ -73,153 +80,155 @@ impl fmt::Display for Advice {
     }
 }
 
+/// Looks at every primary, and at what lies there under the prefix.
 pub(crate) async fn open(
     link: &Link,
-    layout: &Layout,
+    prefix: &str,
     server: &str,
     accept_loss: bool,
     must_exist: bool,
-) -> Result<Vec<Advice>, OpenError> {
-    let failed = |command| move |failure: Failure| OpenError::of(server, command, failure);
-    let info = ask(link, "INFO", &[]).await.map_err(failed("INFO"))?;
+) -> Result<(Layout, Vec<Advice>), OpenError> {
+    let found = link.everywhere(Settings::read).await.map_err(|failure| {
+        if link.is_cluster() && failure.is_mistake() {
+            return OpenError::OtherRole {
+                server: server.to_owned(),
+                role: "no part of a Cluster",
+                instead: "its address as redis://",
+            };
+        }
+        OpenError::of(
+            server,
+            if link.is_cluster() {
+                "CLUSTER SLOTS"
+            } else {
+                "INFO"
+            },
+            failure,
+        )
+    })?;
     let mut advice = Vec::new();
-    match info {
-        None => advice.push(Advice::DurabilityUnknown),
-        Some(info) => {
-            check(&Info(&info), server)?;
-            let settings = Settings::read(link).await.map_err(failed("CONFIG GET"))?;
-            advice.extend(judge(&Info(&info), &settings, server, accept_loss)?);
+    for (node, settings) in found {
+        let server = node.as_deref().unwrap_or(server);
+        settings.check(server, link.is_cluster())?;
+        for new in settings.judge(server, accept_loss)? {
+            if !advice.contains(&new) {
+                advice.push(new);
+            }
         }
     }
-    claim(link, layout, server, must_exist).await?;
-    Ok(advice)
+    let buckets = claim(link, prefix, server, must_exist).await?;
+    Ok((Layout::new(prefix.to_owned(), buckets), advice))
 }
 
-/// What the server answers, or `None` if it forbids the question or does not know it.
-async fn ask(link: &Link, command: &'static str, arguments: &[&str]) -> Result<Option<String>, Failure> {
-    let mut question = redis::cmd(command);
-    question.arg(arguments);
-    link.once(|mut session| async move {
-        let answer: RedisResult<Value> = question.query_async(&mut session.connection).await;
-        match answer {
-            Ok(Value::Array(pair)) => Ok(pair
-                .into_iter()
-                .nth(1)
-                .and_then(|v| redis::from_redis_value(v).ok())),
-            Ok(value) => Ok(redis::from_redis_value(value).ok()),
-            Err(error) if Failure::of(&error).ends_connection() => Err(error),
-            Err(_) => Ok(None),
-        }
-    })
-    .await
-}
-
-/// Fields of `INFO`.
-struct Info<'a>(&'a str);
-
-impl<'a> Info<'a> {
-    fn get(&self, field: &str) -> Option<&'a str> {
-        let mut lines = self.0.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(name, _)| *name == field).map(|(_, value)| value)
-    }
-}
-
-/// What `CONFIG GET` tells, where it may be asked.
+/// How a server is set, as far as it tells.
 struct Settings {
+    info: Option<Info>,
     sync: Option<String>,
     min_replicas: Option<String>,
 }
 
 impl Settings {
-    async fn read(link: &Link) -> Result<Self, Failure> {
+    async fn read(mut session: Session) -> redis::RedisResult<Self> {
+        let info = allowed(session.command::<String>(&redis::cmd("INFO")).await)?;
+        let mut settings = HashMap::new();
+        // One after the other: older servers take one name only.
+        for name in ["appendfsync", "min-replicas-to-write"] {
+            let mut question = redis::cmd("CONFIG");
+            question.arg("GET").arg(name);
+            let answer = allowed(session.command::<HashMap<String, String>>(&question).await)?;
+            settings.extend(answer.unwrap_or_default());
+        }
         Ok(Self {
-            sync: ask(link, "CONFIG", &["GET", "appendfsync"]).await?,
-            min_replicas: ask(link, "CONFIG", &["GET", "min-replicas-to-write"]).await?,
+            info: info.map(Info),
+            sync: settings.remove("appendfsync"),
+            min_replicas: settings.remove("min-replicas-to-write"),
         })
     }
-}
 
-fn check(info: &Info<'_>, server: &str) -> Result<(), OpenError> {
-    let server = server.to_owned();
-    let version = info.get("redis_version").unwrap_or_default();
-    let major = version
-        .split('.')
-        .next()
-        .and_then(|major| major.parse::<u32>().ok());
-    if major.is_some_and(|major| major < 7) {
-        let found = version.to_owned();
-        return Err(OpenError::TooOld { server, found });
-    }
-    if info.get("cluster_enabled") == Some("1") {
-        let role = "node of a Cluster";
-        return Err(OpenError::NotPrimary { server, role });
-    }
-    if info.get("role") == Some("slave") {
-        let role = "replica";
-        return Err(OpenError::NotPrimary { server, role });
-    }
-    match info.get("maxmemory_policy") {
-        Some(policy) if policy.starts_with("allkeys-") => Err(OpenError::Evicts {
-            server,
-            policy: policy.to_owned(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn judge(
-    info: &Info<'_>,
-    settings: &Settings,
-    server: &str,
-    accept_loss: bool,
-) -> Result<Vec<Advice>, OpenError> {
-    let mut advice = Vec::new();
-    let replicas = info.get("connected_slaves").is_some_and(|count| count != "0");
-    match (info.get("aof_enabled"), settings.sync.as_deref()) {
-        (Some("0"), _) if !replicas && accept_loss => advice.push(Advice::KeepsNothing),
-        (Some("0"), _) if !replicas => {
-            let server = server.to_owned();
-            return Err(OpenError::KeepsNothing { server });
+    fn check(&self, server: &str, cluster: bool) -> Result<(), OpenError> {
+        let Some(info) = &self.info else { return Ok(()) };
+        let server = server.to_owned();
+        if !info.is_at_least(7, 0) {
+            let found = info.get("redis_version").unwrap_or_default().to_owned();
+            return Err(OpenError::TooOld { server, found });
         }
-        (Some("1"), Some("always")) | (Some("0"), _) => {}
-        (Some("1"), Some("everysec")) => advice.push(Advice::SyncedEachSecond),
-        (Some("1"), Some("no")) => advice.push(Advice::NeverSynced),
-        _ => advice.push(Advice::DurabilityUnknown),
+        if !cluster && info.get("cluster_enabled") == Some("1") {
+            return Err(OpenError::OtherRole {
+                server,
+                role: "a node of a Cluster",
+                instead: "the Cluster's address, as redis+cluster://",
+            });
+        }
+        if info.get("role") == Some("slave") {
+            return Err(OpenError::OtherRole {
+                server,
+                role: "a replica",
+                instead: "the address of its primary, or that of the Sentinels, as redis+sentinel://",
+            });
+        }
+        match info.get("maxmemory_policy") {
+            Some(policy) if policy.starts_with("allkeys-") => Err(OpenError::Evicts {
+                server,
+                policy: policy.to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
-    if info
-        .get("maxmemory_policy")
-        .is_some_and(|policy| policy.starts_with("volatile-"))
-    {
-        advice.push(Advice::AttemptsMayBeEvicted);
+
+    fn judge(&self, server: &str, accept_loss: bool) -> Result<Vec<Advice>, OpenError> {
+        let Some(info) = &self.info else {
+            return Ok(vec![Advice::DurabilityUnknown]);
+        };
+        let mut advice = Vec::new();
+        let replicas = info.has_replicas();
+        match (info.get("aof_enabled"), self.sync.as_deref()) {
+            (Some("0"), _) if !replicas && accept_loss => advice.push(Advice::KeepsNothing),
+            (Some("0"), _) if !replicas => {
+                let server = server.to_owned();
+                return Err(OpenError::KeepsNothing { server });
+            }
+            (Some("1"), Some("always")) | (Some("0"), _) => {}
+            (Some("1"), Some("everysec")) => {
+                advice.push(Advice::SyncedEachSecond);
+                if !info.is_at_least(7, 2) {
+                    advice.push(Advice::DiskNotConfirmed);
+                }
+            }
+            (Some("1"), Some("no")) => advice.push(Advice::NeverSynced),
+            _ => advice.push(Advice::DurabilityUnknown),
+        }
+        if info
+            .get("maxmemory_policy")
+            .is_some_and(|policy| policy.starts_with("volatile-"))
+        {
+            advice.push(Advice::AttemptsMayBeEvicted);
+        }
+        if replicas && self.min_replicas.as_deref() == Some("0") {
+            advice.push(Advice::NoMinReplicas);
+        }
+        Ok(advice)
     }
-    if replicas && settings.min_replicas.as_deref() == Some("0") {
-        advice.push(Advice::NoMinReplicas);
-    }
-    Ok(advice)
 }
 
-/// Finds the store's record of itself, or writes it.
-async fn claim(link: &Link, layout: &Layout, server: &str, must_exist: bool) -> Result<(), OpenError> {
-    let mut call = script::STORE.key(layout.store());
-    call.arg(FORMAT).arg(BUCKETS).arg(u8::from(must_exist));
-    let found = link.once(|mut session| async move {
-        call.invoke_async::<Option<(String, String)>>(&mut session.connection)
-            .await
+/// Finds the store's record of itself, or writes it; says into how many buckets the connections are spread.
+async fn claim(link: &Link, prefix: &str, server: &str, must_exist: bool) -> Result<u16, OpenError> {
+    let usual = if link.is_cluster() { BUCKETS_OF_CLUSTER } else { 1 };
+    let mut call = script::STORE.on([Layout::new(prefix.to_owned(), usual).store()]);
+    call.arg(FORMAT).arg(usual).arg(u8::from(must_exist));
+    let call = &call;
+    let found = link.once(Place::Store, |mut session| async move {
+        session.script::<Option<(String, String)>>(call).await
     });
-    let found = found
-        .await
-        .map_err(|failure| OpenError::of(server, "EVALSHA", failure))?;
-    let Some((format, buckets)) = found else {
+    let failed = |failure: Failure| OpenError::of(server, "EVALSHA", failure);
+    let Some((format, buckets)) = found.await.map_err(failed)? else {
         let server = server.to_owned();
         return Err(OpenError::NoStore { server });
     };
-    if (format.as_str(), buckets.as_str()) == (FORMAT, BUCKETS) {
-        return Ok(());
+    match buckets.parse() {
+        Ok(count @ 1..=1024) if format == FORMAT => Ok(count),
+        _ => Err(OpenError::OtherRelease {
+            server: server.to_owned(),
+            detail: format!("format {format}, buckets {buckets}; this one knows format {FORMAT}"),
+        }),
     }
-    Err(OpenError::OtherRelease {
-        server: server.to_owned(),
-        detail: format!(
-            "format {format}, buckets {buckets}; this one knows format {FORMAT}, buckets {BUCKETS}"
-        ),
-    })
 }

@@ -6,7 +6,72 @@
 
 use std::sync::LazyLock;
 
-use redis::Script;
+use redis::{Cmd, ToRedisArgs};
+
+/// A script and its hash.
+pub(crate) struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        let hash = redis::Script::new(text).get_hash().to_owned();
+        Self { text, hash }
+    }
+
+    /// A call of it, which is given keys and arguments next.
+    pub(crate) fn call(&'static self) -> Call {
+        Call {
+            script: self,
+            keys: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// A call with these keys.
+    pub(crate) fn on(&'static self, keys: impl IntoIterator<Item = String>) -> Call {
+        let mut call = self.call();
+        call.keys.extend(keys);
+        call
+    }
+}
+
+/// A call of a script.
+pub(crate) struct Call {
+    script: &'static Script,
+    keys: Vec<String>,
+    arguments: Vec<Vec<u8>>,
+}
+
+impl Call {
+    pub(crate) fn key(&mut self, key: String) -> &mut Self {
+        self.keys.push(key);
+        self
+    }
+
+    pub(crate) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
+        argument.write_redis_args(&mut self.arguments);
+        self
+    }
+
+    /// For a server that has the script.
+    pub(crate) fn by_hash(&self) -> Cmd {
+        self.command("EVALSHA", &self.script.hash)
+    }
+
+    /// For one that does not; it has it then.
+    pub(crate) fn whole(&self) -> Cmd {
+        self.command("EVAL", self.script.text)
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(self.keys.len());
+        command.arg(&self.keys).arg(&self.arguments);
+        command
+    }
+}
 
 macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident: $($file:literal),+;)*) => {

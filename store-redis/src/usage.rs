@@ -6,7 +6,7 @@ use grantry::{
     store::{Charged, DayCount, StoreError, UsageKey, UsageStore},
 };
 
-use crate::{RedisStore, row, script};
+use crate::{RedisStore, place::Place, row, script};
 
 /// Scripts count exactly up to here; no month has more calls.
 const MOST: u64 = 1 << 53;
@@ -24,13 +24,13 @@ impl UsageStore for RedisStore {
             month,
             day,
         } = key;
-        let mut call = script::USAGE.key(self.layout().usage(integration, *month));
+        let mut call = script::USAGE.on([self.layout().usage(integration, *month)]);
         call.key(self.layout().months());
         call.arg("charge").arg(*day).arg(amount.min(MOST));
         call.arg(limit.unwrap_or(MOST).min(MOST))
             .arg(*month)
             .arg(format!("{integration}:{month}"));
-        let (counted, sum): (u8, u64) = self.write("charge_usage", &call).await?;
+        let (counted, sum): (u8, u64) = self.write(Place::Usage, "charge_usage", &call).await?;
         Ok(if counted == 1 {
             Charged::Counted(sum)
         } else {
@@ -44,16 +44,16 @@ impl UsageStore for RedisStore {
             month,
             day,
         } = key;
-        let mut call = script::USAGE.key(self.layout().usage(integration, *month));
+        let mut call = script::USAGE.on([self.layout().usage(integration, *month)]);
         call.key(self.layout().months());
         call.arg("refund").arg(*day).arg(amount.min(MOST));
-        self.write("refund_usage", &call).await
+        self.write(Place::Usage, "refund_usage", &call).await
     }
 
     async fn usage_days(&self, integration: &IntegrationId, month: u32) -> Result<Vec<DayCount>, StoreError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.layout().usage(integration, month));
-        let (_, found): (_, Vec<(String, u64)>) = self.ask("usage_days", &command).await?;
+        let (_, found): (_, Vec<(String, u64)>) = self.ask(Place::Usage, "usage_days", &command).await?;
         let mut days = Vec::new();
         for (day, calls) in found {
             if day != "sum" && calls > 0 {
@@ -69,14 +69,14 @@ impl UsageStore for RedisStore {
         let layout = self.layout();
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command.arg(layout.months()).arg("-inf").arg(format!("({month}"));
-        let (_, names): (_, Vec<String>) = self.ask("purge_usage", &command).await?;
+        let (_, names): (_, Vec<String>) = self.ask(Place::Usage, "purge_usage", &command).await?;
         if names.is_empty() {
             return Ok(());
         }
-        let mut call = script::FORGET.key(layout.months());
+        let mut call = script::FORGET.on([layout.months()]);
         for name in &names {
             call.key(layout.usage_of(name)).arg(name);
         }
-        self.write("purge_usage", &call).await
+        self.write(Place::Usage, "purge_usage", &call).await
     }
 }

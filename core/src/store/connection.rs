@@ -203,11 +203,19 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     /// Creates the row unless the id is taken.
     async fn insert_connection(&self, row: &ConnectionRow) -> Result<Inserted, StoreError>;
 
-    /// Reads a row, and the store's own time with it.
+    /// Reads a row, and the store's own time with it, on a clock that all handles share for this row.
     async fn connection(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), StoreError>;
 
     /// Replaces the row if its revision is `expected`. It must be durable when it answers.
     async fn swap_connection(&self, next: &ConnectionRow, expected: Revision) -> Result<Swap, StoreError>;
+
+    /// Waits, no longer than the store takes for a write, until the row of this revision would survive the loss of one
+    /// machine. `false` says that it would not as far as is known, or that the row has another revision by now; so does an
+    /// error. The default is for stores whose answer to a write says it already.
+    async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
+        let _ = (id, revision);
+        Ok(true)
+    }
 
     /// Removes the row if its revision is `expected`.
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError>;

@@ -58,8 +58,9 @@ struct ServeArgs {
     /// address that it listens on, which must be a loopback address then.
     #[arg(long)]
     public_url: Option<String>,
-    /// The store: `sqlite:FILE`, or `redis://` or `rediss://` with the server's address. One with a password is better
-    /// given in the environment, since others can read arguments.
+    /// The store: `sqlite:FILE`, `redis://SERVER`, `redis+sentinel://HOST,HOST/SERVICE` or `redis+cluster://HOST,HOST`; the
+    /// last three with `rediss` for TLS. An address with a password is better given in the environment, since others can
+    /// read arguments.
     #[arg(long, env = "GRANTRY_STORE", hide_env_values = true)]
     store: String,
     /// Lets an integration's `loginUrl` be http on a loopback address. For tests only.

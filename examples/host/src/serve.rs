@@ -59,8 +59,12 @@ pub(crate) async fn open_store(address: &str) -> Result<Stores, Problem> {
             Ok(store) => Ok(store.into()),
             Err(error) => Err(format!("{}: {error}", error.code()).into()),
         },
-        Some(("redis" | "rediss", _)) => open_redis(RedisStore::builder(address)).await,
-        _ => Err("store_unknown: --store takes sqlite:FILE, redis://SERVER or rediss://SERVER".into()),
+        Some((scheme, _)) if is_redis(scheme) => open_redis(RedisStore::builder(address)).await,
+        _ => Err(
+            "store_unknown: --store takes sqlite:FILE, redis://SERVER, redis+sentinel://SENTINELS/SERVICE or \
+             redis+cluster://NODES, or these with rediss for TLS"
+                .into(),
+        ),
     }
 }
 
@@ -71,9 +75,16 @@ pub(crate) async fn open_existing(address: &str) -> Result<Stores, Problem> {
             "store_missing: there is no file {file}; name the store that the service uses"
         )
         .into()),
-        Some(("redis" | "rediss", _)) => open_redis(RedisStore::builder(address).must_exist(true)).await,
+        Some((scheme, _)) if is_redis(scheme) => {
+            open_redis(RedisStore::builder(address).must_exist(true)).await
+        }
         _ => open_store(address).await,
     }
+}
+
+fn is_redis(scheme: &str) -> bool {
+    let scheme = scheme.strip_prefix("rediss").or(scheme.strip_prefix("redis"));
+    matches!(scheme, Some("" | "+sentinel" | "+cluster"))
 }
 
 async fn open_redis(builder: RedisBuilder) -> Result<Stores, Problem> {

@@ -7,6 +7,8 @@ if present then
     return 0
 end
 redis.call('SET', KEYS[1], ARGV[2])
+-- There from the begin, so that a reader finds both keys on one node also while their slot moves to another.
+redis.call('SET', KEYS[2], '||')
 index(NONE, new, ARGV[1])
 record(ARGV[1], own)
 return 1

@@ -4,8 +4,8 @@
 
 mod conformance;
 mod cut;
+mod failover;
 mod memory;
 mod opening;
 mod outage;
 mod replica;
-mod server;

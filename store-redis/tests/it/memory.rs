@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use grantry::store::{ConnectionStore as _, Inserted};
+use grantry_redis_servers::Server;
 use grantry_store_redis::RedisStore;
 use tokio::task::JoinSet;
 
-use crate::{outage::row, server::Server};
+use crate::outage::row;
 
 const CONNECTIONS: u64 = 10_000;
 const WRITERS: u64 = 20;
@@ -21,9 +22,9 @@ fn number(answer: &str, name: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_costs_what_is_said() {
-    let server = Server::start(&["--appendfsync", "no"]).await;
+    let server = Server::start(&["--appendfsync", "no"]);
     let store = RedisStore::open(&server.address()).await.unwrap();
-    let used = async || number(&server.command(&["INFO", "memory"]).await, "used_memory:");
+    let used = async || number(&server.command(&["INFO", "memory"]), "used_memory:");
     let before = used().await;
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
@@ -46,10 +47,7 @@ async fn a_connection_costs_what_is_said() {
     let mut parts = Vec::new();
     for name in ["lists", "search", "history"] {
         let key = format!("grantry:{{c0}}:{name}");
-        let bytes = number(
-            &server.command(&["MEMORY", "USAGE", &key, "SAMPLES", "0"]).await,
-            ":",
-        ) / CONNECTIONS;
+        let bytes = number(&server.command(&["MEMORY", "USAGE", &key, "SAMPLES", "0"]), ":") / CONNECTIONS;
         let _ = write!(told, " {name} {bytes}");
         parts.push(bytes);
     }

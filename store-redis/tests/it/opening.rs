@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use grantry::{
     id::IntegrationId,
-    store::{Charged, PendingRow, PendingStore as _, UsageKey, UsageStore as _},
+    store::{Charged, ConnectionStore as _, PendingRow, PendingStore as _, UsageKey, UsageStore as _},
     time::Timestamp,
 };
+use grantry_redis_servers::Server;
 use grantry_store_redis::{Advice, OpenError, RedisStore};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
-use crate::server::Server;
+use crate::outage::{all, insert};
 
 async fn advice(address: &str) -> Vec<Advice> {
     RedisStore::open(address).await.unwrap().advice().to_vec()
@@ -45,6 +46,12 @@ async fn an_address_must_be_one_of_redis() {
         "redis://",
         "redis:///0",
         "redis+sentinel://127.0.0.1",
+        "redis+sentinel://127.0.0.1,127.0.0.1/?prefix=x",
+        "redis+cluster://127.0.0.1/1",
+        "redis+cluster://127.0.0.1,/",
+        "redis://127.0.0.1,127.0.0.2",
+        "redis://127.0.0.1/?sentinel_password=secret",
+        "redis+udp://127.0.0.1",
         "redis://u:secret@127.0.0.1/zero",
         "redis://u:secret@127.0.0.1/?protocol=resp3",
         "redis://u:secret@127.0.0.1/?prefix=",
@@ -59,7 +66,7 @@ async fn an_address_must_be_one_of_redis() {
 
 #[tokio::test]
 async fn stores_on_one_server_are_apart() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&[]);
     let at = server.address();
     let first = RedisStore::open(&at).await.unwrap();
     assert_eq!(charge(&first).await, 1);
@@ -85,25 +92,25 @@ async fn stores_on_one_server_are_apart() {
 
 #[tokio::test]
 async fn a_store_that_must_exist_is_not_made() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&[]);
     let existing = RedisStore::builder(&server.address()).must_exist(true);
     assert_eq!(
         existing.clone().open().await.unwrap_err().code(),
         "redis_no_store"
     );
-    assert_eq!(server.command(&["DBSIZE"]).await, ":0\r\n", "nothing was written");
+    assert_eq!(server.command(&["DBSIZE"]), ":0\r\n", "nothing was written");
     charge(&RedisStore::open(&server.address()).await.unwrap()).await;
     assert_eq!(charge(&existing.open().await.unwrap()).await, 2);
 }
 
 #[tokio::test]
 async fn every_key_has_the_prefix_and_a_slot() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&[]);
     let store = RedisStore::open(&format!("{}/?prefix=mine", server.address()))
         .await
         .unwrap();
     charge(&store).await;
-    let keys = server.command(&["KEYS", "*"]).await;
+    let keys = server.command(&["KEYS", "*"]);
     let keys: Vec<&str> = keys
         .lines()
         .filter(|line| !line.starts_with(['*', '$']))
@@ -115,7 +122,7 @@ async fn every_key_has_the_prefix_and_a_slot() {
 /// What has expired by the caller's time is there until it is purged, or for a day: the server's clock ends nothing.
 #[tokio::test]
 async fn no_expiry_of_the_server_decides_anything() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&[]);
     let store = RedisStore::open(&server.address()).await.unwrap();
     let row = PendingRow {
         key: [0xab; 32],
@@ -126,7 +133,7 @@ async fn no_expiry_of_the_server_decides_anything() {
     assert!(store.put_pending(&row).await.unwrap());
     charge(&store).await;
     let left = async |key: &str| {
-        let answer = server.command(&["TTL", key]).await;
+        let answer = server.command(&["TTL", key]);
         answer.trim_start_matches(':').trim_end().parse::<i64>().unwrap()
     };
     let day = 24 * 3600;
@@ -139,7 +146,7 @@ async fn no_expiry_of_the_server_decides_anything() {
 
 #[tokio::test]
 async fn a_user_needs_the_password() {
-    let server = Server::start(&["--user", "grantry", "on", ">secret", "~*", "&*", "+@all"]).await;
+    let server = Server::start(&["--user", "grantry", "on", ">secret", "~*", "&*", "+@all"]);
     let with = |user: &str| format!("redis://{user}@127.0.0.1:{}", server.port());
     assert_eq!(
         charge(&RedisStore::open(&with("grantry:secret")).await.unwrap()).await,
@@ -148,7 +155,7 @@ async fn a_user_needs_the_password() {
     assert_eq!(refused(&with("grantry:secret2")).await, "redis_refused");
     assert_eq!(refused(&with("nobody:secret")).await, "redis_refused");
 
-    let server = Server::start(&["--requirepass", "secret"]).await;
+    let server = Server::start(&["--requirepass", "secret"]);
     assert_eq!(refused(&server.address()).await, "redis_refused");
     let address = format!("redis://:secret@127.0.0.1:{}", server.port());
     assert_eq!(charge(&RedisStore::open(&address).await.unwrap()).await, 1);
@@ -157,19 +164,19 @@ async fn a_user_needs_the_password() {
 #[tokio::test]
 async fn a_server_that_drops_keys_is_refused() {
     for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
-        let server = Server::start(&["--maxmemory-policy", policy]).await;
+        let server = Server::start(&["--maxmemory-policy", policy]);
         assert_eq!(refused(&server.address()).await, "redis_evicts", "{policy}");
-        assert_eq!(server.command(&["DBSIZE"]).await, ":0\r\n", "nothing was written");
+        assert_eq!(server.command(&["DBSIZE"]), ":0\r\n", "nothing was written");
     }
-    let server = Server::start(&["--maxmemory-policy", "volatile-lru", "--appendfsync", "always"]).await;
+    let server = Server::start(&["--maxmemory-policy", "volatile-lru", "--appendfsync", "always"]);
     assert_eq!(advice(&server.address()).await, [Advice::AttemptsMayBeEvicted]);
 }
 
 #[tokio::test]
 async fn a_server_that_keeps_nothing_is_refused() {
-    let server = Server::start(&["--appendonly", "no"]).await;
+    let server = Server::start(&["--appendonly", "no"]);
     assert_eq!(refused(&server.address()).await, "redis_keeps_nothing");
-    assert_eq!(server.command(&["DBSIZE"]).await, ":0\r\n", "nothing was written");
+    assert_eq!(server.command(&["DBSIZE"]), ":0\r\n", "nothing was written");
     let accepted = RedisStore::builder(&server.address())
         .accept_loss(true)
         .open()
@@ -177,11 +184,10 @@ async fn a_server_that_keeps_nothing_is_refused() {
         .unwrap();
     assert_eq!(accepted.advice(), [Advice::KeepsNothing]);
 
-    let replica = Server::start(&["--replicaof", "127.0.0.1", &server.port().to_string()]).await;
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &server.port().to_string()]);
     let mut waits = 0;
     while !server
         .command(&["INFO", "replication"])
-        .await
         .contains("connected_slaves:1")
     {
         waits += 1;
@@ -189,17 +195,20 @@ async fn a_server_that_keeps_nothing_is_refused() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(advice(&server.address()).await, [Advice::NoMinReplicas]);
-    assert_eq!(refused(&replica.address()).await, "redis_not_primary");
+    assert_eq!(refused(&replica.address()).await, "redis_other_role");
 }
 
 #[tokio::test]
 async fn an_operator_is_told_how_writes_are_kept() {
     for (sync, expected) in [
         ("always", vec![]),
-        ("everysec", vec![Advice::SyncedEachSecond]),
+        (
+            "everysec",
+            vec![Advice::SyncedEachSecond, Advice::DiskNotConfirmed],
+        ),
         ("no", vec![Advice::NeverSynced]),
     ] {
-        let server = Server::start(&["--appendfsync", sync]).await;
+        let server = Server::start(&["--appendfsync", sync]);
         assert_eq!(advice(&server.address()).await, expected, "{sync}");
     }
     let silent = [
@@ -208,7 +217,7 @@ async fn an_operator_is_told_how_writes_are_kept() {
     ];
     for (forbidden, expected) in silent {
         let user = ["--user", "grantry", "on", ">secret", "~*", "+@all", forbidden];
-        let server = Server::start(&user).await;
+        let server = Server::start(&user);
         let address = format!("redis://grantry:secret@127.0.0.1:{}", server.port());
         let store = RedisStore::open(&address).await.unwrap();
         assert_eq!(store.advice(), expected, "{forbidden}");
@@ -218,25 +227,38 @@ async fn an_operator_is_told_how_writes_are_kept() {
 
 #[tokio::test]
 async fn a_node_of_a_cluster_is_refused() {
-    let server = Server::start(&["--cluster-enabled", "yes"]).await;
-    assert_eq!(refused(&server.address()).await, "redis_not_primary");
+    let server = Server::start(&["--cluster-enabled", "yes"]);
+    assert_eq!(refused(&server.address()).await, "redis_other_role");
 }
 
 #[tokio::test]
 async fn data_of_others_is_left_as_it_is() {
-    let server = Server::start(&[]).await;
-    server.command(&["SET", "grantry:{s}:store", "theirs"]).await;
+    let server = Server::start(&[]);
+    server.command(&["SET", "grantry:{s}:store", "theirs"]);
     assert_eq!(refused(&server.address()).await, "redis_foreign_data");
-    assert_eq!(
-        server.command(&["GET", "grantry:{s}:store"]).await,
-        "$6\r\ntheirs\r\n"
-    );
+    assert_eq!(server.command(&["GET", "grantry:{s}:store"]), "$6\r\ntheirs\r\n");
 
-    for (field, value) in [("format", "2"), ("buckets", "64")] {
-        server.command(&["FLUSHALL"]).await;
-        server.command(&["HSET", "grantry:{s}:store", field, value]).await;
+    for (field, value) in [("format", "2"), ("buckets", "many")] {
+        server.command(&["FLUSHALL"]);
+        server.command(&["HSET", "grantry:{s}:store", field, value]);
         assert_eq!(refused(&server.address()).await, "redis_other_release");
     }
+}
+
+/// Into how many parts the connections are spread was decided when the store was made, also if it lies elsewhere now.
+#[tokio::test]
+async fn a_store_keeps_its_parts() {
+    let server = Server::start(&[]);
+    server.command(&["HSET", "grantry:{s}:store", "format", "1", "buckets", "64"]);
+    let store = RedisStore::open(&server.address()).await.unwrap();
+    for number in 0..20 {
+        insert(&store, &format!("con_{number}")).await;
+    }
+    let keys = server.command(&["KEYS", "grantry:{c*}:lists"]);
+    assert!(keys.lines().count() > 10, "{keys}");
+    let again = RedisStore::open(&server.address()).await.unwrap();
+    let listed = again.list_connections(&all(None), None, 50).await.unwrap();
+    assert_eq!(listed.items.len(), 20);
 }
 
 #[tokio::test]
@@ -265,17 +287,17 @@ async fn what_does_not_answer_is_given_up() {
 
 #[tokio::test]
 async fn a_server_that_forgot_the_scripts_is_given_them() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&[]);
     let store = RedisStore::open(&server.address()).await.unwrap();
     for sum in 1..=3 {
         assert_eq!(charge(&store).await, sum);
-        assert_eq!(server.command(&["SCRIPT", "FLUSH"]).await, "+OK\r\n");
+        assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "+OK\r\n");
     }
 }
 
 #[tokio::test]
 async fn tls_is_checked() {
-    let server = Server::start_tls().await;
+    let server = Server::start_tls();
     let address = format!("rediss://localhost:{}", server.port());
     let trusted = RedisStore::builder(&address)
         .root_certificates(server.root())

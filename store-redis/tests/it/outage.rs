@@ -16,15 +16,14 @@ use grantry::{
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     store::{
-        ConnectionFilter, ConnectionRow, ConnectionStore as _, Index, Inserted, IntegrationStore as _,
+        ConnectionFilter, ConnectionRow, ConnectionStore as _, Index, Inserted, IntegrationStore as _, Point,
         Revision, StatusFilter, StoreErrorKind, Swap,
     },
     time::Timestamp,
 };
+use grantry_redis_servers::Server;
 use grantry_store_redis::RedisStore;
 use tokio::{net::TcpListener, task::JoinSet};
-
-use crate::server::Server;
 
 fn integration() -> IntegrationId {
     IntegrationId::new("int").unwrap()
@@ -56,7 +55,7 @@ pub(crate) async fn insert(store: &RedisStore, id: &str) -> Revision {
     }
 }
 
-fn all(email_contains: Option<&str>) -> ConnectionFilter {
+pub(crate) fn all(email_contains: Option<&str>) -> ConnectionFilter {
     ConnectionFilter {
         email_contains: email_contains.map(str::to_owned),
         ..ConnectionFilter::of(&integration(), StatusFilter::Live)
@@ -103,7 +102,7 @@ async fn write_on(
 /// The server is killed in the midst of writes, four times. Lists, search and counts are those of the rows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_acknowledged_survives_a_kill() {
-    let mut server = Server::start(&["--appendfsync", "always"]).await;
+    let mut server = Server::start(&["--appendfsync", "always"]);
     let (over, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut writers = JoinSet::new();
     for writer in 0..8 {
@@ -117,7 +116,8 @@ async fn what_was_acknowledged_survives_a_kill() {
     }
     for round in 0..5 {
         if round > 0 {
-            server.kill_and_restart().await;
+            server.kill();
+            server.restart();
         }
         let enough = acknowledged.load(Ordering::SeqCst) + 200;
         while acknowledged.load(Ordering::SeqCst) < enough {
@@ -157,56 +157,60 @@ async fn what_was_acknowledged_survives_a_kill() {
 /// A server that was started again may have lost what the watcher saw; and its clock is another one.
 #[tokio::test]
 async fn a_restart_is_a_gap_and_another_era() {
-    let mut server = Server::start(&[]).await;
+    let mut server = Server::start(&[]);
     let store = RedisStore::open(&server.address()).await.unwrap();
     insert(&store, "con_1").await;
     let id = row("con_1", 0).id;
     let point = store.connection_changes(None).await.unwrap().next;
     let version = store.integrations_version().await.unwrap();
     let before = store.connection(&id).await.unwrap().1;
-    assert!(!store.connection_changes(Some(point)).await.unwrap().gap);
-    server.kill_and_restart().await;
+    assert!(!store.connection_changes(Some(&point)).await.unwrap().gap);
+    server.kill();
+    server.restart();
     // The first call finds the connection cut, and is made again on a new one.
     let (stored, after) = store.connection(&id).await.unwrap();
     assert!(stored.is_some());
     assert_eq!(after.since(before), None, "times of two runs do not compare");
     assert_ne!(store.integrations_version().await.unwrap(), version);
-    assert!(store.connection_changes(Some(point)).await.unwrap().gap);
-    assert!(
-        !store.connection_changes(Some(point)).await.unwrap().gap,
-        "told once"
-    );
+    let changes = store.connection_changes(Some(&point)).await.unwrap();
+    assert!(changes.gap);
+    let changes = store.connection_changes(Some(&changes.next)).await.unwrap();
+    assert!(!changes.gap, "told once");
 }
 
 /// Entries that are no longer kept are a gap, and so is one that is missing.
 #[tokio::test]
 async fn a_history_with_a_hole_is_a_gap() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&[]);
     let store = RedisStore::open(&server.address()).await.unwrap();
     let begin = store.connection_changes(None).await.unwrap().next;
     for id in ["con_1", "con_2", "con_3", "con_4"] {
         insert(&store, id).await;
     }
-    let gap = async |since| store.connection_changes(Some(since)).await.unwrap().gap;
-    assert!(!gap(begin).await);
-    server.command(&["XDEL", "grantry:{c0}:history", "1-2"]).await;
-    assert!(gap(begin).await);
-    assert!(gap(begin + 2).await);
-    assert!(!gap(begin + 3).await);
-    server.command(&["DEL", "grantry:{c0}:history"]).await;
-    assert!(gap(begin + 4).await, "it does not reach so far any more");
+    let gap = async |entries| {
+        // Run and number of the only bucket.
+        let point = Point(vec![begin.0[0], begin.0[1] + entries]);
+        store.connection_changes(Some(&point)).await.unwrap().gap
+    };
+    assert!(!gap(0).await);
+    server.command(&["XDEL", "grantry:{c0}:history", "1-2"]);
+    assert!(gap(0).await);
+    assert!(gap(2).await);
+    assert!(!gap(3).await);
+    server.command(&["DEL", "grantry:{c0}:history"]);
+    assert!(gap(4).await, "it does not reach so far any more");
 }
 
 /// A server that is stopped costs each call its time limit and no more; when it goes on, so does the store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_server_keeps_nobody_waiting() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&[]);
     let opened = RedisStore::builder(&server.address())
         .time_limit(Duration::from_millis(300))
         .open();
     let store = opened.await.unwrap();
     let revision = insert(&store, "con_1").await;
-    server.signal(rustix::process::Signal::STOP);
+    server.signal(grantry_redis_servers::Signal::STOP);
     let mut calls = JoinSet::new();
     for i in 0..40 {
         let store = store.clone();
@@ -232,7 +236,7 @@ async fn a_paused_server_keeps_nobody_waiting() {
     for result in ended.unwrap() {
         assert_eq!(result.unwrap_err().kind(), StoreErrorKind::Unavailable);
     }
-    server.signal(rustix::process::Signal::CONT);
+    server.signal(grantry_redis_servers::Signal::CONT);
     let stored = loop {
         if let Ok((stored, _)) = store.connection(&row("con_1", 0).id).await {
             break stored.unwrap();
@@ -248,9 +252,9 @@ async fn a_paused_server_keeps_nobody_waiting() {
 /// While a server is away, many calls are not as many attempts to reach it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_away_is_not_stormed() {
-    let mut server = Server::start(&[]).await;
+    let mut server = Server::start(&[]);
     let store = RedisStore::open(&server.address()).await.unwrap();
-    server.end();
+    server.kill();
     let away = TcpListener::bind(("127.0.0.1", server.port())).await.unwrap();
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = attempts.clone();

@@ -1,44 +1,57 @@
-//! A primary with a replica: what was acknowledged is on both, if the host wants that.
+//! A primary with a replica: what was confirmed is on both.
 
 use std::time::Duration;
 
-use grantry::store::{ConnectionStore as _, Swap};
-use grantry_store_redis::RedisStore;
-use rustix::process::Signal;
+use grantry::{
+    id::ConnectionId,
+    store::{ConnectionStore as _, Revision, Swap},
+};
+use grantry_redis_servers::{Server, Signal};
+use grantry_store_redis::{RedisBuilder, RedisStore};
 use tokio::task::JoinSet;
 
-use crate::{
-    outage::{insert, row},
-    server::Server,
-};
+use crate::outage::{insert, row};
 
 /// A primary, and a replica that has caught up with it.
 async fn pair() -> (Server, Server) {
-    let primary = Server::start(&["--repl-diskless-sync-delay", "0"]).await;
-    let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port().to_string()]).await;
-    let mut waits = 0;
-    while !replica
-        .command(&["INFO", "replication"])
-        .await
-        .contains("master_link_status:up")
-    {
-        waits += 1;
-        assert!(waits < 1000, "the replica does not come");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let primary = Server::start(&["--repl-diskless-sync-delay", "0"]);
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port().to_string()]);
+    wait_for_link(&replica).await;
     (primary, replica)
 }
 
-async fn open(server: &Server, within: Duration) -> RedisStore {
-    let builder = RedisStore::builder(&server.address());
-    builder.wait_for_replicas(1, within).open().await.unwrap()
+async fn wait_for_link(replica: &Server) {
+    let mut waits = 0;
+    while !replica
+        .command(&["INFO", "replication"])
+        .contains("master_link_status:up")
+    {
+        waits += 1;
+        assert!(waits < 3000, "the replica does not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
-/// The primary is killed as soon as the writers were answered, and the replica takes its place.
+/// Without a word about replicas: that there are some is seen.
+fn at(server: &Server, within: Duration) -> RedisBuilder {
+    RedisStore::builder(&server.address()).confirm_within(within)
+}
+
+/// The replica goes on, in its own time.
+async fn is_confirmed_at_last(store: &RedisStore, id: &ConnectionId, revision: Revision) {
+    let mut waits = 0;
+    while !store.confirm_connection(id, revision).await.unwrap() {
+        waits += 1;
+        assert!(waits < 100, "the replica does not go on");
+    }
+}
+
+/// The primary is killed as soon as the writers were told that their writes would outlive it, and the replica takes its
+/// place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_is_on_the_replica() {
+async fn what_was_confirmed_is_on_the_replica() {
     let (mut primary, replica) = pair().await;
-    let store = open(&primary, Duration::from_secs(20)).await;
+    let store = at(&primary, Duration::from_secs(20)).open().await.unwrap();
     let mut writers = JoinSet::new();
     for writer in 0..8 {
         let store = store.clone();
@@ -46,53 +59,81 @@ async fn what_was_acknowledged_is_on_the_replica() {
             let id = format!("con_{writer}");
             let mut revision = insert(&store, &id).await;
             for turn in 1..50 {
-                revision = match store.swap_connection(&row(&id, turn), revision).await.unwrap() {
+                let next = row(&id, turn);
+                revision = match store.swap_connection(&next, revision).await.unwrap() {
                     Swap::Swapped(revision) => revision,
                     other => panic!("nobody else writes {id}: {other:?}"),
                 };
+                assert!(store.confirm_connection(&next.id, revision).await.unwrap());
             }
             (id, revision)
         });
     }
     // The replica hears of the last writes only after they were written.
     let known = writers.join_all().await;
-    primary.end();
+    primary.kill();
     assert_eq!(store.unconfirmed(), 0);
-    replica.command(&["REPLICAOF", "NO", "ONE"]).await;
+    replica.command(&["REPLICAOF", "NO", "ONE"]);
     let promoted = RedisStore::open(&replica.address()).await.unwrap();
     for (id, revision) in known {
         let (stored, _) = promoted.connection(&row(&id, 0).id).await.unwrap();
         assert_eq!(stored.unwrap().revision, revision, "{id}");
+        let id = row(&id, 0).id;
+        let confirmed = promoted.confirm_connection(&id, revision).await;
+        assert!(
+            confirmed.unwrap(),
+            "a primary without replicas keeps nobody waiting"
+        );
     }
 }
 
-/// While the replica has not got a write, it is not acknowledged.
+/// While the replica has not got a write, it is not confirmed; and a replica that has stopped costs the time for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_waits_for_the_replica() {
+async fn a_write_is_confirmed_by_the_replica() {
     let (primary, replica) = pair().await;
-    let store = open(&primary, Duration::from_secs(20)).await;
+    let store = at(&primary, Duration::from_millis(200)).open().await.unwrap();
     let revision = insert(&store, "con_1").await;
-    replica.signal(Signal::STOP);
-    let next = row("con_1", 1);
-    let mut swap = std::pin::pin!(store.swap_connection(&next, revision));
-    let early = tokio::time::timeout(Duration::from_millis(300), &mut swap).await;
-    assert!(early.is_err(), "the replica cannot have it");
-    replica.signal(Signal::CONT);
-    assert!(matches!(swap.await.unwrap(), Swap::Swapped(_)));
-    assert_eq!(store.unconfirmed(), 0);
-}
-
-/// A replica that has stopped delays writes, fails none of them, and is counted.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_stopped_is_counted() {
-    let (primary, replica) = pair().await;
-    let store = open(&primary, Duration::from_millis(200)).await;
-    let revision = insert(&store, "con_1").await;
+    let id = row("con_1", 0).id;
+    assert!(store.confirm_connection(&id, revision).await.unwrap());
     replica.signal(Signal::STOP);
     let swapped = store.swap_connection(&row("con_1", 1), revision).await.unwrap();
-    assert!(matches!(swapped, Swap::Swapped(_)));
-    assert!(store.unconfirmed() >= 1);
-    let stored = store.connection(&row("con_1", 0).id).await.unwrap().0.unwrap();
-    assert_eq!(stored.row, row("con_1", 1));
+    let Swap::Swapped(second) = swapped else {
+        panic!("it was the present revision");
+    };
+    assert!(!store.confirm_connection(&id, second).await.unwrap());
+    assert_eq!(store.unconfirmed(), 1);
+    let stored = store.connection(&id).await.unwrap().0.unwrap();
+    assert_eq!(stored.row, row("con_1", 1), "it is written all the same");
     replica.signal(Signal::CONT);
+    is_confirmed_at_last(&store, &id, second).await;
+    assert!(
+        !store.confirm_connection(&id, revision).await.unwrap(),
+        "the row has another revision by now"
+    );
+}
+
+/// A primary that had a replica and has none any more may be cut off: nothing is confirmed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_lost_its_replica_confirms_nothing() {
+    let (primary, mut replica) = pair().await;
+    let store = at(&primary, Duration::from_millis(200)).open().await.unwrap();
+    let careless = at(&primary, Duration::from_millis(200)).wait_for_replicas(0);
+    let careless = careless.open().await.unwrap();
+    replica.kill();
+    let mut waits = 0;
+    while primary
+        .command(&["INFO", "replication"])
+        .contains("connected_slaves:1")
+    {
+        waits += 1;
+        assert!(waits < 1000, "the primary sees that its replica is gone");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let revision = insert(&store, "con_1").await;
+    let id = row("con_1", 0).id;
+    assert!(!store.confirm_connection(&id, revision).await.unwrap());
+    assert!(careless.confirm_connection(&id, revision).await.unwrap());
+    replica.restart();
+    wait_for_link(&replica).await;
+    is_confirmed_at_last(&store, &id, revision).await;
 }

@@ -1,0 +1,205 @@
+//! One server.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// A server.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    port: u16,
+    kind: Kind,
+    settings: Vec<String>,
+    folder: TempDir,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Tls,
+    Sentinel,
+}
+
+impl Server {
+    /// A server that logs its writes, with these settings besides (as arguments of `redis-server`).
+    pub fn start(settings: &[&str]) -> Self {
+        let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        Self::start_in(TempDir::new().unwrap(), Kind::Plain, &settings)
+    }
+
+    /// A Sentinel with this configuration.
+    pub(crate) fn start_sentinel(configuration: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("sentinel.conf"), configuration).unwrap();
+        Self::start_in(folder, Kind::Sentinel, &[])
+    }
+
+    /// One that talks TLS only, as `localhost`, with a certificate that its own authority signed.
+    pub fn start_tls() -> Self {
+        let folder = TempDir::new().unwrap();
+        let run = |words: &str| {
+            let made = Command::new("openssl")
+                .args(words.split(' '))
+                .current_dir(folder.path())
+                .stderr(Stdio::null())
+                .status();
+            assert!(
+                made.is_ok_and(|status| status.success()),
+                "openssl makes certificates; ./test.sh installs it"
+            );
+        };
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+        run(&format!(
+            "req -x509 {key} -days 9 -subj /CN=root -keyout root.key -out root.pem"
+        ));
+        run(&format!(
+            "req -x509 {key} -days 9 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+             -addext basicConstraints=critical,CA:FALSE -CA root.pem -CAkey root.key -keyout key.pem -out cert.pem"
+        ));
+        let names = [
+            "--tls-cert-file",
+            "cert.pem",
+            "--tls-key-file",
+            "key.pem",
+            "--tls-ca-cert-file",
+            "root.pem",
+        ];
+        let words = names.into_iter().chain(["--tls-auth-clients", "no"]);
+        let settings: Vec<String> = words.map(str::to_owned).collect();
+        Self::start_in(folder, Kind::Tls, &settings)
+    }
+
+    fn start_in(mut folder: TempDir, kind: Kind, settings: &[String]) -> Self {
+        loop {
+            let port = free_port();
+            let child = spawn(port, kind, folder.path(), settings);
+            let mut server = Self {
+                child,
+                port,
+                kind,
+                settings: settings.to_vec(),
+                folder,
+            };
+            if server.answers() {
+                return server;
+            }
+            // Somebody else was faster with the port.
+            folder = std::mem::replace(&mut server.folder, TempDir::new().unwrap());
+        }
+    }
+
+    /// The certificate of its authority, where it talks TLS.
+    pub fn root(&self) -> Vec<u8> {
+        std::fs::read(self.folder.path().join("root.pem")).unwrap()
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address, without TLS and user.
+    pub fn address(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again, on what it had written.
+    pub fn restart(&mut self) {
+        self.child = spawn(self.port, self.kind, self.folder.path(), &self.settings);
+        assert!(self.answers(), "it comes up again");
+    }
+
+    /// Kills it, with SIGKILL.
+    pub fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Sends it a command and gives the raw answer; empty if there is none.
+    pub fn command(&self, words: &[&str]) -> String {
+        ask(self.port, words).unwrap_or_default()
+    }
+
+    /// Whether it is up; `false` if it has ended.
+    fn answers(&mut self) -> bool {
+        for _ in 0..3000 {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            let up = if self.kind == Kind::Tls {
+                TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
+            } else {
+                ask(self.port, &["PING"])
+                    .is_ok_and(|answer| !answer.is_empty() && !answer.starts_with("-LOADING"))
+            };
+            if up {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("redis-server does not answer within 30 seconds");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
+    let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    let request = format!("*{}\r\n{}", words.len(), words.collect::<String>());
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = vec![0; 1 << 16];
+    let length = stream.read(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+pub(crate) fn free_port() -> u16 {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    TcpListener::bind(address).unwrap().local_addr().unwrap().port()
+}
+
+fn spawn(port: u16, kind: Kind, folder: &Path, settings: &[String]) -> Child {
+    let mut command = Command::new("redis-server");
+    match kind {
+        Kind::Plain => command.args(["--tls-port", "0", "--port"]),
+        Kind::Tls => command.args(["--port", "0", "--tls-port"]),
+        Kind::Sentinel => command.args(["sentinel.conf", "--sentinel", "--port"]),
+    };
+    command.arg(port.to_string()).args(["--bind", "127.0.0.1"]);
+    if kind != Kind::Sentinel {
+        command.args(["--save", "", "--appendonly", "yes"]);
+    }
+    command
+        .arg("--dir")
+        .arg(folder)
+        .args(settings)
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    match command.spawn() {
+        Ok(child) => child,
+        Err(error) => panic!(
+            "redis-server cannot be started ({}); ./test.sh installs it (Debian: apt-get install redis-server)",
+            error.kind()
+        ),
+    }
+}

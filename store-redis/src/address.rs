@@ -1,0 +1,228 @@
+//! The store's address, and how the servers that it names are reached.
+
+use std::time::Duration;
+
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates, TlsMode,
+    sentinel::{SentinelClientBuilder, SentinelServerType},
+};
+use url::Url;
+
+use crate::{
+    cluster::Cluster,
+    error::OpenError,
+    link::Link,
+    node::{Node, Route},
+};
+
+/// An address that was read.
+pub(crate) struct Address {
+    kind: Kind,
+    dial: Dial,
+    /// Hosts and ports.
+    servers: Vec<String>,
+    /// What all keys begin with, where the address says so.
+    pub(crate) prefix: Option<String>,
+}
+
+enum Kind {
+    Server,
+    Sentinel {
+        service: String,
+        /// What the Sentinels themselves want to know.
+        user: Option<String>,
+        password: Option<String>,
+    },
+    Cluster,
+}
+
+/// How any server is reached.
+#[derive(Clone)]
+pub(crate) struct Dial {
+    /// User, password, number of the database; the address is one of several.
+    info: ConnectionInfo,
+    tls: bool,
+    root: Option<Vec<u8>>,
+}
+
+fn bad(reason: &'static str) -> OpenError {
+    OpenError::BadAddress { reason }
+}
+
+impl Address {
+    pub(crate) fn read(text: &str, root: Option<Vec<u8>>) -> Result<Self, OpenError> {
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| bad("it is not a URL"))?;
+        if rest.contains('#') {
+            return Err(bad("it has a fragment, which would choose unsafe TLS"));
+        }
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, hosts) = authority
+            .rsplit_once('@')
+            .map_or((None, authority), |(user, hosts)| (Some(user), hosts));
+        let (tls, kind) = match scheme {
+            "redis" | "redis+sentinel" | "redis+cluster" => (false, &scheme[5..]),
+            "rediss" | "rediss+sentinel" | "rediss+cluster" => (true, &scheme[6..]),
+            _ => {
+                return Err(bad(
+                    "it begins with none of redis://, redis+sentinel://, redis+cluster://, or these with rediss",
+                ));
+            }
+        };
+        let (mut prefix, mut sentinel_user, mut sentinel_password) = (None, None, None);
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let place = match (&*name, kind) {
+                ("prefix", _) => &mut prefix,
+                ("sentinel_user", "+sentinel") => &mut sentinel_user,
+                ("sentinel_password", "+sentinel") => &mut sentinel_password,
+                _ => {
+                    return Err(bad(
+                        "it has a parameter that is not known; the usual one is prefix",
+                    ));
+                }
+            };
+            *place = Some(value.into_owned());
+        }
+        let (path, kind, default_port) = match kind {
+            "" => (path, Kind::Server, 6379),
+            "+cluster" => (path, Kind::Cluster, 6379),
+            _ => {
+                let (service, database) = path.split_once('/').unwrap_or((path, ""));
+                if service.is_empty() {
+                    return Err(bad(
+                        "it does not name the Sentinels' service; write it behind the hosts, as /service",
+                    ));
+                }
+                let kind = Kind::Sentinel {
+                    service: service.to_owned(),
+                    user: sentinel_user,
+                    password: sentinel_password,
+                };
+                (database, kind, 26379)
+            }
+        };
+        let mut servers = Vec::new();
+        let mut first = None;
+        for host in hosts.split(',') {
+            // Each by itself is an address that the driver reads.
+            let user = user.map_or_else(String::new, |user| format!("{user}@"));
+            let url = format!("{}://{user}{host}/{path}", if tls { "rediss" } else { "redis" });
+            let url = Url::parse(&url).map_err(|_| bad("it is not a URL"))?;
+            let name = url.host_str().filter(|name| !name.is_empty());
+            let name = name.ok_or_else(|| bad("it names no host"))?;
+            servers.push(format!("{name}:{}", url.port().unwrap_or(default_port)));
+            let info = url
+                .into_connection_info()
+                .map_err(|_| bad("its user, password or database number cannot be read"))?;
+            first.get_or_insert(info);
+        }
+        let info = first.ok_or_else(|| bad("it names no host"))?;
+        if matches!(kind, Kind::Server) && servers.len() > 1 {
+            return Err(bad(
+                "it names several hosts; write redis+sentinel:// or redis+cluster:// before them",
+            ));
+        }
+        if matches!(kind, Kind::Cluster) && info.redis_settings().db() != 0 {
+            return Err(bad("it names a database; a Cluster has only one"));
+        }
+        let dial = Dial { info, tls, root };
+        if tls && rustls::crypto::CryptoProvider::get_default().is_none() {
+            // The driver takes the default and would make one itself, or panic where it cannot choose.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let address = Self {
+            kind,
+            dial,
+            servers,
+            prefix,
+        };
+        // Everything that can be wrong with it is found now.
+        address.link(Duration::ZERO)?;
+        Ok(address)
+    }
+
+    /// Hosts and ports, for messages.
+    pub(crate) fn name(&self) -> String {
+        self.servers.join(",")
+    }
+
+    /// Calls to these servers; nothing is connected yet.
+    pub(crate) fn link(&self, limit: Duration) -> Result<Link, OpenError> {
+        let unreadable = || bad("a host or the root certificates cannot be read");
+        let clients = self.servers.iter().map(|server| self.dial.client(server));
+        let clients: Vec<Client> = clients.collect::<Option<_>>().ok_or_else(unreadable)?;
+        Ok(match &self.kind {
+            Kind::Server => {
+                let client = clients.into_iter().next().ok_or_else(unreadable)?;
+                Link::Node(Node::new(Route::Server(Box::new(client)), limit), limit)
+            }
+            Kind::Cluster => {
+                let cluster = Cluster::new(self.dial.clone(), self.servers.clone(), limit);
+                Link::Cluster(Box::new(cluster), limit)
+            }
+            Kind::Sentinel {
+                service,
+                user,
+                password,
+            } => {
+                let sentinels = clients
+                    .iter()
+                    .map(|client| client.get_connection_info().addr().clone());
+                let mut builder = SentinelClientBuilder::new(sentinels, service, SentinelServerType::Master)
+                    .map_err(|_| unreadable())?;
+                let settings = self.dial.info.redis_settings();
+                builder = builder.set_client_to_redis_db(settings.db());
+                if let Some(user) = settings.username() {
+                    builder = builder.set_client_to_redis_username(user);
+                }
+                if let Some(password) = settings.password() {
+                    builder = builder.set_client_to_redis_password(password);
+                }
+                if let Some(user) = user {
+                    builder = builder.set_client_to_sentinel_username(user);
+                }
+                if let Some(password) = password {
+                    builder = builder.set_client_to_sentinel_password(password);
+                }
+                if self.dial.tls {
+                    builder = builder
+                        .set_client_to_redis_tls_mode(TlsMode::Secure)
+                        .set_client_to_redis_certificates(self.dial.certificates());
+                }
+                let client = builder.build().map_err(|_| unreadable())?;
+                let route = Route::Sentinel(Box::new(tokio::sync::Mutex::new(client)));
+                Link::Node(Node::new(route, limit), limit)
+            }
+        })
+    }
+}
+
+impl Dial {
+    /// `None` if there cannot be such an address.
+    pub(crate) fn client(&self, address: &str) -> Option<Client> {
+        let (host, port) = address.rsplit_once(':')?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = port.parse().ok()?;
+        if host.is_empty() {
+            return None;
+        }
+        if !self.tls {
+            let info = self.info.clone().set_addr(ConnectionAddr::Tcp(host, port));
+            return Client::open(info).ok();
+        }
+        let address = ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: false,
+            tls_params: None,
+        };
+        Client::build_with_tls(self.info.clone().set_addr(address), self.certificates()).ok()
+    }
+
+    fn certificates(&self) -> TlsCertificates {
+        TlsCertificates {
+            client_tls: None,
+            root_cert: self.root.clone(),
+        }
+    }
+}
