@@ -129,7 +129,7 @@ impl Cluster {
     }
 
     /// The primary that serves a slot.
-    async fn primary(&self, slot: u16) -> Result<Arc<Node>, Failure> {
+    pub(crate) async fn primary(&self, slot: u16) -> Result<Arc<Node>, Failure> {
         let known = {
             let map = self.map();
             map.primary(slot).filter(|_| !map.doubted).map(str::to_owned)

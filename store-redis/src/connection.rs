@@ -60,7 +60,8 @@ impl ConnectionStore for RedisStore {
         let mut call = script::SWAP.on(self.layout().of_write(&next.id));
         call.arg(next.id.as_str())
             .arg(row::encode(next, revision))
-            .arg(&row::encode_revision(expected)[..]);
+            .arg(&row::encode_revision(expected)[..])
+            .arg(self.layout().channel());
         match self
             .swap(self.layout().bucket(&next.id), "swap_connection", &call)
             .await?
@@ -77,7 +78,8 @@ impl ConnectionStore for RedisStore {
         let mut call = script::REMOVE.on(self.layout().of_write(id));
         call.arg(id.as_str())
             .arg(&row::encode_revision(expected)[..])
-            .arg(&row::encode_revision(revision)[..]);
+            .arg(&row::encode_revision(revision)[..])
+            .arg(self.layout().channel());
         match self
             .write(self.layout().bucket(id), "remove_connection", &call)
             .await?
@@ -117,6 +119,10 @@ impl ConnectionStore for RedisStore {
 
     async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
         self.confirm(id, revision).await
+    }
+
+    async fn connection_news(&self) {
+        self.heard().await;
     }
 
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {

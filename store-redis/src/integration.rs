@@ -9,14 +9,20 @@ use grantry::{
     },
 };
 
-use crate::{RedisStore, hash::hash, place::Place, row, script};
+use crate::{
+    RedisStore,
+    hash::hash,
+    place::Place,
+    row,
+    script::{self, Call},
+};
 
 #[async_trait]
 impl IntegrationStore for RedisStore {
     async fn insert_integration(&self, row: &IntegrationRow) -> Result<Inserted, StoreError> {
         let revision = row::next_revision(0, "insert_integration")?;
-        let mut call = script::INTEGRATION.on(self.layout().integrations());
-        call.arg("insert").arg(row.id.as_str()).arg(encode(row, revision));
+        let mut call = self.call("insert", &row.id);
+        call.arg(encode(row, revision));
         match self
             .write(Place::Integrations, "insert_integration", &call)
             .await?
@@ -39,9 +45,9 @@ impl IntegrationStore for RedisStore {
 
     async fn swap_integration(&self, next: &IntegrationRow, expected: Revision) -> Result<Swap, StoreError> {
         let revision = row::next_revision(expected.counter, "swap_integration")?;
-        let mut call = script::INTEGRATION.on(self.layout().integrations());
-        call.arg("swap").arg(next.id.as_str()).arg(encode(next, revision));
-        call.arg(&row::encode_revision(expected)[..]);
+        let mut call = self.call("swap", &next.id);
+        call.arg(encode(next, revision))
+            .arg(&row::encode_revision(expected)[..]);
         match self.swap(Place::Integrations, "swap_integration", &call).await? {
             1 => Ok(Swap::Swapped(revision)),
             0 => Ok(Swap::Conflict),
@@ -54,10 +60,8 @@ impl IntegrationStore for RedisStore {
         id: &IntegrationId,
         expected: Revision,
     ) -> Result<Removed, StoreError> {
-        let mut call = script::INTEGRATION.on(self.layout().integrations());
-        call.arg("remove")
-            .arg(id.as_str())
-            .arg(&row::encode_revision(expected)[..]);
+        let mut call = self.call("remove", id);
+        call.arg(&row::encode_revision(expected)[..]);
         match self
             .write(Place::Integrations, "remove_integration", &call)
             .await?
@@ -96,6 +100,15 @@ impl IntegrationStore for RedisStore {
         // A server that lost the last writes counts the same numbers again, and so the run is part of it.
         let number = number.unwrap_or(0).to_be_bytes();
         Ok(hash(&[&era.to_be_bytes(), &number]))
+    }
+}
+
+impl RedisStore {
+    /// What every call of the script begins with.
+    fn call(&self, what: &str, id: &IntegrationId) -> Call {
+        let mut call = script::INTEGRATION.on(self.layout().integrations());
+        call.arg(self.layout().channel()).arg(what).arg(id.as_str());
+        call
     }
 }
 

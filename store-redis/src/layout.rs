@@ -20,6 +20,11 @@ impl Layout {
         Self { prefix, buckets }
     }
 
+    /// Where it is published that something changed.
+    pub(crate) fn channel(&self) -> String {
+        format!("{}:news", self.prefix)
+    }
+
     fn key(&self, place: Place, name: &str) -> String {
         format!("{}:{{{}}}:{name}", self.prefix, place.tag())
     }

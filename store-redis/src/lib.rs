@@ -70,6 +70,7 @@ mod layout;
 mod link;
 mod list;
 mod merge;
+mod news;
 mod node;
 mod pending;
 mod place;
@@ -102,6 +103,7 @@ pub use schema::Advice;
 use confirm::Confirm;
 use layout::Layout;
 use link::Link;
+use news::News;
 use place::Place;
 use run::{Info, Run};
 use script::Call;
@@ -118,6 +120,7 @@ struct Shared {
     confirm: Confirm,
     unconfirmed: AtomicU64,
     advice: Vec<Advice>,
+    news: News,
 }
 
 impl RedisStore {
@@ -155,6 +158,7 @@ impl RedisStore {
                 confirm,
                 unconfirmed: AtomicU64::new(0),
                 advice,
+                news: News::default(),
             }),
         }
     }

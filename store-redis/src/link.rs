@@ -3,7 +3,8 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use redis::RedisResult;
+use futures_util::FutureExt as _;
+use redis::{Client, RedisResult};
 
 use crate::{
     cluster::Cluster,
@@ -77,6 +78,15 @@ impl Link {
         Ok(answers)
     }
 
+    /// What reaches a server that hears all that is published.
+    pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        let node = match self {
+            Self::Node(node, _) => node.clone(),
+            Self::Cluster(cluster, _) => cluster.primary(Place::Store.slot()).await?,
+        };
+        node.client().await.map_err(|error| Failure::of(&error))
+    }
+
     pub(crate) fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster(..))
     }
@@ -105,13 +115,17 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>> + Send,
     {
-        match self {
-            Self::Node(node, _) => {
-                let made = node.attempt(used, false, call).await;
-                made.map_err(|Trouble { failure, .. }| failure)
+        // Boxed, since the compiler of whoever makes a call would count every layer of it.
+        let made = async {
+            match self {
+                Self::Node(node, _) => {
+                    let made = node.attempt(used, false, call).await;
+                    made.map_err(|Trouble { failure, .. }| failure)
+                }
+                Self::Cluster(cluster, _) => cluster.attempt(place, used, call).await,
             }
-            Self::Cluster(cluster, _) => cluster.attempt(place, used, call).await,
-        }
+        };
+        made.boxed().await
     }
 }
 

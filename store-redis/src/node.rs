@@ -129,10 +129,7 @@ impl Node {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.limit))
             .set_response_timeout(Some(self.limit));
-        let client = match &self.route {
-            Route::Server(client) => (**client).clone(),
-            Route::Sentinel(sentinels) => sentinels.lock().await.async_get_client().await?,
-        };
+        let client = self.client().await?;
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
@@ -145,6 +142,14 @@ impl Node {
                 Ok((connection, last.clone()))
             }
             _ => Ok((connection, Arc::new(run))),
+        }
+    }
+
+    /// What reaches the server, for a connection besides.
+    pub(crate) async fn client(&self) -> RedisResult<Client> {
+        match &self.route {
+            Route::Server(client) => Ok((**client).clone()),
+            Route::Sentinel(sentinels) => sentinels.lock().await.async_get_client().await,
         }
     }
 

@@ -20,6 +20,9 @@ pub struct Paces {
     pub sweep: Duration,
 }
 
+/// After news.
+const LULL: Duration = Duration::from_millis(20);
+
 impl Default for Paces {
     fn default() -> Self {
         Self {
@@ -46,8 +49,15 @@ pub(crate) fn start(engine: &Arc<Engine>) {
             if let Err(error) = look(&engine, &mut seen).await {
                 tracing::warn!(code = error.code().as_str(), "the store's changes cannot be read");
             }
+            let connections = engine.stores.connections.clone();
             drop(engine);
-            tokio::time::sleep(every).await;
+            if tokio::time::timeout(every, connections.connection_news())
+                .await
+                .is_ok()
+            {
+                // What changes with it is seen in one look, and no store is asked without a pause.
+                tokio::time::sleep(LULL.min(every)).await;
+            }
         }
     });
     let weak = Arc::downgrade(engine);

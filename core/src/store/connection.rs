@@ -244,6 +244,13 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError>;
 
+    /// Ends when something was heard of that should be looked for at once: a connection that ended, an integration that was
+    /// changed, by any process. It may end for nothing. The default never ends, and changes are seen at the pace of the
+    /// broker's looks, as are those that are not heard of.
+    async fn connection_news(&self) {
+        std::future::pending::<()>().await;
+    }
+
     /// What was inserted, swapped or removed since `since`; `None` asks only for the present point.
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError>;
 

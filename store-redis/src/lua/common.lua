@@ -68,3 +68,13 @@ end
 local function record(id, revision)
     redis.call('XADD', KEYS[6], 'MAXLEN', '~', 100000, '1-*', 'i', id, 'r', revision)
 end
+
+-- Tells the other processes at once that a connection is another one now. Whoever may not publish is not heard at once.
+local function tell(channel)
+    redis.pcall('PUBLISH', channel, '')
+end
+
+-- Of the terms the third is that of the status.
+local function status(terms)
+    return string.sub(terms, 2 * TERM + 1, 3 * TERM)
+end

@@ -6,6 +6,7 @@ mod conformance;
 mod cut;
 mod failover;
 mod memory;
+mod news;
 mod opening;
 mod outage;
 mod replica;
