@@ -27,7 +27,10 @@ impl IntegrationStore for RedisStore {
             .write(Place::Integrations, "insert_integration", &call)
             .await?
         {
-            1_i64 => Ok(Inserted::Created(revision)),
+            1_i64 => {
+                self.outlives(Place::Integrations).await;
+                Ok(Inserted::Created(revision))
+            }
             _ => Ok(Inserted::Occupied),
         }
     }
@@ -49,7 +52,11 @@ impl IntegrationStore for RedisStore {
         call.arg(encode(next, revision))
             .arg(&row::encode_revision(expected)[..]);
         match self.swap(Place::Integrations, "swap_integration", &call).await? {
-            1 => Ok(Swap::Swapped(revision)),
+            1 => {
+                // A freeze must not be undone by a failover.
+                self.outlives(Place::Integrations).await;
+                Ok(Swap::Swapped(revision))
+            }
             0 => Ok(Swap::Conflict),
             _ => Ok(Swap::Missing),
         }

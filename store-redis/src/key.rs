@@ -19,7 +19,10 @@ impl KeyStore for RedisStore {
         call.arg("insert").arg(row.id.as_str()).arg(encode(row));
         call.arg(name(row.integration.as_ref())).arg(max_live).arg(now.0);
         match self.write(Place::Keys, "insert_key", &call).await? {
-            1_i64 => Ok(true),
+            1_i64 => {
+                self.outlives(Place::Keys).await;
+                Ok(true)
+            }
             0 => Ok(false),
             _ => Err(StoreError::bare(StoreErrorKind::Invalid, "insert_key")),
         }
@@ -48,7 +51,12 @@ impl KeyStore for RedisStore {
     async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
         let mut call = script::KEY.on(self.layout().keys());
         call.arg("revoke").arg(id.as_str()).arg(&at.0.to_be_bytes()[..]);
-        Ok(self.write::<i64>(Place::Keys, "revoke_key", &call).await? == 1)
+        let revoked = self.write::<i64>(Place::Keys, "revoke_key", &call).await? == 1;
+        if revoked {
+            // Nor may the revocation be undone.
+            self.outlives(Place::Keys).await;
+        }
+        Ok(revoked)
     }
 
     async fn remove_keys(&self, integration: &IntegrationId) -> Result<(), StoreError> {

@@ -1,4 +1,5 @@
-//! Keeps Grantry's connections on a Redis server, for any number of processes on any number of machines.
+//! Keeps Grantry's connections on Redis, for any number of processes on any number of machines: on one server, on a primary
+//! with replicas behind Sentinels, or on a Cluster.
 //!
 //! ```no_run
 //! use grantry_store_redis::RedisStore;
@@ -11,34 +12,60 @@
 //! # }
 //! ```
 //!
-//! The address is `redis://` or, with TLS, `rediss://`, with user and password, port, and number of the database as
-//! needed, and may end in `?prefix=` with what all keys shall begin with. The server is one primary, Redis 7.0 or newer,
-//! that is no part of a Cluster.
+//! # Where it lies
+//! The address says what the servers are. All are Redis 7.0 or newer.
+//!
+//! | address | servers |
+//! |---|---|
+//! | `redis://user:password@host:port/database` | one primary |
+//! | `redis+sentinel://user:password@host:port,host:port/service/database` | the primary that these Sentinels name; what the Sentinels themselves want to know goes behind it, as `?sentinel_user=…&sentinel_password=…` |
+//! | `redis+cluster://user:password@host:port,host:port` | a Cluster of which these are some nodes |
+//!
+//! With `rediss` in place of `redis` all connections have TLS. User, password, port and database may be left out. Behind
+//! all may stand `?prefix=` with what all keys begin with, which is `grantry` unless set.
 //!
 //! # What it promises
 //! - A write is one script: done whole or not at all, and idempotent by its random write id. A write that got no answer
-//!   is an error, which the engine reads as *unknown*; it is never guessed.
-//! - A write that was acknowledged is as durable as the server makes it. With `appendonly yes` it survives the end of
-//!   the server, and with `appendfsync always` a power failure. [`RedisStore::advice`] tells what of this is amiss; a
-//!   server that keeps nothing is refused unless the host accepts that ([`RedisBuilder::accept_loss`]), and so is one that
-//!   drops keys when its memory is full.
-//!   A failover promotes a replica, which may lack the last writes: [`RedisBuilder::wait_for_replicas`] closes most of that
-//!   gap.
-//! - No call takes longer than its time limit, whatever the server does.
+//!   is an error, which the engine reads as *unknown*; it is never guessed. A call is made a second time only where it was
+//!   certainly not done, or where the answer to the second tells what became of the first.
+//! - A refresh token is presented only after its turn would outlive the primary, and a new token set counts as saved only
+//!   then: one replica has it (`WAIT`), wherever there are replicas, and from Redis 7.2 on the primary's disk too
+//!   (`WAITAOF`). [`RedisBuilder::wait_for_replicas`] and [`RedisBuilder::confirm_within`] set how. This costs a refresh a
+//!   round trip from the primary to a replica, twice; with `appendfsync everysec` on Redis 7.2 up to a second, twice.
+//! - Other writes are as durable as the servers make them. With `appendonly yes` they survive the end of a server, and
+//!   with `appendfsync always` a power failure. [`RedisStore::advice`] tells what of this is amiss; servers that keep
+//!   nothing are refused unless the host accepts that ([`RedisBuilder::accept_loss`]), and so are those that drop keys when
+//!   their memory is full.
+//! - A server that died or was replaced costs the calls that were under way, which fail as unknown. The next ones look for
+//!   the new primary; each process does so with pauses that grow and differ.
+//! - No call takes longer than its time limit, whatever the servers do.
 //! - A page of a list takes the time of a page, not of the store, wherever it begins. Only where conditions are each met
 //!   often and hardly ever together are the rows of the rarest looked through, two thousand at a time, so that no other
 //!   call waits for it.
+//! - What other processes should see at once, a connection that ended or an integration that was changed, is published,
+//!   and they look. They look anyway four times a second, and serve nothing that they have not been able to look after for
+//!   a second.
 //! - No expiry of Redis decides anything: connect attempts have one, long after their own, for the case that nobody
 //!   purges.
 //!
+//! # What it cannot
+//! - A failover may promote a replica that lacks a confirmed write, if more replicas than one are lost at once, or if the
+//!   Sentinels choose one that is behind. More replicas to wait for narrow that.
+//! - A process that starts while its primary is cut off from all replicas takes it for one that has none.
+//!   `min-replicas-to-write 1` closes this; [`Advice::NoMinReplicas`] says where it is missing.
+//! - While a slot of a Cluster moves to another node, writes to its connections and lists of all wait for it, since a
+//!   script's keys are on two nodes then. What takes longer than the time limit fails, and may be tried again. Single
+//!   connections can be read all the time.
+//!
 //! # How keys are laid out
-//! The part in braces of a key decides in which slot of a Cluster it would lie, and a script may only use keys of one
+//! The part in braces of a key decides in which slot of a Cluster it lies, and a script may only use keys of one
 //! slot. A connection is read by its id alone, and its integration is not known then. So its slot depends on the id and
 //! on nothing else, and the lists of all integrations that it stands in lie in the same slot: row, lists, search, history
 //! and counts are written by one script. The other way, a slot for each integration, would need a pointer from id to
 //! integration in a slot of its own: a second read for each read, and two writes that are not one.
 //!
-//! There is one such slot, `{c0}`, and the store's record of itself says so; the number in it leaves room for more.
+//! A store that is made on a Cluster has 64 such slots, `{c0}` to `{c63}`, and its lists are merged out of them; any other
+//! has one. The store's record of itself says how many, wherever it is moved.
 //!
 //! # What lists and search cost
 //! Lists and search are two sorted sets of short terms with ids behind them (`search.rs` tells how they are walked). A
@@ -49,11 +76,13 @@
 //! A term takes about 140 bytes of the server's memory. Of 10,000 connections with one label, an address of 31 bytes and a
 //! body of 1,000, each took 7.3 KB: 1.1 for the lists, 4.4 for the search.
 //!
-//! # What the server must allow
-//! An ACL user needs, in this order, `+@read +@write +@scripting +@connection -@dangerous +time +info
-//! +config|get`, on the keys that begin with the prefix. Without `config|get` it is not known how writes are kept. Without
-//! `info` no setting is known, nor which run of the server it is, so that its clock is taken to be the same after a
-//! failover.
+//! # What the servers must allow
+//! An ACL user needs, in this order, `+@read +@write +@scripting +@connection -@dangerous +time +info +config|get +publish
+//! +subscribe`, on a Cluster `+cluster|slots` besides, on the keys and channels that begin with the prefix
+//! (`~grantry:* &grantry:*`). Without `config|get` it is not known how writes are kept, and the disk is not waited for.
+//! Without `info` no setting is known and no replica is waited for, nor which run of a server it is, so that the clock of
+//! a server is taken for the same after a restart. Without `publish` and `subscribe` changes are seen when they are looked
+//! for.
 
 mod address;
 mod changes;
@@ -188,6 +217,12 @@ impl RedisStore {
         command.arg(self.layout().row(id)).arg(0).arg(last);
         let (era, found): (_, Vec<u8>) = self.ask(bucket, "confirm_connection", &command).await?;
         Ok(era == run.era && found == row::encode_revision(revision))
+    }
+
+    /// Waits until what was written to a place would outlive its primary, where nobody asks for that; it is written in
+    /// any case, and counted if it could not be confirmed.
+    async fn outlives(&self, place: Place) {
+        let _ = self.confirm_all(place).await;
     }
 
     /// Waits until everything that was written to a place would outlive its primary, and says on which run of it.

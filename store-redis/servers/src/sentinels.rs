@@ -16,7 +16,7 @@ pub struct Sentinels {
 
 impl Sentinels {
     /// Starts them with these settings; the replicas have caught up, and a primary that does not answer for half a second
-    /// is replaced.
+    /// is replaced. The Sentinels answer everybody, and know a user `watcher` with the password `watching`.
     pub fn start(settings: &[&str]) -> Self {
         let of_primary = [&["--repl-diskless-sync-delay", "0"], settings].concat();
         let primary = Server::start(&of_primary);
@@ -27,7 +27,8 @@ impl Sentinels {
         let configuration = format!(
             "sentinel monitor {SERVICE} 127.0.0.1 {port} 2\n\
              sentinel down-after-milliseconds {SERVICE} 500\n\
-             sentinel failover-timeout {SERVICE} 3000\n"
+             sentinel failover-timeout {SERVICE} 3000\n\
+             user watcher on >watching allchannels +@all\n"
         );
         let sentinels = (0..3).map(|_| Server::start_sentinel(&configuration)).collect();
         let started = Self { servers, sentinels };

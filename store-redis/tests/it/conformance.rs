@@ -82,8 +82,9 @@ struct Strict(Server);
 
 impl Strict {
     fn start() -> Self {
-        let allowed = "+@read +@write +@scripting +@connection -@dangerous +time +info +config|get";
-        let user = ["--user", "grantry", "on", ">secret", "~mine:*"];
+        let allowed =
+            "+@read +@write +@scripting +@connection -@dangerous +time +info +config|get +publish +subscribe";
+        let user = ["--user", "grantry", "on", ">secret", "~mine:*", "&mine:*"];
         let settings: Vec<&str> = user.into_iter().chain(allowed.split(' ')).collect();
         Self(Server::start(&settings))
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grantry::{
-    id::IntegrationId,
+    id::{ConnectionId, IntegrationId},
     store::{Charged, ConnectionStore as _, PendingRow, PendingStore as _, UsageKey, UsageStore as _},
     time::Timestamp,
 };
-use grantry_redis_servers::Server;
+use grantry_redis_servers::{Cluster, Sentinels, Server};
 use grantry_store_redis::{Advice, OpenError, RedisStore};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
@@ -223,6 +223,76 @@ async fn an_operator_is_told_how_writes_are_kept() {
         assert_eq!(store.advice(), expected, "{forbidden}");
         assert_eq!(charge(&store).await, 1);
     }
+}
+
+/// Users of the servers and users of the Sentinels are two things.
+#[tokio::test]
+async fn sentinels_and_servers_have_their_own_users() {
+    let servers = Sentinels::start(&["--user", "grantry", "on", ">secret", "~*", "&*", "+@all"]);
+    let hosts = servers.address();
+    let hosts = hosts.trim_start_matches("redis+sentinel://");
+    let with = |user: &str, query: &str| format!("redis+sentinel://{user}@{hosts}{query}");
+    let watcher = "?sentinel_user=watcher&sentinel_password=watching";
+    for address in [with("grantry:secret", ""), with("grantry:secret", watcher)] {
+        let store = RedisStore::open(&address).await.unwrap();
+        assert!(store.advice().contains(&Advice::NoMinReplicas));
+        charge(&store).await;
+    }
+    let other_database = hosts.replace("/grantry", "/grantry/2");
+    let store = RedisStore::open(&format!("redis+sentinel://{other_database}"))
+        .await
+        .unwrap();
+    assert_eq!(charge(&store).await, 1);
+    assert_eq!(refused(&with("grantry:secret2", "")).await, "redis_refused");
+    let stranger = with(
+        "grantry:secret",
+        "?sentinel_user=watcher&sentinel_password=secret",
+    );
+    assert_eq!(refused(&stranger).await, "redis_refused");
+    let nowhere = hosts.replace("/grantry", "/other");
+    assert_eq!(
+        refused(&format!("redis+sentinel://{nowhere}")).await,
+        "redis_unreachable"
+    );
+}
+
+/// The user that the documentation describes can do on a Cluster what is to be done there.
+#[tokio::test]
+async fn a_restricted_user_works_on_a_cluster() {
+    let allowed = "+@read +@write +@scripting +@connection -@dangerous +time +info +config|get +publish +subscribe \
+                   +cluster|slots";
+    let user = ["--user", "grantry", "on", ">secret", "~mine:*", "&mine:*"];
+    let settings: Vec<&str> = user
+        .into_iter()
+        .chain(allowed.split(' ').filter(|word| !word.is_empty()))
+        .collect();
+    let cluster = Cluster::start(&settings);
+    let address = cluster.address().replace("//", "//grantry:secret@");
+    let store = RedisStore::open(&format!("{address}?prefix=mine")).await.unwrap();
+    for number in 0..20 {
+        let id = format!("con_{number}");
+        let revision = insert(&store, &id).await;
+        let id = ConnectionId::new(&id).unwrap();
+        assert!(store.confirm_connection(&id, revision).await.unwrap());
+    }
+    let listed = store.list_connections(&all(Some("con")), None, 50).await.unwrap();
+    assert_eq!(listed.items.len(), 20);
+    assert_eq!(charge(&store).await, 1);
+    assert_eq!(
+        refused(&format!(
+            "{}?prefix=mine",
+            cluster.address().replace("//", "//grantry:secret2@")
+        ))
+        .await,
+        "redis_refused"
+    );
+}
+
+#[tokio::test]
+async fn a_server_is_no_cluster() {
+    let server = Server::start(&[]);
+    let address = server.address().replace("redis://", "redis+cluster://");
+    assert_eq!(refused(&address).await, "redis_other_role");
 }
 
 #[tokio::test]
