@@ -26,6 +26,7 @@ enum Kind {
     Plain,
     Tls,
     Sentinel,
+    TlsSentinel,
 }
 
 impl Server {
@@ -42,8 +43,31 @@ impl Server {
         Self::start_in(folder, Kind::Sentinel, &[])
     }
 
-    /// One that talks TLS only, as `localhost`, with a certificate that its own authority signed.
-    pub fn start_tls() -> Self {
+    /// A Sentinel that talks TLS only, with the certificate of the server that it watches, for which it finds it too.
+    pub fn start_tls_sentinel(service: &str, server: &Self) -> Self {
+        let folder = TempDir::new().unwrap();
+        for name in ["cert.pem", "key.pem", "root.pem"] {
+            std::fs::copy(server.folder.path().join(name), folder.path().join(name)).unwrap();
+        }
+        let configuration = format!(
+            "sentinel resolve-hostnames yes\n\
+             sentinel announce-hostnames yes\n\
+             sentinel monitor {service} localhost {} 1\n\
+             port 0\n\
+             tls-replication yes\n\
+             tls-cert-file cert.pem\n\
+             tls-key-file key.pem\n\
+             tls-ca-cert-file root.pem\n\
+             tls-auth-clients no\n",
+            server.port
+        );
+        std::fs::write(folder.path().join("sentinel.conf"), configuration).unwrap();
+        Self::start_in(folder, Kind::TlsSentinel, &[])
+    }
+
+    /// One that talks TLS only, as `localhost`, with a certificate that its own authority signed, and has these settings
+    /// besides.
+    pub fn start_tls(settings: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let run = |words: &str| {
             let made = Command::new("openssl")
@@ -73,6 +97,7 @@ impl Server {
             "root.pem",
         ];
         let words = names.into_iter().chain(["--tls-auth-clients", "no"]);
+        let words = words.chain(settings.iter().copied());
         let settings: Vec<String> = words.map(str::to_owned).collect();
         Self::start_in(folder, Kind::Tls, &settings)
     }
@@ -140,7 +165,7 @@ impl Server {
             if self.child.try_wait().unwrap().is_some() {
                 return false;
             }
-            let up = if self.kind == Kind::Tls {
+            let up = if matches!(self.kind, Kind::Tls | Kind::TlsSentinel) {
                 TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
             } else {
                 ask(self.port, &["PING"])
@@ -183,9 +208,10 @@ fn spawn(port: u16, kind: Kind, folder: &Path, settings: &[String]) -> Child {
         Kind::Plain => command.args(["--tls-port", "0", "--port"]),
         Kind::Tls => command.args(["--port", "0", "--tls-port"]),
         Kind::Sentinel => command.args(["sentinel.conf", "--sentinel", "--port"]),
+        Kind::TlsSentinel => command.args(["sentinel.conf", "--sentinel", "--tls-port"]),
     };
     command.arg(port.to_string()).args(["--bind", "127.0.0.1"]);
-    if kind != Kind::Sentinel {
+    if matches!(kind, Kind::Plain | Kind::Tls) {
         command.args(["--save", "", "--appendonly", "yes"]);
     }
     command

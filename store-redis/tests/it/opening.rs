@@ -367,7 +367,7 @@ async fn a_server_that_forgot_the_scripts_is_given_them() {
 
 #[tokio::test]
 async fn tls_is_checked() {
-    let server = Server::start_tls();
+    let server = Server::start_tls(&[]);
     let address = format!("rediss://localhost:{}", server.port());
     let trusted = RedisStore::builder(&address)
         .root_certificates(server.root())
@@ -384,4 +384,56 @@ async fn tls_is_checked() {
     assert_eq!(refused(&plain).await, "redis_unreachable");
     let no_roots = RedisStore::builder(&address).root_certificates("not PEM").open();
     assert!(no_roots.await.is_err());
+}
+
+/// A Sentinel and the server that it names are both reached by TLS.
+#[tokio::test]
+async fn tls_reaches_through_sentinels() {
+    let server = Server::start_tls(&[]);
+    let sentinel = Server::start_tls_sentinel("mine", &server);
+    let address = format!("rediss+sentinel://localhost:{}/mine", sentinel.port());
+    let trusting = RedisStore::builder(&address).root_certificates(server.root());
+    // The Sentinel looks for the server in its own time.
+    let mut waits = 0;
+    let store = loop {
+        match trusting.clone().open().await {
+            Ok(store) => break store,
+            Err(error) => assert_eq!(error.code(), "redis_unreachable"),
+        }
+        waits += 1;
+        assert!(waits < 300, "the Sentinel finds its server");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(charge(&store).await, 1);
+    assert_eq!(refused(&address).await, "redis_unreachable");
+}
+
+#[tokio::test]
+async fn tls_reaches_a_cluster() {
+    let server = Server::start_tls(&["--cluster-enabled", "yes", "--tls-cluster", "yes"]);
+    let certificates = redis::TlsCertificates {
+        client_tls: None,
+        root_cert: Some(server.root()),
+    };
+    let address = format!("rediss://localhost:{}", server.port());
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = redis::Client::build_with_tls(&address[..], certificates).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut all_slots = redis::cmd("CLUSTER");
+    all_slots.arg("ADDSLOTSRANGE").arg(0).arg(16383);
+    all_slots.exec_async(&mut connection).await.unwrap();
+    let address = address.replace("rediss", "rediss+cluster");
+    let trusting = RedisStore::builder(&address).root_certificates(server.root());
+    let mut waits = 0;
+    let store = loop {
+        match trusting.clone().open().await {
+            Ok(store) => break store,
+            Err(error) => assert_eq!(error.code(), "redis_unreachable"),
+        }
+        waits += 1;
+        assert!(waits < 300, "the Cluster serves");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(charge(&store).await, 1);
+    assert_eq!(refused(&address).await, "redis_unreachable");
 }
