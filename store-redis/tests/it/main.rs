@@ -9,4 +9,5 @@ mod memory;
 mod news;
 mod opening;
 mod outage;
+mod reaching;
 mod replica;
