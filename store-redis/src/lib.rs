@@ -53,6 +53,8 @@
 //!   Sentinels choose one that is behind. More replicas to wait for narrow that.
 //! - A process that starts while its primary is cut off from all replicas takes it for one that has none.
 //!   `min-replicas-to-write 1` closes this; [`Advice::NoMinReplicas`] says where it is missing.
+//! - A process that can reach only a primary which is cut off, and was replaced, reads what was true before, until the
+//!   primary hears of it. It presents nothing, since nothing is confirmed, but serves access tokens that live.
 //! - While a slot of a Cluster moves to another node, writes to its connections and lists of all wait for it, since a
 //!   script's keys are on two nodes then. What takes longer than the time limit fails, and may be tried again. Single
 //!   connections can be read all the time.
