@@ -4,6 +4,7 @@
 
 mod conformance;
 mod cut;
+mod disk;
 mod failover;
 mod memory;
 mod news;
