@@ -1,0 +1,90 @@
+//! Step 6: what becomes of tokens that came, and of those that the store lost.
+
+use super::{Policy, Refresh, Row};
+use crate::connection::{Reason, SetName, Status};
+
+/// What to do with a received token set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Write this row with the set.
+    Write {
+        /// The row to write.
+        row: Row,
+        /// Try the set's access token afterwards: another presentation may have ended its family.
+        verify: bool,
+        /// The store had lost what it once acknowledged.
+        rolled_back: bool,
+    },
+    /// It is stored already.
+    Stored,
+    /// A newer set is stored: drop this one, and never revoke it, since both may share a refresh token.
+    Superseded,
+    /// The connection was reconnected, revoked or deleted meanwhile: do not revive it. Revoke this set, unless its
+    /// refresh token is the stored one.
+    Ended,
+}
+
+/// Step 6: `set` came back for `spent`. Holding the turn is deliberately not required: a presenter that was paused and
+/// wakes up holds the only living tokens.
+pub fn commit(row: &Row, spent: SetName, set: u128, policy: &Policy) -> Commit {
+    if row.name.epoch != spent.epoch && policy.rules.epoch {
+        return Commit::Ended;
+    }
+    if matches!(row.status, Status::Deleted | Status::Revoked) && policy.rules.epoch {
+        return Commit::Ended;
+    }
+    if row.set == set && policy.rules.own_write {
+        return Commit::Stored;
+    }
+    if row.name.generation > spent.generation {
+        return Commit::Superseded;
+    }
+    let attempt = match row.refresh {
+        Refresh::Turn { attempt, .. } | Refresh::Unknown { attempt, .. } => attempt,
+        Refresh::Cooling { unresolved, .. } => unresolved.map_or(0, |u| u.attempt),
+        Refresh::Idle => 0,
+    };
+    Commit::Write {
+        row: Row {
+            name: SetName {
+                generation: spent.generation + 1,
+                ..row.name
+            },
+            set,
+            status: Status::Connected,
+            reason: None,
+            refresh: Refresh::Idle,
+        },
+        verify: (attempt >= 2 || row.status == Status::Expired) && policy.rules.verify_late,
+        rolled_back: row.name.generation < spent.generation,
+    }
+}
+
+/// A set that was tried after it was stored turned out dead. `None`: it is not the stored set any more.
+pub fn found_dead(row: &Row, name: SetName, reason: Reason) -> Option<Row> {
+    (row.name == name && row.status == Status::Connected).then_some(Row {
+        status: Status::Expired,
+        reason: Some(reason),
+        refresh: Refresh::Idle,
+        ..*row
+    })
+}
+
+/// Whether the stored set came from the set `name`, later: what ended the one may have ended the other.
+pub fn follows(row: &Row, name: SetName) -> bool {
+    row.name.epoch == name.epoch && row.name > name && row.status == Status::Connected
+}
+
+/// The store shows an older set than it once acknowledged: write the one that I hold again. `None`: it does not.
+pub fn repair(row: &Row, held: SetName, set: u128) -> Option<Row> {
+    (row.name.epoch == held.epoch
+        && row.name.generation < held.generation
+        && matches!(row.status, Status::Connected | Status::Expired))
+    .then_some(Row {
+        name: held,
+        set,
+        status: Status::Connected,
+        reason: None,
+        refresh: Refresh::Idle,
+    })
+}

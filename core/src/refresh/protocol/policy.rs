@@ -1,0 +1,103 @@
+//! Times and rules.
+
+use std::time::Duration;
+
+use crate::provider::Rotation;
+
+/// The protocol's times and rules. Every process that shares a store must have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What presenting a token twice means.
+    pub rotation: Rotation,
+    /// How long a turn lasts.
+    pub turn: Duration,
+    /// How long a presentation may take in all.
+    pub time_limit: Duration,
+    /// How soon after the turn was taken it must be sent.
+    pub gate: Duration,
+    /// How long nothing is presented after an unknown outcome.
+    pub quarantine: Duration,
+    pub(crate) rules: Rules,
+}
+
+impl Policy {
+    /// The times that the broker uses.
+    pub fn new(rotation: Rotation) -> Self {
+        Self {
+            rotation,
+            turn: Duration::from_secs(30),
+            time_limit: Duration::from_secs(20),
+            gate: Duration::from_secs(5),
+            quarantine: Duration::from_secs(60),
+            rules: Rules::ALL,
+        }
+    }
+
+    /// How long nothing is presented after the `attempt`th presentation had no known outcome. An outage marks nobody
+    /// dead; it only makes the probes rarer.
+    pub(crate) fn quarantine_after(&self, attempt: u32) -> Duration {
+        match attempt {
+            0 | 1 => self.quarantine,
+            2 => self.quarantine * 5,
+            3 => self.quarantine * 15,
+            _ => self.quarantine * 60,
+        }
+    }
+
+    /// The same policy with some protective rules switched off, to show what they are worth.
+    #[cfg(any(test, feature = "conformance"))]
+    #[must_use]
+    pub fn without(mut self, off: impl FnOnce(&mut Rules)) -> Self {
+        off(&mut self.rules);
+        self
+    }
+}
+
+/// The protective rules. All are on; only tests can switch one off, and then something dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Cooling and give-back keep an unresolved unknown.
+    pub keep_unknown: bool,
+    /// A later presentation waits until the access token is dead.
+    pub wait_for_death: bool,
+    /// A set that came late is tried before it counts as healthy.
+    pub verify_late: bool,
+    /// Unknown outcomes, refusals and give-backs are written by the turn's holder only.
+    pub holder_only: bool,
+    /// Nothing is presented during the quarantine.
+    pub quarantine: bool,
+    /// A set of an earlier epoch is not stored.
+    pub epoch: bool,
+    /// A turn that lapsed is an unknown outcome.
+    pub intent: bool,
+    /// However often the outcome is unknown, that alone marks nothing dead.
+    pub no_cap: bool,
+    /// One's own write is known again by the set's id.
+    pub own_write: bool,
+    /// A set that another one was stored before is dropped, and not revoked.
+    pub superseded_kept: bool,
+    /// Each turn has a holder of its own.
+    pub fresh_holder: bool,
+}
+
+impl Rules {
+    const ALL: Self = Self {
+        keep_unknown: true,
+        wait_for_death: true,
+        verify_late: true,
+        holder_only: true,
+        quarantine: true,
+        epoch: true,
+        intent: true,
+        no_cap: true,
+        own_write: true,
+        superseded_kept: true,
+        fresh_holder: true,
+    };
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
