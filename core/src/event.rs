@@ -53,9 +53,9 @@ pub enum What {
     Cooling(Reason),
     /// A refresh was sent and its outcome is not known.
     OutcomeUnknown,
-    /// A token set could not be stored yet and lives in this process only.
+    /// A token set is safe in this process only: it could not be stored yet, or the store might lose it with a machine.
     Unsaved,
-    /// An unsaved token set is stored now.
+    /// An unsaved token set is safe in the store now.
     Saved,
     /// A token set came back after another one was stored; it was dropped.
     Superseded,

@@ -41,6 +41,18 @@ impl Grant {
         }
     }
 
+    /// A second copy, on purpose.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self {
+            access_token: self.access_token.duplicate(),
+            refresh_token: self.refresh_token.as_ref().map(Secret::duplicate),
+            instance_url: self.instance_url.clone(),
+            scopes: self.scopes.clone(),
+            obtained_at: self.obtained_at,
+            expiry: self.expiry,
+        }
+    }
+
     /// What is sealed. The buffer is sized once, so that no earlier copy of it is left behind.
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let refresh = self.refresh_token.as_ref().map_or("", Secret::expose);

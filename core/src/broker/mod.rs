@@ -9,7 +9,7 @@ mod keys;
 mod list;
 mod within;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 pub use builder::{Builder, ConfigError};
 pub use connections::ConnectionUpdate;
@@ -46,8 +46,9 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// What shutdown left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShutdownReport {
-    /// Connections whose refresh had not ended when the deadline passed. A received token set that could not be stored
-    /// is lost with the process.
+    /// Connections whose refresh had not ended when the deadline passed, or whose new token set is not safe in the
+    /// store. A set that could not be stored is lost with the process; one of which the store does not know whether it
+    /// would survive the loss of a machine is lost only if that happens.
     pub unfinished: Vec<ConnectionId>,
 }
 
@@ -228,7 +229,9 @@ impl Broker {
         let unfinished = if done {
             Vec::new()
         } else {
-            self.engine.flights.in_the_air()
+            let sets = self.engine.lifeboats.connections();
+            let all: BTreeSet<_> = self.engine.flights.in_the_air().into_iter().chain(sets).collect();
+            all.into_iter().collect()
         };
         ShutdownReport { unfinished }
     }

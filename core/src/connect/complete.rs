@@ -88,6 +88,9 @@ impl Engine {
             },
             Err(error) => Err(error.into()),
         };
+        if let Ok((id, _)) = &stored {
+            self.confirm_connected(id);
+        }
         stored.map_err(|lost| {
             if lost.certain {
                 self.discard(integration, attempt.reconnect.clone(), token);
@@ -96,6 +99,17 @@ impl Engine {
             }
             lost.error
         })
+    }
+
+    /// If a new connection is lost with a machine, its user connects again: nobody waits for certainty, and a warning is
+    /// all that comes of doubt.
+    fn confirm_connected(self: &Arc<Self>, id: &ConnectionId) {
+        let (engine, id) = (self.clone(), id.clone());
+        self.tasks.spawn(async move {
+            if let Ok((Some(stored), _)) = engine.stores.connections.connection(&id).await {
+                engine.confirmed(&id, stored.revision, "connect").await;
+            }
+        });
     }
 
     /// A grant that nobody keeps must not be left at the provider. It is revoked behind the user's back, unless the

@@ -32,7 +32,8 @@ pub struct Health {
     pub at: Timestamp,
     /// Why the store could not be read, if it could not.
     pub store_error: Option<Code>,
-    /// Token sets that live in this process only, since they could not be stored yet. Stopping it loses them.
+    /// Token sets that are safe in this process only: they could not be stored yet, and stopping it loses them; or the
+    /// store does not know whether they would survive the loss of a machine.
     pub unsaved: Vec<Unsaved>,
     /// Connections of which a refresh was sent whose outcome is not known.
     pub outcome_unknown: Findings,

@@ -43,7 +43,8 @@ impl Engine {
         Ok((stored, record))
     }
 
-    /// Ends a connection, and owes the revocation of its grant in the same write.
+    /// Ends a connection, and owes the revocation of its grant in the same write. Not confirmed: a machine that takes over
+    /// without it shows a connection whose grant is revoked, and which expires, or one that can be ended again.
     pub(crate) async fn end(
         self: &Arc<Self>,
         within: Option<&IntegrationId>,

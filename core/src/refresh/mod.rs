@@ -9,6 +9,7 @@
 //! | present once | `present` |
 //! | what a refusal means | `refused` |
 //! | store what came back | `settle`, `late`, `lifeboats` |
+//! | whether a write survives the loss of a machine | `confirm` |
 //! | what all of them decide | `protocol` |
 //! | see other processes' changes | `watch` |
 //! | end a connection, revoke upstream | `end`, `revoke` |
@@ -17,6 +18,7 @@
 
 pub(crate) mod breaker;
 pub(crate) mod cache;
+mod confirm;
 mod end;
 mod entry;
 pub(crate) mod flight;

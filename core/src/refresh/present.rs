@@ -210,7 +210,8 @@ pub(super) async fn access_life_of(
 
 impl Engine {
     /// Writes what `decide` makes of the row, as long as the turn is ours; on a conflict the row is read and judged
-    /// again. A store that is down is tried for a while: an unwritten outcome lapses into `Unknown`, which is safe.
+    /// again. A store that is down is tried for a while: an unwritten outcome lapses into `Unknown`, which is safe. So it
+    /// is not confirmed, either: what is lost with a machine goes back to the turn, which was.
     pub(super) async fn write_while_mine(
         &self,
         record: Record,

@@ -172,7 +172,8 @@ pub(super) async fn identity_changed(
 }
 
 impl Engine {
-    /// Marks a connection as expired; `false` on a conflict.
+    /// Marks a connection as expired; `false` on a conflict. Not confirmed: if it is lost, the grant is asked about once
+    /// more, as after any turn that lapsed, and is as dead as before.
     pub(super) async fn expire(
         &self,
         mut record: Record,

@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use super::{
     cache::Entry,
+    confirm::{self, Taken},
     flight::{Landing, Pilot},
     late,
-    lifeboats::Out,
+    lifeboats::Seat,
     present::{Turn, revoke_at_once},
     protocol::{self, Commit, Policy},
     schedule,
@@ -41,14 +42,16 @@ pub(super) struct Lifeboat {
     /// Fingerprint of the refresh token that was spent.
     token: String,
     /// One of the tries to store would have it verified.
-    verify: bool,
+    pub(super) verify: bool,
     /// It came back for an expired connection.
     recovers: bool,
     /// The turn in which it was asked for had passed.
     late: bool,
     environment: Environment,
     region: String,
-    unsaved: Option<Out>,
+    /// The store took it once.
+    taken: bool,
+    pub(super) seat: Seat,
 }
 
 /// The row as it was read.
@@ -65,10 +68,12 @@ pub(super) fn stored(record: &Record, revision: Revision) -> Stored {
     clippy::large_enum_variant,
     reason = "made once per refresh, and taken apart at once"
 )]
-enum Try {
+pub(super) enum Try {
     Stored {
         record: Record,
         revision: Revision,
+        /// The store had taken it before, and lost it.
+        again: bool,
     },
     Superseded(Stored),
     Ended,
@@ -99,6 +104,9 @@ pub(super) async fn settle(
         .is_some_and(|url| *url != spent.instance_url);
     let grant = Grant::merged(answer, &spent, engine.clock.wall());
     drop(spent);
+    let seat = engine
+        .lifeboats
+        .seat(&record.id, record.facts.row.name, turn.holder);
     let mut boat = Lifeboat {
         grant,
         spent: record.facts.row.name,
@@ -110,7 +118,8 @@ pub(super) async fn settle(
         late: false,
         environment: record.facts.environment,
         region: record.facts.profile.region.clone(),
-        unsaved: None,
+        taken: false,
+        seat,
     };
     if engine.clock.boot() - turn.since > policy.turn {
         engine.came_late(&mut boat, &record);
@@ -126,24 +135,11 @@ pub(super) async fn settle(
                     .try_store(&mut boat, integration, policy, record, revision)
                     .await
             }
-            None => match engine.stores.connections.connection(&id).await {
-                Ok((Some(stored), _)) => match Record::decode(&stored) {
-                    Ok(record) => {
-                        engine
-                            .try_store(&mut boat, integration, policy, record, stored.revision)
-                            .await
-                    }
-                    Err(_) => Try::Failed,
-                },
-                Ok((None, _)) => Try::Ended,
-                Err(_) => Try::Failed,
-            },
+            None => engine.look_and_store(&mut boat, integration, policy, &id).await,
         };
         match outcome {
-            Try::Stored { record, revision } => {
-                if boat.unsaved.take().is_some() {
-                    engine.emit(&record.integration, Some(&id), What::Saved);
-                }
+            Try::Stored { record, revision, .. } => {
+                boat.taken = true;
                 if boat.recovers {
                     engine.emit(&record.integration, Some(&id), What::Recovered);
                 }
@@ -155,9 +151,20 @@ pub(super) async fn settle(
                     Some(&id),
                     What::Refreshed(record.facts.row.name),
                 );
-                let entry = engine.make_entry(&record, boat.grant, Some(revision), integration)?;
+                let grant = boat.grant.duplicate();
+                let entry = engine.make_entry(&record, grant, Some(revision), integration)?;
                 let entry = engine.cache.put(&id, entry, looks);
-                return if boat.verify {
+                let verify = boat.verify;
+                if policy.rules.confirm {
+                    let taken = Taken {
+                        boat,
+                        revision,
+                        entry: entry.clone(),
+                        ends,
+                    };
+                    confirm::keep_until_safe(engine, integration, policy, &id, taken);
+                }
+                return if verify {
                     late::verify(engine, integration, &id, entry, ends).await
                 } else {
                     Ok(entry)
@@ -182,9 +189,8 @@ pub(super) async fn settle(
             }
             Try::Conflict => {}
             Try::Failed => {
-                if failures > 0 && boat.unsaved.is_none() {
-                    // The second failure: callers are served from memory, visibly.
-                    boat.unsaved = Some(engine.lifeboats.lower(&id, boat.spent, engine.clock.wall()));
+                // The second failure: callers are served from memory, visibly.
+                if failures > 0 && boat.seat.lower(engine.clock.wall()) {
                     engine.publish_unsaved(&id, &boat, integration, pilot);
                 }
                 tokio::time::sleep(schedule::store_retry(failures, random::spread())).await;
@@ -195,6 +201,27 @@ pub(super) async fn settle(
 }
 
 impl Engine {
+    /// Reads the row, and stores the set if that is to be done.
+    pub(super) async fn look_and_store(
+        &self,
+        boat: &mut Lifeboat,
+        integration: &Loaded,
+        policy: &Policy,
+        id: &ConnectionId,
+    ) -> Try {
+        match self.stores.connections.connection(id).await {
+            Ok((Some(stored), _)) => match Record::decode(&stored) {
+                Ok(record) => {
+                    self.try_store(boat, integration, policy, record, stored.revision)
+                        .await
+                }
+                Err(_) => Try::Failed,
+            },
+            Ok((None, _)) => Try::Ended,
+            Err(_) => Try::Failed,
+        }
+    }
+
     async fn try_store(
         &self,
         boat: &mut Lifeboat,
@@ -210,7 +237,13 @@ impl Engine {
                     verify,
                     rolled_back,
                 } => (row, verify, rolled_back),
-                Commit::Stored => return Try::Stored { record, revision },
+                Commit::Stored => {
+                    return Try::Stored {
+                        record,
+                        revision,
+                        again: false,
+                    };
+                }
                 Commit::Superseded => return Try::Superseded(stored(&record, revision)),
                 Commit::Ended => return Try::Ended,
             };
@@ -223,7 +256,7 @@ impl Engine {
         boat.verify |= verify;
         boat.recovers |= record.facts.row.status == Status::Expired;
         let mut next = record;
-        if rolled_back {
+        if rolled_back || boat.taken {
             self.rolled_back(&next);
         }
         next.facts.row = row;
@@ -234,7 +267,8 @@ impl Engine {
             integration.provider.idle_limit(&integration.client()),
         );
         let token = boat.token.clone();
-        self.note(&mut next, "refreshed", None, Some(&token));
+        let what = if boat.taken { "stored_again" } else { "refreshed" };
+        self.note(&mut next, what, None, Some(&token));
         match self
             .stores
             .connections
@@ -244,6 +278,7 @@ impl Engine {
             Ok(Swap::Swapped(revision)) => Try::Stored {
                 record: next,
                 revision,
+                again: boat.taken,
             },
             Ok(Swap::Missing) => Try::Ended,
             Ok(Swap::Conflict) => Try::Conflict,

@@ -8,6 +8,7 @@ use super::{
     Cause,
     breaker::Pass,
     cache::Entry,
+    confirm::{NOT_CONFIRMED, not_confirmed},
     flight::{Landing, Pilot},
     keep_alive::{IDLE_MARGIN, LAST_SECONDS},
     present::{self, Turn},
@@ -62,7 +63,7 @@ pub(super) async fn fly(
         if let Some(entry) = engine.cache.get(id).filter(|e| e.name() == held.name()) {
             entry.rest_until(until);
         }
-        if error.code() == Code::RefreshNotSent {
+        if error.code() == Code::RefreshNotSent || error.reason() == Some(NOT_CONFIRMED) {
             // The flight keeps its place, so that callers who come now do not each try again.
             pilot.tell(landing.clone());
             engine.tasks.pause(NOT_SENT_PAUSE).await;
@@ -338,7 +339,7 @@ pub(crate) async fn open_with(vault: &dyn TokenVault, record: &Record) -> Result
     Grant::decode(opened.expose())
 }
 
-/// The turn is mine: gate, present, settle.
+/// The turn is mine: confirm, gate, present, settle.
 #[expect(
     clippy::too_many_arguments,
     reason = "everything a presentation needs, gathered by the turn"
@@ -353,6 +354,10 @@ async fn engage(
     turn: Turn,
     pilot: &Pilot,
 ) -> Landing {
+    if policy.rules.confirm && !engine.confirmed(&record.id, stored.revision, "turn").await {
+        present::give_back(engine, policy, record, stored, &turn).await;
+        return Err(not_confirmed());
+    }
     // From the second attempt on the row is read once more: a late answer may have come in meanwhile.
     let still_mine = turn.attempt < 2
         || matches!(

@@ -31,6 +31,17 @@ impl ConnectionStore for FaultyStore {
             .await
     }
 
+    async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
+        let confirm = async {
+            // A machine that took over knows what it has.
+            let (stored, _) = self.inner.connections.connection(id).await?;
+            let is_there = stored.is_some_and(|stored| stored.revision == revision);
+            Ok(is_there && self.inner.connections.confirm_connection(id, revision).await?)
+        };
+        let confirmed = self.call(Op::Confirm, confirm).await?;
+        Ok(confirmed && !self.take_unconfirmed())
+    }
+
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError> {
         self.call(Op::Remove, self.inner.connections.remove_connection(id, expected))
             .await

@@ -21,6 +21,8 @@ pub enum Op {
     Swap,
     /// A connection's row is removed.
     Remove,
+    /// It is asked whether a connection's row would survive the loss of a machine.
+    Confirm,
     /// The connections' changes are read.
     Changes,
     /// Connections are listed, counted or looked for when due.
@@ -79,6 +81,8 @@ struct State {
     writes: u64,
     /// The next look at changes finds a gap.
     gap: bool,
+    /// How many confirmations are refused.
+    unconfirmed: u32,
 }
 
 /// A store around another one, that fails when a test says so. Clones share the script.
@@ -132,9 +136,17 @@ impl FaultyStore {
         });
     }
 
+    /// The next `times` that it is asked, it does not know whether a row would survive the loss of a machine: its replicas
+    /// are away. Together with [`FaultyStore::roll_back`], which is what their taking over looks like, it is a store that
+    /// forgets what it acknowledged.
+    pub fn unconfirmed(&self, times: u32) {
+        self.state().unconfirmed = times;
+    }
+
     /// Forgets what was scripted and is up again.
     pub fn heal(&self) {
         let mut state = self.state();
+        state.unconfirmed = 0;
         state.rules.clear();
         state.down = false;
     }
@@ -144,7 +156,8 @@ impl FaultyStore {
         self.state().writes
     }
 
-    /// Brings back a row as it was read earlier, as a restored backup does. The history of changes has a gap then.
+    /// Brings back a row as it was read earlier, as a restored backup does, or a replica that takes over and did not have
+    /// what was written since. The history of changes has a gap then.
     ///
     /// # Panics
     /// If the row is gone, or is written by somebody else all the time.
@@ -171,6 +184,13 @@ impl FaultyStore {
         {
             panic!("the row could not be rolled back");
         }
+    }
+
+    pub(super) fn take_unconfirmed(&self) -> bool {
+        let mut state = self.state();
+        let left = state.unconfirmed;
+        state.unconfirmed = left.saturating_sub(1);
+        left > 0
     }
 
     pub(super) fn take_gap(&self) -> bool {

@@ -78,6 +78,8 @@ pub struct Rules {
     pub superseded_kept: bool,
     /// Each turn has a holder of its own.
     pub fresh_holder: bool,
+    /// A turn is used, and a stored set is let go, once the store would not lose it with a machine.
+    pub confirm: bool,
 }
 
 impl Rules {
@@ -93,6 +95,7 @@ impl Rules {
         own_write: true,
         superseded_kept: true,
         fresh_holder: true,
+        confirm: true,
     };
 }
 
