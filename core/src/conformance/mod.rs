@@ -154,6 +154,7 @@ macro_rules! connection_conformance {
                 an_insert_race_has_one_winner
                 a_taken_id_stays
                 a_swap_replaces_the_whole_row
+                a_fresh_write_is_confirmed
                 a_stale_swap_conflicts
                 a_revision_is_compared_whole
                 a_swap_race_has_one_winner

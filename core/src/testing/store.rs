@@ -81,8 +81,8 @@ struct State {
     writes: u64,
     /// The next look at changes finds a gap.
     gap: bool,
-    /// How many confirmations are refused.
-    unconfirmed: u32,
+    /// After so many confirmations so many are refused.
+    unconfirmed: (u32, u32),
 }
 
 /// A store around another one, that fails when a test says so. Clones share the script.
@@ -136,17 +136,17 @@ impl FaultyStore {
         });
     }
 
-    /// The next `times` that it is asked, it does not know whether a row would survive the loss of a machine: its replicas
-    /// are away. Together with [`FaultyStore::roll_back`], which is what their taking over looks like, it is a store that
-    /// forgets what it acknowledged.
-    pub fn unconfirmed(&self, times: u32) {
-        self.state().unconfirmed = times;
+    /// After `skip` confirmations, the following `times` that it is asked it does not know whether a row would survive the
+    /// loss of a machine: its replicas are away. Together with [`FaultyStore::roll_back`], which is what their taking over
+    /// looks like, it is a store that forgets what it acknowledged.
+    pub fn unconfirmed(&self, skip: u32, times: u32) {
+        self.state().unconfirmed = (skip, times);
     }
 
     /// Forgets what was scripted and is up again.
     pub fn heal(&self) {
         let mut state = self.state();
-        state.unconfirmed = 0;
+        state.unconfirmed = (0, 0);
         state.rules.clear();
         state.down = false;
     }
@@ -187,10 +187,14 @@ impl FaultyStore {
     }
 
     pub(super) fn take_unconfirmed(&self) -> bool {
-        let mut state = self.state();
-        let left = state.unconfirmed;
-        state.unconfirmed = left.saturating_sub(1);
-        left > 0
+        let (skip, times) = &mut self.state().unconfirmed;
+        if *skip > 0 {
+            *skip -= 1;
+            return false;
+        }
+        let refused = *times > 0;
+        *times = times.saturating_sub(1);
+        refused
     }
 
     pub(super) fn take_gap(&self) -> bool {

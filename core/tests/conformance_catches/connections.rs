@@ -232,6 +232,10 @@ impl ConnectionStore for Broken {
         Ok((stored.map(|stored| self.show(stored)), now))
     }
 
+    async fn confirm_connection(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+        Ok(!self.has(Fault::NeverConfirms) && self.inner.confirm_connection(id).await?)
+    }
+
     async fn swap_connection(&self, next: &ConnectionRow, expected: Revision) -> Result<Swap, StoreError> {
         let mut next = self.spoiled(next);
         let present = self.inner.connection(&next.id).await?.0;

@@ -118,6 +118,7 @@ faults! {
     EraOfHandle => connection::store_time_never_goes_back;
     SwapIgnoresRevision => connection::a_stale_swap_conflicts;
     RacySwap => connection::a_swap_race_has_one_winner;
+    NeverConfirms => connection::a_fresh_write_is_confirmed;
     CounterOnly => connection::a_revision_is_compared_whole;
     WriteIdOnly => connection::a_revision_is_compared_whole;
     RevisionKept => connection::a_revision_never_repeats;

@@ -10,7 +10,7 @@
 )]
 
 mod answers;
-
+mod confirm;
 mod ended;
 mod freeze;
 mod health;
