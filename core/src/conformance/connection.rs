@@ -58,11 +58,12 @@ pub async fn a_swap_replaces_the_whole_row<F: Fixture<Store: ConnectionStore>>(f
 /// What was written and answered is known to survive the loss of a machine, as far as the store promises that.
 pub async fn a_fresh_write_is_confirmed<F: Fixture<Store: ConnectionStore>>(fixture: &F) {
     let (store, peer) = (fixture.open().await, fixture.open().await);
-    let revision = insert(&store, &row("con_1")).await;
-    assert!(store.confirm_connection(&connection("con_1")).await.works());
-    swap(&store, &other("con_1"), revision).await;
+    let id = connection("con_1");
+    let first = insert(&store, &row("con_1")).await;
+    assert!(store.confirm_connection(&id, first).await.works());
+    let second = swap(&store, &other("con_1"), first).await;
     for handle in [&store, &peer] {
-        assert!(handle.confirm_connection(&connection("con_1")).await.works());
+        assert!(handle.confirm_connection(&id, second).await.works());
     }
     assert_eq!(get(&peer, "con_1").await.unwrap().row, other("con_1"));
 }

@@ -28,6 +28,7 @@ impl Engine {
         let mut health = Health {
             at: now,
             store_error: None,
+            store: self.stores.connections.notices(),
             unsaved: self.lifeboats.list(),
             outcome_unknown: Findings::default(),
             cooling: Findings::default(),

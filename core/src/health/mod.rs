@@ -22,6 +22,7 @@ use crate::{
     id::{ConnectionId, IntegrationId},
     integration::IntegrationState,
     refresh::keep_alive::KeepAlive,
+    store::Notice,
     time::Timestamp,
 };
 
@@ -32,6 +33,8 @@ pub struct Health {
     pub at: Timestamp,
     /// Why the store could not be read, if it could not.
     pub store_error: Option<Code>,
+    /// What the store says of how it keeps what is written. No danger by itself, and no part of [`Health::is_well`].
+    pub store: Vec<Notice>,
     /// Token sets that are safe in this process only: they could not be stored yet, and stopping it loses them; or the
     /// store does not know whether they would survive the loss of a machine.
     pub unsaved: Vec<Unsaved>,

@@ -20,7 +20,9 @@ pub(super) struct HealthBody {
     well: bool,
     /// Why the store could not be read; empty if it could.
     store_error: String,
-    /// Token sets that live in this process only. Stopping it loses them.
+    /// What the store says of how it keeps what is written. No danger by itself.
+    store: Vec<NoticeBody>,
+    /// Token sets that are safe in this process only. Stopping it may lose them.
     unsaved: Vec<UnsavedBody>,
     /// Connections of which a refresh was sent whose outcome is not known.
     outcome_unknown: FindingsBody,
@@ -40,6 +42,15 @@ pub(super) struct HealthBody {
     keeps_idle_grants_alive: bool,
     /// How long the row has waited that is due for longest.
     sweep_behind_seconds: u64,
+}
+
+/// What an operator should know of the store.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct NoticeBody {
+    /// Stable, in lower case with underscores.
+    code: String,
+    message: String,
 }
 
 /// A token set that is not saved yet.
@@ -135,6 +146,14 @@ impl From<Health> for HealthBody {
             at: health.at.to_string(),
             well: health.is_well(),
             store_error: health.store_error.map_or("", |code| code.as_str()).to_owned(),
+            store: health
+                .store
+                .into_iter()
+                .map(|notice| NoticeBody {
+                    code: notice.code.to_owned(),
+                    message: notice.message,
+                })
+                .collect(),
             unsaved: health
                 .unsaved
                 .iter()

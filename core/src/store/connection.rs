@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Inserted, Removed, Revision, StoreError, Swap};
+use super::{Inserted, Notice, Removed, Revision, StoreError, Swap};
 use crate::{
     connection::{Concern, Status},
     id::{ConnectionId, IntegrationId},
@@ -215,6 +215,12 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
         let _ = (id, revision);
         Ok(true)
+    }
+
+    /// What an operator should know of how this store keeps what is written. From memory: it asks nobody, and does not
+    /// wait. Shown by [`Broker::health`](crate::Broker::health).
+    fn notices(&self) -> Vec<Notice> {
+        Vec::new()
     }
 
     /// Removes the row if its revision is `expected`.

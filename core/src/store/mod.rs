@@ -89,6 +89,15 @@ pub enum StoreErrorKind {
     Invalid,
 }
 
+/// What an operator should know of how a store keeps what is written: what it cannot promise, or could not find out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Stable, in lower case with underscores, for instance `redis_durability_unknown`.
+    pub code: &'static str,
+    /// What it means and what to do, with counts where there are some. It holds no secret.
+    pub message: String,
+}
+
 /// A failure of a store. From a write it means that the outcome is unknown.
 #[derive(thiserror::Error)]
 #[error("store: {operation} failed: {kind:?}")]

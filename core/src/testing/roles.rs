@@ -8,7 +8,7 @@ use crate::{
     id::{ConnectionId, IntegrationId, KeyId},
     store::{
         Changes, Charged, ConnectionFilter, ConnectionRow, ConnectionStore, DayCount, DueEntry, HotFacts,
-        Inserted, IntegrationRow, IntegrationStore, KeyRow, KeyStore, ListEntry, Page, PendingRow,
+        Inserted, IntegrationRow, IntegrationStore, KeyRow, KeyStore, ListEntry, Notice, Page, PendingRow,
         PendingStore, Point, Removed, Revision, StoreError, Stored, StoredIntegration, Swap, Taken, UsageKey,
         UsageStore,
     },
@@ -40,6 +40,12 @@ impl ConnectionStore for FaultyStore {
         };
         let confirmed = self.call(Op::Confirm, confirm).await?;
         Ok(confirmed && !self.take_unconfirmed())
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        let mut notices = self.inner.connections.notices();
+        notices.extend(self.scripted_notices());
+        notices
     }
 
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError> {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::store::{StoreError, StoreErrorKind, Stored, Stores, Swap};
+use crate::store::{Notice, StoreError, StoreErrorKind, Stored, Stores, Swap};
 
 /// What is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,7 @@ struct State {
     writes: u64,
     /// The next look at changes finds a gap.
     gap: bool,
+    notices: Vec<Notice>,
     /// After so many confirmations so many are refused.
     unconfirmed: (u32, u32),
 }
@@ -143,10 +144,16 @@ impl FaultyStore {
         self.state().unconfirmed = (skip, times);
     }
 
+    /// From now on it tells operators this, too.
+    pub fn notice(&self, notice: Notice) {
+        self.state().notices.push(notice);
+    }
+
     /// Forgets what was scripted and is up again.
     pub fn heal(&self) {
         let mut state = self.state();
         state.unconfirmed = (0, 0);
+        state.notices.clear();
         state.rules.clear();
         state.down = false;
     }
@@ -184,6 +191,10 @@ impl FaultyStore {
         {
             panic!("the row could not be rolled back");
         }
+    }
+
+    pub(super) fn scripted_notices(&self) -> Vec<Notice> {
+        self.state().notices.clone()
     }
 
     pub(super) fn take_unconfirmed(&self) -> bool {

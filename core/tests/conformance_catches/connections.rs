@@ -232,8 +232,8 @@ impl ConnectionStore for Broken {
         Ok((stored.map(|stored| self.show(stored)), now))
     }
 
-    async fn confirm_connection(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        Ok(!self.has(Fault::NeverConfirms) && self.inner.confirm_connection(id).await?)
+    async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
+        Ok(!self.has(Fault::NeverConfirms) && self.inner.confirm_connection(id, revision).await?)
     }
 
     async fn swap_connection(&self, next: &ConnectionRow, expected: Revision) -> Result<Swap, StoreError> {

@@ -338,6 +338,7 @@ async fn health_is_for_admins_and_says_what_is_the_matter() {
     );
     assert_eq!(health["outcomeUnknown"], json!({ "items": [], "more": false }));
     assert_eq!(health["unsaved"], json!([]));
+    assert_eq!(health["store"], json!([]));
     assert_eq!(health["keepsIdleGrantsAlive"], true);
     world.fake.plan(
         "verify",

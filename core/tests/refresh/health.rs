@@ -27,6 +27,23 @@ async fn a_sound_broker_says_so() {
     assert_eq!((health.keys[0].connections, health.keys[0].at_hand), (1, true));
 }
 
+/// Also while it cannot be reached, and a broker is as well as before.
+#[tokio::test(start_paused = true)]
+async fn what_the_store_says_of_itself_is_shown() {
+    let world = World::new().await;
+    assert_eq!(world.one.broker.health().await.store, []);
+    let notice = grantry::store::Notice {
+        code: "replicas_away",
+        message: "7 writes were not confirmed".to_owned(),
+    };
+    world.one.store.notice(notice.clone());
+    let health = world.one.broker.health().await;
+    assert_eq!(health.store, std::slice::from_ref(&notice));
+    assert!(health.is_well());
+    world.one.store.down(true);
+    assert_eq!(world.one.broker.health().await.store, [notice]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unsaved_set_is_seen_until_it_is_saved_and_while_the_store_is_down() {
     let world = World::new().await;
