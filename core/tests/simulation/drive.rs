@@ -76,6 +76,11 @@ impl World {
                 state.wire = Air::Calm;
                 state.say(Who::World, "wire", "calm", [0; 3]);
             }
+            End::Replica => {
+                let mut state = self.sim.state();
+                state.replica.cut_off = false;
+                state.say(Who::World, "the replica", "back", [0; 3]);
+            }
             End::Stop(process) => self.sim.state().cont(process),
             End::Dead(process) => self.restart(process),
             End::Secret => self.set_secret("secret"),
@@ -133,6 +138,13 @@ impl World {
                 return Some(End::Secret);
             }
             68..70 if faults.rollback => self.roll_back().await,
+            70..74 if faults.failover => self.sim.fail_over().await,
+            74..78 if faults.failover => {
+                let mut state = self.sim.state();
+                state.replica.cut_off = true;
+                state.fault(Who::World, "the replica", "cut off");
+                return Some(End::Replica);
+            }
             _ => self.callers(),
         }
         None
@@ -154,13 +166,14 @@ impl World {
         let mut state = self.sim.state();
         let dice = &mut state.dice;
         let calls = u32::try_from(dice.below(12)).unwrap();
-        let snare = match dice.below(10) {
+        let snare = match dice.below(12) {
             0..3 if faults.crash => Snare::Kill,
             3..6 if faults.stop => Snare::Stop(span),
             6 if faults.store => Snare::Store(Fault::Before),
             7 if faults.store => Snare::Store(Fault::After),
             8 if faults.store => Snare::Later,
             9 if faults.store => Snare::Store(Fault::SlowAnswer(dice.span(0, 40_000))),
+            10..12 if faults.failover => Snare::FailOver,
             _ => {
                 drop(state);
                 return self.provoke();
@@ -277,14 +290,21 @@ impl World {
             panic!("rolled back")
         };
         observe(sim, None, &old, revision).await;
+        let mut state = sim.state();
+        let (now, connection) = (state.now, state.ids.iter().position(|id| *id == old.id));
+        state.judge.rolled_back(now, connection.unwrap());
+        // A backup is restored everywhere.
+        state.replica.has(&old.id);
     }
 
     /// The faults stop: processes go on or start again, the store and the provider are right.
     pub fn heal(&mut self) {
         self.set_secret("secret");
         self.end(End::Wire);
+        self.end(End::Replica);
         let mut state = self.sim.state();
         state.script.clear();
+        state.replica.takes_over = false;
         state.ends.clear();
         drop(state);
         for process in 0..self.plan().processes {

@@ -211,6 +211,9 @@ impl World {
         {
             return Ok("it was being revoked when the user came back with it");
         }
+        if connection.end_lost && family.revoked_by_broker.is_some() {
+            return Ok("its end was lost, and it was revoked");
+        }
         if family.revoked_by_broker.is_some() {
             return Err(format!("{} was revoked by its own broker", token.text()));
         }
@@ -263,7 +266,7 @@ impl World {
                 .get(&token)
                 .is_some_and(|facts| facts.stored.is_some());
             let owed = !connection.seen.owed.is_empty();
-            if in_use || connection.rolled_back || !known || owed || misdated {
+            if in_use || connection.rolled_back || connection.end_lost || !known || owed || misdated {
                 continue;
             }
             judge.violated("leftover", format_args!("{living} lives on, and nobody keeps it"));

@@ -100,6 +100,8 @@ pub struct Connection {
     pub ended_at: Option<u64>,
     pub rolled_back: bool,
     pub rolled_back_at: u64,
+    /// A replica took over that did not know of the epoch.
+    pub end_lost: bool,
     pub snapshots: Vec<Stored>,
     /// The process that marked it as expired had a clock that was wrong.
     pub expired_by_wrong_clock: bool,

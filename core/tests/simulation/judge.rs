@@ -244,7 +244,25 @@ impl Judge {
         }
     }
 
-    /// A row was written: by a process, or by whoever restored a backup.
+    /// Somebody restored a backup of a row.
+    pub fn rolled_back(&mut self, now: u64, id: usize) {
+        let facts = &mut self.connections[id];
+        facts.rolled_back = true;
+        facts.rolled_back_at = now;
+    }
+
+    /// A replica takes over that does not have what was written to a row since. A backup excuses presentations; this does
+    /// not, as nothing may be sent in a turn that a replica does not have.
+    pub fn forgotten(&mut self, connection: usize, since: u64) {
+        for (token, facts) in &mut self.tokens {
+            let family = self.families.get(token.family);
+            if family.and_then(|family| family.connection) == Some(connection) {
+                facts.stored = facts.stored.filter(|at| *at < since);
+            }
+        }
+    }
+
+    /// A row was written: by a process, or by whoever restored a backup, or it is what a replica had.
     #[expect(clippy::too_many_arguments, reason = "all that is known of a write")]
     pub fn row(
         &mut self,
@@ -266,6 +284,7 @@ impl Judge {
                 rolled_back: false,
                 expired_by_wrong_clock: false,
                 rolled_back_at: 0,
+                end_lost: false,
                 snapshots: Vec::new(),
                 turns: vec![None; processes],
             });
@@ -325,10 +344,7 @@ impl Judge {
             Status::Revoked | Status::Deleted => facts.ended_at.or(Some(now)),
             Status::Connected | Status::Expired => None,
         };
-        if by.is_none() {
-            facts.rolled_back = true;
-            facts.rolled_back_at = now;
-        }
+        facts.end_lost |= new.epoch < old.epoch;
         if seen.row.status == Status::Expired && before.row.status != Status::Expired {
             facts.expired_by_wrong_clock = wrong_clock;
         }

@@ -182,8 +182,8 @@ fn a_late_event_over_a_successor_s_turn() {
         Box::pin(async {
             world.sim.step(SESSION);
             world.fates(&[Fate::NotSent, Fate::Slow(Duration::from_secs(15))]);
-            // Two reads, the flight's read and the turn's write come before.
-            world.snare(0, 4, Snare::Stop(1_000_000));
+            // Two reads, the flight's read, the turn's write and its confirmation come before.
+            world.snare(0, 5, Snare::Stop(1_000_000));
             world.sends(0);
             world.sleeps(120).await;
             world.sends(1);

@@ -24,6 +24,7 @@ mod judge;
 mod lost_grants;
 mod people;
 mod plan;
+mod replica;
 mod run;
 mod script;
 mod sim;
@@ -71,7 +72,7 @@ fn a_seed_replays() {
 /// The judges notice: without a rule of the protocol some of the first seeds die.
 #[test]
 fn without_a_rule_seeds_die() {
-    let rules: [(&str, world::Rules); 6] = [
+    let rules: [(&str, world::Rules); 7] = [
         ("keep_unknown", |b| b.without_rules(|r| r.keep_unknown = false)),
         ("wait_for_death", |b| {
             b.without_rules(|r| r.wait_for_death = false)
@@ -79,6 +80,7 @@ fn without_a_rule_seeds_die() {
         ("quarantine", |b| b.without_rules(|r| r.quarantine = false)),
         ("intent", |b| b.without_rules(|r| r.intent = false)),
         ("no_cap", |b| b.without_rules(|r| r.no_cap = false)),
+        ("confirm", |b| b.without_rules(|r| r.confirm = false)),
         ("fresh_holder", |b| b.without_rules(|r| r.fresh_holder = false)),
     ];
     for (name, off) in rules {

@@ -46,6 +46,7 @@ pub struct Faults {
     pub clock: bool,
     pub admin: bool,
     pub rollback: bool,
+    pub failover: bool,
     pub cancel: bool,
     pub client: bool,
 }
@@ -100,6 +101,7 @@ impl Plan {
                 clock: dice.percent(20),
                 admin: dice.percent(30),
                 rollback: dice.percent(8),
+                failover: dice.percent(30),
                 cancel: dice.percent(40),
                 client: dice.percent(15),
             },

@@ -20,6 +20,7 @@ use crate::{
     dice::Dice,
     judge::Judge,
     plan::Plan,
+    replica::Replica,
     trace::{Trace, Who},
 };
 
@@ -58,6 +59,8 @@ pub enum Snare {
     /// For so many milliseconds.
     Stop(u64),
     Store(Fault),
+    /// The store's machine is lost, and a replica takes over.
+    FailOver,
     /// A write is answered with an error, and applied later.
     Later,
 }
@@ -66,6 +69,7 @@ pub enum Snare {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Store(usize),
+    Replica,
     Wire,
     Stop(usize),
     Dead(usize),
@@ -78,6 +82,8 @@ pub struct State {
     pub judge: Judge,
     /// The weather between each process and the store.
     pub stores: Vec<Air>,
+    /// What a machine has that takes over.
+    pub replica: Replica,
     pub wire: Air,
     pub script: std::collections::VecDeque<Fate>,
     pub faults: u64,
@@ -149,6 +155,7 @@ impl Sim {
                 trace: Trace::new(aloud),
                 judge: Judge::new(plan.mode, plan.processes),
                 stores: vec![Air::Calm; plan.processes],
+                replica: Replica::default(),
                 wire: Air::Calm,
                 script: std::collections::VecDeque::new(),
                 faults: 0,
@@ -234,7 +241,7 @@ impl Held<'_> {
     /// A process makes a call, to the store or to the provider: what waits for it there.
     pub fn spring(&mut self, process: usize, of_store: bool) -> Option<Snare> {
         let (calls, snare) = self.snares[process]?;
-        if !of_store && matches!(snare, Snare::Store(_) | Snare::Later) {
+        if !of_store && matches!(snare, Snare::Store(_) | Snare::FailOver | Snare::Later) {
             return None;
         }
         if calls > 0 {
@@ -285,7 +292,7 @@ impl Held<'_> {
                 self.stop(process);
                 self.ends.push((now + span, End::Stop(process)));
             }
-            Snare::Store(_) | Snare::Later => {}
+            Snare::Store(_) | Snare::FailOver | Snare::Later => {}
         }
     }
 

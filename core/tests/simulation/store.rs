@@ -90,6 +90,7 @@ fn snared(state: &mut Held<'_>, process: usize, op: Op, snare: Snare) -> Weather
             weather.fault = Some(fault);
             state.fault(Who::Process(process), "store error at", name(op));
         }
+        Snare::FailOver => state.replica.takes_over = true,
         Snare::Later => {
             state.later[process] = matches!(op, Op::Swap);
         }
@@ -129,9 +130,18 @@ impl Observed {
         Some(state.dice.span(1, 20_000))
     }
 
+    /// Which machine answers.
+    async fn reach(&self) {
+        if self.sim.state().replica.takes_over {
+            self.sim.fail_over().await;
+        }
+    }
+
     async fn swap(&self, next: &ConnectionRow, expected: Revision) -> Result<Swap, StoreError> {
+        let (before, _) = self.sim.memory.connection(&next.id).await?;
         let swap = self.sim.memory.swap_connection(next, expected).await?;
         if let Swap::Swapped(revision) = swap {
+            self.sim.replicate(before.unwrap().row);
             observe(&self.sim, Some(self.process), next, revision).await;
         }
         Ok(swap)
@@ -190,6 +200,7 @@ fn status(status: Status) -> &'static str {
 #[async_trait]
 impl ConnectionStore for Observed {
     async fn insert_connection(&self, row: &ConnectionRow) -> Result<Inserted, StoreError> {
+        self.reach().await;
         let inserted = self.sim.memory.insert_connection(row).await?;
         if let Inserted::Created(revision) = inserted {
             observe(&self.sim, Some(self.process), row, revision).await;
@@ -198,10 +209,28 @@ impl ConnectionStore for Observed {
     }
 
     async fn connection(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), StoreError> {
+        self.reach().await;
         self.sim.memory.connection(id).await
     }
 
+    async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
+        self.reach().await;
+        let confirmed = self.sim.confirm(id, revision).await;
+        if !confirmed && self.sim.state().replica.cut_off {
+            // As long as a store waits for its replicas.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        self.sim.say(
+            Who::Process(self.process),
+            "confirmed",
+            if confirmed { "yes" } else { "no" },
+            [0; 3],
+        );
+        Ok(confirmed)
+    }
+
     async fn swap_connection(&self, next: &ConnectionRow, expected: Revision) -> Result<Swap, StoreError> {
+        self.reach().await;
         let Some(wait) = self.comes_later() else {
             return self.swap(next, expected).await;
         };
