@@ -1,4 +1,4 @@
-//! Ten ways in which earlier drafts of the protocol lost grants, each with the rule that stands against it: with the rule
+//! Twelve ways in which earlier drafts of the protocol lost grants, each with the rule that stands against it: with the rule
 //! nothing is lost, without it something is.
 
 use std::{pin::Pin, time::Duration};
@@ -215,5 +215,49 @@ fn a_delete_while_an_answer_is_out() {
     }
     needs(&Plan::still(Mode::StrictRevoke), script, |b| {
         b.without_rules(|r| r.epoch = false)
+    });
+}
+
+/// The store acknowledges a turn that no replica has, and its machine is lost while the token is on its way.
+#[test]
+fn a_turn_that_a_failover_forgets() {
+    fn script(world: &mut World) -> Done<'_> {
+        Box::pin(async {
+            world.sim.step(SESSION);
+            world.sim.state().replica.cut_off = true;
+            world.fates(&[Fate::Slow(Duration::from_secs(3))]);
+            world.sends(0);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            world.sim.fail_over().await;
+            world.comes(1).await;
+            world.sleeps(5).await;
+        })
+    }
+    needs(&Plan::still(Mode::StrictRevoke), script, |b| {
+        b.without_rules(|r| r.confirm = false)
+    });
+}
+
+/// The turn is with a replica, and the new set is not when the machine is lost. Nobody comes to the process that has it.
+#[test]
+fn a_set_that_a_failover_forgets() {
+    fn script(world: &mut World) -> Done<'_> {
+        Box::pin(async {
+            world.sim.step(SESSION);
+            world.fates(&[Fate::Slow(Duration::from_secs(2))]);
+            world.sends(0);
+            world.sleeps(1).await;
+            world.sim.state().replica.cut_off = true;
+            world.sleeps(3).await;
+            let before = world.sim.state().judge.connections[0].seen.row.name.generation;
+            world.sim.fail_over().await;
+            let after = world.sim.state().judge.connections[0].seen.row.name.generation;
+            assert_eq!((before, after), (2, 1), "the set is lost");
+            world.sleeps(100).await;
+            world.comes(1).await;
+        })
+    }
+    needs(&Plan::still(Mode::StrictRevoke), script, |b| {
+        b.without_rules(|r| r.confirm = false)
     });
 }

@@ -74,6 +74,8 @@ impl Sim {
             let mut state = self.state();
             state.fault(Who::World, "a replica takes over", "");
             state.replica.takes_over = false;
+            // It has a replica of its own.
+            state.replica.cut_off = false;
             std::mem::take(&mut state.replica.behind)
         };
         for (since, row) in behind {
