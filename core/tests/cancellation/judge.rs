@@ -20,8 +20,8 @@ pub struct Aftermath {
     pub stage: Stage,
     /// How often the operation was polled before it was dropped.
     pub polls: u32,
-    /// The store lost answers.
-    pub lost_answers: bool,
+    /// The store failed, so that the operation may have.
+    pub may_fail: bool,
     /// What it answered, if it was not dropped before.
     pub answer: Option<Result<(), Code>>,
     /// A process that begins when everything is over.

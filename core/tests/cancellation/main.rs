@@ -48,6 +48,18 @@ async fn nor_while_the_connection_is_being_refreshed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nor_when_the_store_may_forget_what_it_acknowledged() {
+    for beside_a_refresh in [false, true] {
+        sweep(Mode {
+            beside_a_refresh,
+            at_risk: true,
+            ..Mode::default()
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nor_when_the_store_loses_an_answer_too() {
     for lost_answer in [0, 2, 4] {
         sweep(Mode {

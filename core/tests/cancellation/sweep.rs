@@ -12,11 +12,12 @@ use crate::{
     support::pass,
 };
 
-const ALL: [Op; 11] = [
+const ALL: [Op; 12] = [
     Op::Read,
     Op::Insert,
     Op::Swap,
     Op::Remove,
+    Op::Confirm,
     Op::Changes,
     Op::List,
     Op::Touch,
@@ -39,6 +40,15 @@ pub struct Mode {
     pub beside_a_refresh: bool,
     /// The store does one call of each kind of write and says that it failed: one of the first six, in turn.
     pub lost_answer: Option<u32>,
+    /// Its replicas are away for two confirmations: the first ones, or after one or two, in turn.
+    pub at_risk: bool,
+}
+
+impl Mode {
+    /// The store fails, so that an operation may.
+    fn may_fail(self) -> bool {
+        self.lost_answer.is_some() || self.at_risk
+    }
 }
 
 /// What is told if a round fails.
@@ -61,7 +71,7 @@ impl fmt::Display for Round {
 pub async fn sweep(mode: Mode) {
     for operation in operations() {
         let changes_something = operation.judge.is_some() || operation.closes;
-        if !changes_something && (mode.beside_a_refresh || mode.lost_answer.is_some()) {
+        if !changes_something && (mode.beside_a_refresh || mode.may_fail()) {
             continue;
         }
         for polls in 0.. {
@@ -80,12 +90,12 @@ pub async fn sweep(mode: Mode) {
             let ended = matches!(answer, Some(Ok(())));
             let after = Aftermath {
                 polls,
-                lost_answers: mode.lost_answer.is_some(),
+                may_fail: mode.may_fail(),
                 answer: answer.map(|answer| answer.map_err(|error| error.code())),
                 later: judge::let_the_world_settle(&stage).await,
                 stage,
             };
-            if mode.lost_answer.is_none() {
+            if !mode.may_fail() {
                 let failed = after.answer.as_ref().and_then(|answer| answer.as_ref().err());
                 assert_eq!(failed, None, "it failed by itself");
             }
@@ -113,6 +123,9 @@ fn slow_down(stage: &Stage, mode: Mode, polls: u32) {
         ] {
             store.script(op, (call + polls) % 6, 1, Fault::After);
         }
+    }
+    if mode.at_risk {
+        store.unconfirmed(polls % 3, 2);
     }
     let slow = if mode.slow_answers {
         Fault::SlowAnswer(SLOW)
