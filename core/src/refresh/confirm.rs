@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     cache::Entry,
     late,
-    protocol::Policy,
+    protocol::{self, Policy},
     schedule,
     settle::{Lifeboat, Try},
 };
@@ -17,7 +17,8 @@ use crate::{
     id::ConnectionId,
     integrations::Loaded,
     random,
-    store::Revision,
+    record::Record,
+    store::{Revision, Stored},
     time::BootInstant,
 };
 
@@ -45,6 +46,30 @@ impl Engine {
         }
         confirmed
     }
+}
+
+/// Whether the turn would survive the loss of a machine. Somebody may write the row meanwhile for a reason of his own; then
+/// it is asked about the row as it stands now.
+pub(super) async fn turn_is_safe(
+    engine: &Engine,
+    record: &mut Record,
+    stored: &mut Stored,
+    holder: u128,
+) -> bool {
+    if engine.confirmed(&record.id, stored.revision, "turn").await {
+        return true;
+    }
+    let Ok((Some(again), _)) = engine.stores.connections.connection(&record.id).await else {
+        return false;
+    };
+    let Ok(now) = Record::decode(&again) else {
+        return false;
+    };
+    if again.revision == stored.revision || !protocol::holds(&now.facts.row, holder) {
+        return false;
+    }
+    (*record, *stored) = (now, again);
+    engine.confirmed(&record.id, stored.revision, "turn").await
 }
 
 /// A set that was stored.

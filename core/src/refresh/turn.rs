@@ -8,7 +8,7 @@ use super::{
     Cause,
     breaker::Pass,
     cache::Entry,
-    confirm::{NOT_CONFIRMED, not_confirmed},
+    confirm::{NOT_CONFIRMED, not_confirmed, turn_is_safe},
     flight::{Landing, Pilot},
     keep_alive::{IDLE_MARGIN, LAST_SECONDS},
     present::{self, Turn},
@@ -354,7 +354,8 @@ async fn engage(
     turn: Turn,
     pilot: &Pilot,
 ) -> Landing {
-    if policy.rules.confirm && !engine.confirmed(&record.id, stored.revision, "turn").await {
+    let (mut record, mut stored) = (record, stored);
+    if policy.rules.confirm && !turn_is_safe(engine, &mut record, &mut stored, turn.holder).await {
         present::give_back(engine, policy, record, stored, &turn).await;
         return Err(not_confirmed());
     }

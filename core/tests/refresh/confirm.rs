@@ -274,3 +274,33 @@ async fn a_new_connection_is_connected_all_the_same() {
     assert_eq!(world.access(&id).await, "access-1-2");
     assert_eq!(world.upstream.presented(), ["refresh-1-0"]);
 }
+
+/// Somebody writes the row for a reason of his own while it is being confirmed, first with the turn and then with the set.
+#[tokio::test(start_paused = true)]
+async fn an_unrelated_write_is_no_doubt() {
+    let (world, id) = with_a_dead_token().await;
+    let two = world.process();
+    for skip in [0, 1] {
+        // The first time that the turn is asked about, and after the second one the set.
+        world
+            .one
+            .store
+            .script(Op::Confirm, skip, 1, Fault::Slow(seconds(1)));
+    }
+    let relabel = async {
+        for owner in ["ann", "ben"] {
+            pass(std::time::Duration::from_millis(900)).await;
+            let update = grantry::ConnectionUpdate {
+                owner: Some(owner.to_owned()),
+                metadata: None,
+            };
+            two.broker.update_connection(&id, update).await.unwrap();
+        }
+    };
+    let (token, ()) = tokio::join!(world.access(&id), relabel);
+    assert_eq!(token, "access-0-1");
+    pass(seconds(5)).await;
+    assert_eq!(world.one.events.count(&What::Unsaved), 0);
+    assert_eq!(two.broker.connection(&id).await.unwrap().owner, "ben");
+    assert_eq!(world.upstream.presented(), ["refresh-0-0"]);
+}
