@@ -9,7 +9,7 @@ use grantry::{
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted, ListEntry,
-        Page, Point, Removed, Revision, StoreError, Stored, Swap,
+        Notice, Page, Point, Removed, Revision, StoreError, Stored, Swap,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -119,6 +119,24 @@ impl ConnectionStore for RedisStore {
 
     async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
         self.confirm(id, revision).await
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        let unconfirmed = match self.unconfirmed() {
+            0 => None,
+            count => Some(Notice {
+                code: "redis_unconfirmed",
+                message: format!(
+                    "{count} times replicas, or the disk, did not have a write in time since this process began: \
+                     what waited for it was put off; look at the replicas' lag, or raise the time for it"
+                ),
+            }),
+        };
+        let advice = self.advice().iter().map(|advice| Notice {
+            code: advice.code(),
+            message: advice.to_string(),
+        });
+        advice.chain(unconfirmed).collect()
     }
 
     async fn connection_news(&self) {

@@ -180,6 +180,8 @@ async fn an_operator_is_told_how_writes_are_kept() {
         let address = format!("redis://grantry:secret@127.0.0.1:{}", server.port());
         let store = RedisStore::open(&address).await.unwrap();
         assert_eq!(store.advice(), expected, "{forbidden}");
+        let codes: Vec<&str> = store.notices().iter().map(|notice| notice.code).collect();
+        assert_eq!(codes, ["redis_durability_unknown"], "health() says so");
         assert_eq!(charge(&store).await, 1);
     }
 }
