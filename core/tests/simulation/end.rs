@@ -200,19 +200,20 @@ impl World {
         if family.left_too_late {
             return Ok("a request left its process after a quarantine");
         }
+        let connection = &judge.connections[family.connection.unwrap()];
+        // Also a set of it that was let go when the connection ended, and was lost together with that.
+        if connection.end_lost && family.revoked_by_broker.is_some() {
+            return Ok("its end was lost, and it was revoked");
+        }
         let facts = judge.tokens.get(&token).cloned().unwrap_or_default();
         if let Some(at) = facts.spent_by {
             return Self::lost(judge, at);
         }
-        let connection = &judge.connections[family.connection.unwrap()];
         if family
             .revoked_by_broker
             .is_some_and(|asked| asked <= connection.reconnected_at)
         {
             return Ok("it was being revoked when the user came back with it");
-        }
-        if connection.end_lost && family.revoked_by_broker.is_some() {
-            return Ok("its end was lost, and it was revoked");
         }
         if family.revoked_by_broker.is_some() {
             return Err(format!("{} was revoked by its own broker", token.text()));
