@@ -7,7 +7,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 
 use super::schedule;
 use crate::{
-    connection::Reason,
+    connection::{Reason, Status},
     engine::Engine,
     error::Error,
     event::What,
@@ -73,9 +73,15 @@ impl Engine {
                 .connections
                 .swap_connection(&self.row(&record), stored.revision)
                 .await?;
-            if let Swap::Swapped(_) = claimed {
+            if let Swap::Swapped(revision) = claimed {
                 let integration = self.integrations.get(self, &record.integration).await?;
-                let paid = self.revoke_one(&record, &owed, &integration).await;
+                // Of a connection that lives on another set: should the row go back to this one, it must still work.
+                let replaced = record.facts.row.status == Status::Connected;
+                let paid = if replaced && !self.confirmed(id, revision, "revocation").await {
+                    Paid::NotTried
+                } else {
+                    self.revoke_one(&record, &owed, &integration).await
+                };
                 self.book(id, &owed, paid).await?;
             }
         }

@@ -275,6 +275,28 @@ async fn a_new_connection_is_connected_all_the_same() {
     assert_eq!(world.upstream.presented(), ["refresh-1-0"]);
 }
 
+/// Should a failover lose the reconnect, the old grant must be there.
+#[tokio::test(start_paused = true)]
+async fn an_old_grant_is_revoked_once_the_new_one_is_safe() {
+    let world = World::new().await;
+    let id = world.connect().await;
+    let before = world.row(&id).await;
+    world.one.store.unconfirmed(0, FOREVER);
+    let again = world.try_connect(Some(&id)).await;
+    assert!(matches!(again, Outcome::Connected { .. }));
+    pass(seconds(60)).await;
+    assert!(world.upstream.revoked().is_empty());
+    world.one.store.roll_back(&before).await;
+    world.one.store.heal();
+    world.clock.step(SESSION);
+    assert_eq!(access(&world.process(), &id).await, "access-0-2");
+
+    let again = world.try_connect(Some(&id)).await;
+    assert!(matches!(again, Outcome::Connected { .. }));
+    pass(seconds(60)).await;
+    assert_eq!(world.upstream.revoked(), ["refresh-0-1"]);
+}
+
 /// Somebody writes the row for a reason of his own while it is being confirmed, first with the turn and then with the set.
 #[tokio::test(start_paused = true)]
 async fn an_unrelated_write_is_no_doubt() {
