@@ -59,6 +59,9 @@ pub enum What {
     Saved,
     /// A token set came back after another one was stored; it was dropped.
     Superseded,
+    /// A token set came back for a connection that was copied to another store meanwhile. It is kept in its row here, and
+    /// is copied when the copy is run once more.
+    CameAfterCopy,
     /// The store has an older row than it once acknowledged.
     StoreRolledBack,
     /// The refresh token was presented by a holder whose turn had passed.

@@ -31,6 +31,7 @@ impl Engine {
         for stored in self.integrations.rows(self).await? {
             // One that cannot be read serves nothing, and is reported when it is used.
             if let Ok(body) = Body::decode(&stored)
+                && body.away().is_none()
                 && let Switch::Frozen(freeze) = &body.switch
                 && !freeze.done
             {

@@ -42,6 +42,28 @@ pub(crate) struct Body {
     pub(crate) state_reason: String,
     pub(crate) switch: Switch,
     pub(crate) created_at: Timestamp,
+    /// What a copy from store to store has to do with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mark: Option<Mark>,
+}
+
+/// A copy of the whole store, as it stands in both of its stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// Random; the same in both stores, so that no third one is taken for one of them.
+    pub(crate) copy: u128,
+    pub(crate) side: Side,
+}
+
+/// Which end of a copy a store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Side {
+    /// The source: nothing is served or begun here any more.
+    Moved,
+    /// The target, while the copy runs: nothing is served or begun here yet.
+    Arriving,
+    /// The target, once everything is here.
+    Arrived,
 }
 
 /// Whether an integration was switched off by hand.
@@ -69,6 +91,20 @@ impl Body {
             Switch::On if self.verified => IntegrationState::Configured,
             Switch::On => IntegrationState::Draft,
         }
+    }
+
+    /// Why this store is not the one to use it in, if it is not.
+    pub(crate) fn away(&self) -> Option<Code> {
+        match self.mark?.side {
+            Side::Moved => Some(Code::StoreMoved),
+            Side::Arriving => Some(Code::StoreArriving),
+            Side::Arrived => None,
+        }
+    }
+
+    /// [`Body::away`] as an error.
+    pub(crate) fn here(&self) -> Result<(), Error> {
+        self.away().map_or(Ok(()), |code| Err(code.into()))
     }
 
     pub(crate) fn encode(&self, id: &IntegrationId) -> IntegrationRow {
@@ -101,6 +137,8 @@ pub(crate) struct Gate {
     serves: AtomicBool,
     /// Nothing is refreshed, either.
     frozen: AtomicBool,
+    /// Another store is the one to use it in.
+    away: AtomicBool,
     /// Opens when the provider refuses the client, so that 10,000 connections do not each ask.
     pub(crate) client: Breaker,
 }
@@ -110,6 +148,7 @@ impl Gate {
         Self {
             serves: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             client: Breaker::new(1),
         }
     }
@@ -172,9 +211,10 @@ impl Loaded {
             monthly_limit: body.monthly_limit,
             options: body.options.clone(),
             state: body.state(),
-            state_reason: match &body.switch {
-                Switch::Frozen(freeze) => freeze.reason.clone(),
-                Switch::On | Switch::Disabled => body.state_reason.clone(),
+            state_reason: match (&body.switch, body.away()) {
+                (_, Some(away)) => away.as_str().to_owned(),
+                (Switch::Frozen(freeze), None) => freeze.reason.clone(),
+                (Switch::On | Switch::Disabled, None) => body.state_reason.clone(),
             },
             callback_url: self.callback_url.clone(),
             created_at: body.created_at,
@@ -184,8 +224,9 @@ impl Loaded {
     /// Whether its connections may be used.
     ///
     /// # Errors
-    /// `integration_disabled`, `integration_frozen`.
+    /// `store_moved`, `store_arriving`, `integration_disabled`, `integration_frozen`.
     pub(crate) fn usable(&self) -> Result<(), Error> {
+        self.body.here()?;
         match self.body.switch {
             Switch::On => Ok(()),
             Switch::Disabled => Err(Code::IntegrationDisabled.into()),
@@ -199,6 +240,9 @@ impl Loaded {
     /// # Errors
     /// As [`Loaded::usable`].
     pub(crate) fn may_refresh(&self, cause: Cause) -> Result<(), Error> {
+        if self.gate.away.load(Ordering::Acquire) {
+            return Err(self.body.away().unwrap_or(Code::StoreMoved).into());
+        }
         if self.gate.frozen.load(Ordering::Acquire) {
             return Err(Code::IntegrationFrozen.into());
         }
@@ -292,7 +336,8 @@ impl Integrations {
             .map_err(|_| Error::new(Code::StoreCorrupt))?;
         let opened = engine.vault.open(&secret_context(id), &sealed).await?;
         let secret = Secret::new(String::from_utf8_lossy(opened.expose()));
-        let serves = body.switch == Switch::On;
+        let away = body.away().is_some();
+        let serves = body.switch == Switch::On && !away;
         let mut map = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let cached = map.get(id);
         if let Some(loaded) = cached.filter(|old| stands(old)) {
@@ -302,6 +347,7 @@ impl Integrations {
         gate.serves.store(serves, Ordering::Release);
         let frozen = matches!(body.switch, Switch::Frozen(_));
         gate.frozen.store(frozen, Ordering::Release);
+        gate.away.store(away, Ordering::Release);
         // A new secret or option may cure what the provider refused.
         gate.client.mend();
         let loaded = Arc::new(Loaded {
@@ -334,6 +380,20 @@ impl Integrations {
                 return Ok(rows);
             }
         }
+    }
+
+    /// Whether new integrations may be made: what is made after a copy would stay behind.
+    ///
+    /// # Errors
+    /// `store_moved`, `store_arriving`.
+    pub(crate) async fn not_moved(&self, engine: &Engine) -> Result<(), Error> {
+        for stored in self.rows(engine).await? {
+            // What cannot be read says nothing.
+            if let Ok(body) = Body::decode(&stored) {
+                body.here()?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads every known integration again, because the store says that one of them changed.

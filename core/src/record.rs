@@ -12,13 +12,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    connection::{Connection, Profile, Reason, SetName},
+    connection::{Connection, Profile, Reason, SetName, Status},
     error::{Code, Error},
     grant::Grant,
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     provider::Expiry,
-    refresh::protocol::{self, Row},
+    refresh::protocol::{self, Refresh, Row},
     store::{ConnectionRow, HotFacts, Index, Stored},
     time::Timestamp,
 };
@@ -66,6 +66,21 @@ pub(crate) struct Facts {
     /// Revocations still owed to the provider.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) owed: Vec<Owed>,
+    /// The connection was copied to another store, and lives there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moved: Option<Box<Moved>>,
+}
+
+/// How a connection stood when it was copied to another store. Everything else stays in its row, the sealed tokens too, so
+/// that it gets there whatever happens on the way; but the row reads as deleted, and nothing is due or owed in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moved {
+    /// Which copy it went with.
+    pub(crate) copy: u128,
+    pub(crate) row: Row,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) owed: Vec<Owed>,
+    pub(crate) due_at: Option<Timestamp>,
 }
 
 /// A refresh token that is still to be revoked at the provider.
@@ -153,7 +168,7 @@ impl Record {
                 owner: facts.owner.clone(),
                 metadata: facts.metadata.clone(),
                 connected_at: facts.connected_at,
-                due_at,
+                due_at: due_at.filter(|_| facts.moved.is_none()),
                 sealed_by: self.sealed_by.clone(),
             },
             body: body.into(),
@@ -193,6 +208,34 @@ impl Record {
             self.sealed = Bytes::new();
             self.sealed_by.clear();
         }
+    }
+
+    /// From now on the connection lives in another store. A sweep there looks at it at `due_at`.
+    pub(crate) fn depart(&mut self, copy: u128, due_at: Option<Timestamp>) {
+        let facts = &mut self.facts;
+        facts.moved = Some(Box::new(Moved {
+            copy,
+            row: facts.row,
+            owed: std::mem::take(&mut facts.owed),
+            due_at,
+        }));
+        facts.row = Row {
+            status: Status::Deleted,
+            reason: None,
+            refresh: Refresh::Idle,
+            ..facts.row
+        };
+    }
+
+    /// The connection as it stood when it departed, and when a sweep should look at it; `None` if it lives here.
+    pub(crate) fn departed(&self) -> Option<(Self, Option<Timestamp>)> {
+        let mut record = self.clone();
+        let Moved {
+            row, owed, due_at, ..
+        } = *record.facts.moved.take()?;
+        record.facts.row = row;
+        record.facts.owed = owed;
+        Some((record, due_at))
     }
 
     /// Adds a decision; the oldest of more than 16 goes.
@@ -300,6 +343,7 @@ pub(crate) mod tests {
                 refresh_by: Some(Timestamp(90)),
                 connected_with: 0,
                 owed: Vec::new(),
+                moved: None,
             },
         )
     }

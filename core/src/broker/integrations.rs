@@ -72,6 +72,7 @@ impl Broker {
     pub async fn create_integration(&self, new: NewIntegration) -> Result<Integration, Error> {
         let engine = &self.engine;
         let (offering, _) = engine.offering(&new.offering)?;
+        engine.integrations.not_moved(engine).await?;
         let NewIntegration {
             name,
             client_id,
@@ -101,6 +102,7 @@ impl Broker {
             state_reason: "not_verified".to_owned(),
             switch: Switch::On,
             created_at: engine.clock.wall(),
+            mark: None,
         };
         self.check(&mut body, &offering)?;
         match engine
@@ -279,6 +281,9 @@ impl Broker {
                 stores.keys.remove_keys(id).await?;
                 return Err(Code::IntegrationNotFound.into());
             };
+            if let Ok(body) = Body::decode(&stored) {
+                body.here()?;
+            }
             if stores.connections.has_connections(id).await? {
                 return Err(Code::IntegrationInUse.into());
             }
@@ -314,7 +319,7 @@ impl Broker {
     }
 
     /// Read from the store, not from memory.
-    async fn loaded(&self, id: &IntegrationId) -> Result<(StoredIntegration, Arc<Loaded>), Error> {
+    pub(super) async fn loaded(&self, id: &IntegrationId) -> Result<(StoredIntegration, Arc<Loaded>), Error> {
         let engine = &self.engine;
         let stored = engine
             .stores
@@ -343,6 +348,7 @@ impl Broker {
         let engine = &self.engine;
         for _ in 0..ROUNDS {
             let (stored, loaded) = self.loaded(id).await?;
+            loaded.body.here()?;
             let mut body = loaded.body.clone();
             change(&mut body, stored.revision, &loaded.offering)?;
             let row = body.encode(id);

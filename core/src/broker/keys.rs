@@ -75,7 +75,7 @@ impl Broker {
         expires_at: Option<Timestamp>,
     ) -> Result<NewKey, Error> {
         if let Some(id) = integration {
-            self.integration(id).await?;
+            self.loaded(id).await?.1.body.here()?;
         }
         let now = self.engine.clock.wall();
         let (row, secret) = self.engine.keys.mint(kind, integration, expires_at, now).await?;
@@ -124,6 +124,12 @@ impl Broker {
     /// # Errors
     /// `key_not_found`.
     pub async fn revoke_key(&self, integration: Option<&IntegrationId>, id: &KeyId) -> Result<bool, Error> {
+        if let Some(id) = integration
+            && let Ok((_, loaded)) = self.loaded(id).await
+        {
+            // It would live on in the store that is used.
+            loaded.body.here()?;
+        }
         self.engine
             .keys
             .revoke(integration, id, self.engine.clock.wall())

@@ -139,7 +139,12 @@ impl ListConnections {
             Some(cursor) => Some(self.open(cursor, &digest).await?),
             None => None,
         };
-        let store = &self.broker.engine.stores.connections;
+        let engine = &self.broker.engine;
+        // A store that was copied, or that is being filled, shows a part of the truth.
+        if let Ok(integration) = engine.integrations.get(engine, &filter.integration).await {
+            integration.body.here()?;
+        }
+        let store = &engine.stores.connections;
         let page = store
             .list_connections(filter, before.as_ref(), self.limit)
             .await?;

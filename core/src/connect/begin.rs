@@ -148,6 +148,9 @@ impl BeginConnect {
         if record.integration != self.integration {
             return Err(Code::IntegrationMismatch.into());
         }
+        if record.facts.moved.is_some() {
+            return Err(Code::StoreMoved.into());
+        }
         if record.facts.row.status == Status::Deleted {
             return Err(Code::ConnectionNotFound.into());
         }

@@ -9,14 +9,14 @@ use crate::{
     error::{Code, Error},
     event::What,
     grant::{Grant, tokens_context},
-    id::ConnectionId,
-    integrations::Loaded,
+    id::{ConnectionId, IntegrationId},
+    integrations::{Body, Loaded},
     provider::{AccessLife, CodeExchange, Expiry, Failure, TokenHttp, TokenSet, Verdict},
     random,
     record::{Facts, Record},
     refresh::{protocol, schedule},
     secret::{Secret, fingerprint},
-    store::{Inserted, Swap},
+    store::{Inserted, Removed, Swap},
 };
 
 /// How long the provider may take for each question.
@@ -137,6 +137,10 @@ impl Engine {
         let Ok(record) = Record::decode(&stored) else {
             return false;
         };
+        if record.facts.moved.is_some() {
+            // What it lives on stands in another store.
+            return false;
+        }
         match crate::refresh::open_grant(self, &record).await {
             Ok(grant) => grant.refresh_token.as_ref() != Some(token),
             Err(_) => record.sealed.is_empty(),
@@ -253,6 +257,7 @@ impl Engine {
             refresh_by: None,
             connected_with: row.set,
             owed: Vec::new(),
+            moved: None,
         };
         let mut record = Record::new(id.clone(), integration.id.clone(), facts);
         self.seal_into(&mut record, &grant, integration).await?;
@@ -279,6 +284,7 @@ impl Engine {
                     }
                 }
             }
+            self.not_left_behind(&integration.id, &id).await?;
             self.emit(&integration.id, Some(&id), What::Connected);
             self.scopes_event(integration, &record);
             return Ok(id);
@@ -316,6 +322,9 @@ impl Engine {
             if record.facts.connected_with == set {
                 self.reconnected(integration, &record);
                 return Ok(());
+            }
+            if record.facts.moved.is_some() {
+                return Err(Code::StoreMoved.into());
             }
             if record.facts.row.status == Status::Deleted {
                 return Err(Code::ConnectionNotFound.into());
@@ -367,6 +376,29 @@ impl Engine {
             certain: !unsure,
             ..Lost::unsure()
         })
+    }
+
+    /// A copy to another store marks the integration and then lists its connections. Who reads no mark after the insert is
+    /// in that list; who reads one may have come too late for it, and takes the connection back unless it went along.
+    async fn not_left_behind(&self, integration: &IntegrationId, id: &ConnectionId) -> Result<(), Lost> {
+        let Ok(Some(stored)) = self.stores.integrations.integration(integration).await else {
+            return Ok(());
+        };
+        if Body::decode(&stored).is_ok_and(|body| body.away().is_none()) {
+            return Ok(());
+        }
+        let Ok((Some(stored), _)) = self.stores.connections.connection(id).await else {
+            return Ok(());
+        };
+        if Record::decode(&stored).is_ok_and(|record| record.facts.moved.is_some()) {
+            return Ok(());
+        }
+        let removed = self.stores.connections.remove_connection(id, stored.revision).await;
+        match removed {
+            Ok(Removed::Gone) => Err(Code::StoreMoved.into()),
+            // Copied meanwhile. What nobody knows stays, and goes along when the copy is run once more.
+            Ok(Removed::Conflict | Removed::Missing) | Err(_) => Ok(()),
+        }
     }
 
     /// Asked again right before the write: the provider may have taken minutes, and no grant must outlive a freeze that

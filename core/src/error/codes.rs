@@ -142,6 +142,8 @@ codes! {
     RefreshNotSent, "refresh_not_sent", 503, Retry, "The provider could not be reached; nothing was sent.";
     ShuttingDown, "shutting_down", 503, Retry, "The broker is shutting down.";
     StoreUnavailable, "store_unavailable", 503, Retry, "The store cannot be reached; nothing was changed as far as is known.";
+    StoreMoved, "store_moved", 503, Configuration, "This service runs on a store that was copied to another one; start it on that one.";
+    StoreArriving, "store_arriving", 503, Configuration, "This service runs on a store into which another one is being copied; run the copy until it is done.";
     StoreCorrupt, "store_corrupt", 500, Internal, "The store holds data that cannot be read.";
     VaultUnavailable, "vault_unavailable", 503, Retry, "The vault cannot be reached.";
     VaultKeyUnknown, "unknown_key", 500, Internal, "The data was sealed with a key that this process was not given.";

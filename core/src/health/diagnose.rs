@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    error::Error,
+    error::{Code, Error},
     id::ConnectionId,
     integrations::{Loaded, Switch},
     provider::{Failure, Verdict},
@@ -51,6 +51,18 @@ impl Engine {
         for stored in self.integrations.rows(self).await? {
             // What cannot be read is told by `health`.
             if let Ok(loaded) = self.integrations.keep(self, &stored).await {
+                if let Some(away) = loaded.body.away() {
+                    traps.push(Trap {
+                        kind: match away {
+                            Code::StoreArriving => TrapKind::StoreArriving,
+                            _ => TrapKind::StoreMoved,
+                        },
+                        integration: Some(stored.row.id.clone()),
+                        count: 0,
+                        connections: Vec::new(),
+                    });
+                    continue;
+                }
                 traps.extend(self.traps_of(&loaded).await?);
             }
         }

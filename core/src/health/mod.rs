@@ -167,6 +167,7 @@ impl Incidents {
             What::OutcomeUnknown
                 | What::Unsaved
                 | What::Superseded
+                | What::CameAfterCopy
                 | What::StoreRolledBack
                 | What::LatePresenter
                 | What::RevocationGivenUp

@@ -52,6 +52,8 @@ traps! {
     ClientRefused = "client_refused": "The provider refuses the integration's client id or secret: set the right one.";
     ProviderUnreachable = "provider_unreachable": "The token host could not be reached from here: see DNS, proxies and firewalls.";
     KeyMissing = "key_missing": "Connections are sealed with a key that this process was not given: add it to the key line, or they cannot be used.";
+    StoreMoved = "store_moved": "This store was copied to another one: start the service on that one, and keep this one only until you trust the other.";
+    StoreArriving = "store_arriving": "Another store is being copied into this one: run the copy until it is done.";
     NobodySweeps = "nobody_sweeps": "Rows have been due for more than ten minutes: run at least one process on this store with the broker's loops and keep-alive, or see in its log why it does not get on.";
 }
 

@@ -227,6 +227,7 @@ impl From<&Incident> for IncidentBody {
         let what = match incident.what {
             What::Unsaved => "unsaved",
             What::Superseded => "superseded",
+            What::CameAfterCopy => "came_after_copy",
             What::StoreRolledBack => "store_rolled_back",
             What::LatePresenter => "late_presenter",
             What::RevocationGivenUp => "revocation_given_up",

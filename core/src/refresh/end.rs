@@ -36,10 +36,12 @@ impl Engine {
             return Err(Code::ConnectionNotFound.into());
         };
         within_check(within, &stored.row.index.integration)?;
-        if stored.row.index.status == Status::Deleted {
-            return Err(Code::ConnectionNotFound.into());
-        }
-        let record = Record::decode(&stored)?;
+        let deleted = stored.row.index.status == Status::Deleted;
+        let record = match Record::decode(&stored) {
+            Ok(record) if record.facts.moved.is_some() => return Err(Code::StoreMoved.into()),
+            _ if deleted => return Err(Code::ConnectionNotFound.into()),
+            read => read?,
+        };
         Ok((stored, record))
     }
 

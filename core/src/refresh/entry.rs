@@ -174,6 +174,9 @@ impl Engine {
         if record.facts.row.name >= held.name() {
             return Ok(true);
         }
+        if record.facts.moved.is_some() {
+            return Ok(false);
+        }
         let Some(row) = protocol::repair(&record.facts.row, held.name(), held.set) else {
             self.rolled_back(&record);
             return Ok(false);

@@ -56,6 +56,10 @@ impl Engine {
             let Ok(mut record) = Record::decode(&current) else {
                 continue;
             };
+            if record.facts.moved.is_some() {
+                // It lives elsewhere, perhaps on the very same grant.
+                return Some(current);
+            }
             let known = |o: &Owed| o.name == name;
             if record.facts.owed.iter().any(known) || record.facts.row.set == boat.set {
                 // My write was applied though its answer was lost.

@@ -10,6 +10,7 @@
 //! | what a refusal means | `refused` |
 //! | store what came back | `settle`, `late`, `lifeboats` |
 //! | whether a write survives the loss of a machine | `confirm` |
+//! | what came back after a copy to another store | `moved` |
 //! | what all of them decide | `protocol` |
 //! | see other processes' changes | `watch` |
 //! | end a connection, revoke upstream | `end`, `revoke` |
@@ -26,6 +27,7 @@ pub(crate) mod hosts;
 pub(crate) mod keep_alive;
 mod late;
 pub(crate) mod lifeboats;
+mod moved;
 mod present;
 pub mod protocol;
 mod refused;
@@ -221,7 +223,11 @@ pub(crate) async fn in_time<T>(
 fn may_serve_on(error: &Error) -> bool {
     let ended = matches!(
         error.code(),
-        Code::ConnectionNotFound | Code::IntegrationDisabled | Code::IntegrationFrozen
+        Code::ConnectionNotFound
+            | Code::IntegrationDisabled
+            | Code::IntegrationFrozen
+            | Code::StoreMoved
+            | Code::StoreArriving
     );
     !ended && error.advice() != Advice::Reconnect
 }
@@ -236,6 +242,9 @@ fn within_check(within: Option<&IntegrationId>, actual: &IntegrationId) -> Resul
 /// Whether the connection serves tokens at all.
 pub(crate) fn status_check(record: &Record) -> Result<(), Error> {
     let row = &record.facts.row;
+    if record.facts.moved.is_some() {
+        return Err(Code::StoreMoved.into());
+    }
     let error = match row.status {
         Status::Connected => return Ok(()),
         Status::Expired => Code::ConnectionExpired,

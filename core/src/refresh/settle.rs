@@ -40,7 +40,7 @@ pub(super) struct Lifeboat {
     /// Sealed for the name that it will have.
     sealed: Option<(SetName, Bytes, String)>,
     /// Fingerprint of the refresh token that was spent.
-    token: String,
+    pub(super) token: String,
     /// One of the tries to store would have it verified.
     pub(super) verify: bool,
     /// It came back for an expired connection.
@@ -77,6 +77,8 @@ pub(super) enum Try {
     },
     Superseded(Stored),
     Ended,
+    /// The connection was copied to another store.
+    Moved,
     /// Somebody else wrote the row.
     Conflict,
     /// The store or the vault did not do it, as far as is known.
@@ -187,6 +189,13 @@ pub(super) async fn settle(
                     None => Err(Code::ConnectionNotFound.into()),
                 };
             }
+            Try::Moved => {
+                if boat.unsaved.take().is_some() {
+                    engine.emit(&integration.id, Some(&id), What::Saved);
+                }
+                engine.cache.remove(&id);
+                return Err(Code::StoreMoved.into());
+            }
             Try::Conflict => {}
             Try::Failed => {
                 // The second failure: callers are served from memory, visibly.
@@ -230,6 +239,9 @@ impl Engine {
         record: Record,
         revision: Revision,
     ) -> Try {
+        if record.facts.moved.is_some() {
+            return self.keep_for_copy(boat, integration, policy, &record, revision).await;
+        }
         let (row, verify, rolled_back) =
             match protocol::commit(&record.facts.row, boat.spent, boat.set, policy) {
                 Commit::Write {
@@ -294,7 +306,7 @@ impl Engine {
         }
     }
 
-    async fn seal_boat(
+    pub(super) async fn seal_boat(
         &self,
         boat: &mut Lifeboat,
         record: &Record,

@@ -172,6 +172,10 @@ async fn look(engine: &Arc<Engine>, id: &ConnectionId, now: Timestamp) -> Result
         }
         Err(error) => return Err(error),
     };
+    if integration.body.away().is_some() {
+        // Whoever uses the other store does it, or this one once everything is in it.
+        return Ok(Look::Over);
+    }
     let needs = if record.facts.owed.iter().any(|o| o.next <= now) {
         Needs::Revocation
     } else if protocol::is_held(&record.facts.row, store_now) {
