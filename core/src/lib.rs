@@ -50,6 +50,7 @@ pub mod transport;
 
 // Layer 3: engine.
 pub mod connect;
+pub mod copy;
 mod engine;
 mod freeze;
 mod grant;

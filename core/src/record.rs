@@ -195,6 +195,18 @@ impl Record {
             .map(|limit| grant.obtained_at + limit);
     }
 
+    /// Takes over the token set that stands in another copy of the row.
+    pub(crate) fn take_set_of(&mut self, other: &Self) {
+        self.sealed = other.sealed.clone();
+        self.sealed_by.clone_from(&other.sealed_by);
+        let (facts, set) = (&mut self.facts, &other.facts);
+        facts.scopes.clone_from(&set.scopes);
+        facts.obtained_at = set.obtained_at;
+        facts.access_ends = set.access_ends;
+        facts.access_end_known = set.access_end_known;
+        facts.refresh_by = set.refresh_by;
+    }
+
     /// Moves the token set out, to be revoked at the provider from `next` on.
     pub(crate) fn owe_set(&mut self, next: Timestamp) {
         if !self.sealed.is_empty() {

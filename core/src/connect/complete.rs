@@ -393,7 +393,11 @@ impl Engine {
         if Record::decode(&stored).is_ok_and(|record| record.facts.moved.is_some()) {
             return Ok(());
         }
-        let removed = self.stores.connections.remove_connection(id, stored.revision).await;
+        let removed = self
+            .stores
+            .connections
+            .remove_connection(id, stored.revision)
+            .await;
         match removed {
             Ok(Removed::Gone) => Err(Code::StoreMoved.into()),
             // Copied meanwhile. What nobody knows stays, and goes along when the copy is run once more.

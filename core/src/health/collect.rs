@@ -139,7 +139,9 @@ impl Engine {
                     let view = loaded.view();
                     match loaded.gate.client.open(self.clock.boot()) {
                         Some((refused, _)) => (view.state, refused.as_str().to_owned()),
-                        None if view.state == IntegrationState::Configured && loaded.body.away().is_none() => {
+                        None if view.state == IntegrationState::Configured
+                            && loaded.body.away().is_none() =>
+                        {
                             continue;
                         }
                         None => (view.state, view.state_reason),

@@ -240,7 +240,9 @@ impl Engine {
         revision: Revision,
     ) -> Try {
         if record.facts.moved.is_some() {
-            return self.keep_for_copy(boat, integration, policy, &record, revision).await;
+            return self
+                .keep_for_copy(boat, integration, policy, &record, revision)
+                .await;
         }
         let (row, verify, rolled_back) =
             match protocol::commit(&record.facts.row, boat.spent, boat.set, policy) {

@@ -1,0 +1,371 @@
+//! Connections are moved one by one: closed in the source by compare-and-swap, then written to the target.
+
+use std::{
+    sync::{PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream};
+
+use super::{CopyError, Progress, Report, Run, Step, carry};
+use crate::{
+    connection::{SetName, Status},
+    id::{ConnectionId, IntegrationId},
+    record::Record,
+    refresh::protocol::{self, Commit, Refresh},
+    store::{ConnectionFilter, HotFacts, Inserted, Revision, StatusFilter, Stored, Swap},
+    time::{StoreInstant, Timestamp},
+};
+
+/// Rows that are moved at once: a store that writes in groups then syncs once for all of them.
+const AT_ONCE: usize = 64;
+const PAGE: u32 = 256;
+/// How often a turn is looked at that is waited for, and progress is told.
+const LOOK: Duration = Duration::from_millis(250);
+/// Two clocks are read within this time of each other.
+const TOGETHER: Duration = Duration::from_secs(1);
+
+/// What became of a row.
+enum Done {
+    /// It is in the target.
+    There {
+        id: ConnectionId,
+        how: How,
+        hot: HotFacts,
+    },
+    /// It is in no store.
+    Gone,
+    Unreadable(ConnectionId),
+}
+
+/// How it came there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Before,
+    /// Written just now.
+    Landed {
+        unknown: bool,
+    },
+    /// It was there, and a set that came back late was taken along.
+    Late,
+}
+
+/// What became of the rows of a pass.
+#[derive(Default)]
+struct Pass {
+    /// All that are in the target.
+    there: u64,
+    /// How many of them were brought by this pass.
+    changed: u64,
+}
+
+impl Run<'_> {
+    /// Moves every connection of these integrations, until a look at all of them finds nothing to do.
+    pub(super) async fn move_connections(
+        &self,
+        integrations: &[(IntegrationId, bool)],
+        report: &mut Report,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), CopyError> {
+        for integration in integrations {
+            loop {
+                // Those that live first: what is moved is no longer among them, but reads as deleted.
+                let live = self
+                    .pass(integration, StatusFilter::Live, report, progress)
+                    .await?;
+                if live.changed > 0 {
+                    continue;
+                }
+                let ended = StatusFilter::Only(Status::Deleted);
+                let ended = self.pass(integration, ended, report, progress).await?;
+                if ended.changed == 0 {
+                    report.connections += ended.there;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at all rows of such a status once.
+    async fn pass(
+        &self,
+        (integration, opened): &(IntegrationId, bool),
+        status: StatusFilter,
+        report: &mut Report,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Pass, CopyError> {
+        let filter = ConnectionFilter::of(integration, status);
+        let mut pass = Pass::default();
+        let mut before: Option<ConnectionId> = None;
+        loop {
+            let connections = &self.from.connections;
+            let page = connections.list_connections(&filter, before.as_ref(), PAGE).await;
+            let page = page.map_err(CopyError::source)?;
+            before = page.items.last().map(|stored| stored.row.id.clone());
+            self.move_page(page.items, *opened, &mut pass, report, progress)
+                .await?;
+            if !page.more || before.is_none() {
+                return Ok(pass);
+            }
+        }
+    }
+
+    async fn move_page(
+        &self,
+        rows: Vec<Stored>,
+        opened: bool,
+        pass: &mut Pass,
+        report: &mut Report,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), CopyError> {
+        let moves = rows.into_iter().map(|stored| self.move_one(stored));
+        let mut moves = stream::iter(moves).buffer_unordered(AT_ONCE);
+        let mut touched = Vec::new();
+        let mut failed = None;
+        loop {
+            let Ok(done) = tokio::time::timeout(LOOK, moves.next()).await else {
+                progress(self.progress(Step::Connections, report.connections + pass.there));
+                continue;
+            };
+            match done {
+                None => break,
+                Some(Ok(Done::There { id, how, hot })) => {
+                    pass.there += 1;
+                    pass.changed += u64::from(how != How::Before);
+                    report.late += u64::from(how == How::Late);
+                    if let How::Landed { unknown } = how {
+                        report.moved += 1;
+                        report.outcome_unknown += u64::from(unknown);
+                    }
+                    // Nothing is used there before it is opened, so what an earlier run wrote is written again.
+                    if hot != HotFacts::default() && (!opened || how != How::Before) {
+                        touched.push((id, hot));
+                    }
+                }
+                Some(Ok(Done::Gone)) => {}
+                Some(Ok(Done::Unreadable(id))) => {
+                    if !report.unreadable.contains(&id) {
+                        report.unreadable.push(id);
+                    }
+                }
+                // Those that are under way come to their end, and the others do not begin.
+                Some(Err(error)) => {
+                    self.failed.store(true, Ordering::Release);
+                    if matches!(failed, None | Some(CopyError::Stopped)) {
+                        failed = Some(error);
+                    }
+                }
+            }
+        }
+        if !touched.is_empty() {
+            let touch = self.to.connections.touch_connections(&touched).await;
+            touch.map_err(CopyError::target)?;
+        }
+        progress(self.progress(Step::Connections, report.connections + pass.there));
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Closes a row in the source, unless it is, and sees that it is in the target.
+    async fn move_one(&self, listed: Stored) -> Result<Done, CopyError> {
+        self.go_on()?;
+        let id = listed.row.id.clone();
+        let mut row = Some(listed);
+        let mut waits = None;
+        loop {
+            let stored = match row.take() {
+                Some(listed) => listed,
+                None => match self.read_source(&id).await? {
+                    (Some(stored), _) => stored,
+                    (None, _) => return Ok(Done::Gone),
+                },
+            };
+            let Ok(mut record) = Record::decode(&stored) else {
+                return Ok(Done::Unreadable(id));
+            };
+            if record.facts.moved.is_some() {
+                return self.land(&record, stored.hot).await;
+            }
+            if let Refresh::Turn { .. } = record.facts.row.refresh {
+                let (again, now) = self.read_source(&id).await?;
+                if again.is_none_or(|again| again.revision != stored.revision) {
+                    continue;
+                }
+                if carry::may_present(&record.facts.row, now, self.first_seen(now)) {
+                    self.go_on()?;
+                    waits.get_or_insert_with(|| Waiting::new(self));
+                    tokio::time::sleep(LOOK).await;
+                    continue;
+                }
+            }
+            drop(waits.take());
+            record.depart(self.copy, stored.row.index.due_at);
+            let closed = record.encode(None);
+            let swap = self.from.connections.swap_connection(&closed, stored.revision);
+            match swap.await.map_err(CopyError::source)? {
+                Swap::Swapped(_) => return self.land(&record, stored.hot).await,
+                Swap::Conflict | Swap::Missing => {}
+            }
+        }
+    }
+
+    /// Sees that a row that is closed in the source is in the target.
+    async fn land(&self, record: &Record, hot: HotFacts) -> Result<Done, CopyError> {
+        let id = &record.id;
+        let done = |how| Done::There {
+            id: id.clone(),
+            how,
+            hot,
+        };
+        let Some((mut original, due_at)) = record.departed() else {
+            return Ok(Done::Gone);
+        };
+        let stood_at = original.facts.row.refresh;
+        loop {
+            let (there, now) = self.read_target(id).await?;
+            let expected = match there {
+                None => None,
+                Some(stored) => {
+                    let there = Record::decode(&stored)?;
+                    if there.facts.moved.is_none() {
+                        let late = self.take_late(&original, due_at, stored.revision, there).await?;
+                        return Ok(done(if late { How::Late } else { How::Before }));
+                    }
+                    // It had come from there, and comes back.
+                    Some(stored.revision)
+                }
+            };
+            let refresh = self.carried(id, stood_at, now).await?;
+            original.facts.row.refresh = refresh;
+            let row = original.encode(due_at);
+            let connections = &self.to.connections;
+            let landed = match expected {
+                None => matches!(
+                    connections
+                        .insert_connection(&row)
+                        .await
+                        .map_err(CopyError::target)?,
+                    Inserted::Created(_)
+                ),
+                Some(revision) => matches!(
+                    connections
+                        .swap_connection(&row, revision)
+                        .await
+                        .map_err(CopyError::target)?,
+                    Swap::Swapped(_)
+                ),
+            };
+            if landed {
+                return Ok(done(How::Landed {
+                    unknown: carry::has_moment(refresh),
+                }));
+            }
+        }
+    }
+
+    /// The refresh state on the target's clock. Both clocks are read within a second, so that it is neither older nor much
+    /// younger there.
+    async fn carried(
+        &self,
+        id: &ConnectionId,
+        refresh: Refresh,
+        mut target: StoreInstant,
+    ) -> Result<Refresh, CopyError> {
+        if !carry::has_moment(refresh) {
+            return Ok(refresh);
+        }
+        let mut source = StoreInstant::default();
+        for _ in 0..5 {
+            let begun = self.clock.boot();
+            source = self.read_source(id).await?.1;
+            target = self.read_target(id).await?.1;
+            if self.clock.boot() - begun <= TOGETHER {
+                break;
+            }
+        }
+        Ok(carry::carry(refresh, source, target))
+    }
+
+    /// The row is in the target. If a set came back to the source after it was copied, the target gets it, by the rule by which
+    /// any late set is stored: not if a newer one is there, and not if the connection was ended or connected again.
+    async fn take_late(
+        &self,
+        original: &Record,
+        due_at: Option<Timestamp>,
+        mut revision: Revision,
+        mut there: Record,
+    ) -> Result<bool, CopyError> {
+        let late = original.facts.row;
+        loop {
+            if late.name <= there.facts.row.name {
+                return Ok(false);
+            }
+            let spent = SetName {
+                generation: late.name.generation.saturating_sub(1),
+                ..late.name
+            };
+            let Commit::Write { row, .. } =
+                protocol::commit(&there.facts.row, spent, late.set, &carry::policy())
+            else {
+                return Ok(false);
+            };
+            there.take_set_of(original);
+            there.facts.row = row;
+            if let Some(decision) = original.history().pop() {
+                there.note(decision);
+            }
+            let next = there.encode(due_at);
+            let swap = self.to.connections.swap_connection(&next, revision);
+            match swap.await.map_err(CopyError::target)? {
+                Swap::Swapped(_) => return Ok(true),
+                Swap::Missing => return Ok(false),
+                Swap::Conflict => {}
+            }
+            let (Some(stored), _) = self.read_target(&original.id).await? else {
+                return Ok(false);
+            };
+            (revision, there) = (stored.revision, Record::decode(&stored)?);
+        }
+    }
+
+    async fn read_source(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), CopyError> {
+        self.from
+            .connections
+            .connection(id)
+            .await
+            .map_err(CopyError::source)
+    }
+
+    async fn read_target(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), CopyError> {
+        self.to
+            .connections
+            .connection(id)
+            .await
+            .map_err(CopyError::target)
+    }
+
+    /// The first moment of the source's present clock that this run saw.
+    fn first_seen(&self, now: StoreInstant) -> StoreInstant {
+        let mut first = self.first_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match *first {
+            Some(at) if at.era == now.era => at,
+            _ => *first.insert(now),
+        }
+    }
+}
+
+/// Counts a row that is waited for.
+struct Waiting<'a>(&'a Run<'a>);
+
+impl<'a> Waiting<'a> {
+    fn new(run: &'a Run<'a>) -> Self {
+        run.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(run)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

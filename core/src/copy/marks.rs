@@ -1,0 +1,152 @@
+//! Integrations are closed in the source and, at the end, opened in the target.
+
+use super::{CopyError, Run};
+use crate::{
+    id::IntegrationId,
+    integrations::{Body, Mark, Side},
+    store::{Inserted, Removed, StoredIntegration, Swap},
+};
+
+impl Run<'_> {
+    /// Puts an integration into the target, closed, and closes it in the source: `Some(true)` if it was opened in the target
+    /// before, `None` if there is nothing to do for it. They are marked in the order of their ids, so that of two copies of
+    /// one source to two targets the second one stops at the first integration.
+    pub(super) async fn mark(&self, id: &IntegrationId) -> Result<Option<bool>, CopyError> {
+        loop {
+            let source = self.from.integrations.integration(id);
+            let Some(source) = source.await.map_err(CopyError::source)? else {
+                // Removed since it was listed. What an earlier run put into the target goes, too.
+                self.take_back(id).await?;
+                return Ok(None);
+            };
+            let body = read(&source)?;
+            let went = body.mark.filter(|mark| mark.side == Side::Moved);
+            if went.is_some_and(|mark| mark.copy != self.copy) {
+                return Err(CopyError::OtherTarget);
+            }
+            let target = self.to.integrations.integration(id);
+            let target = target.await.map_err(CopyError::target)?;
+            let marked = match &target {
+                Some(stored) => read(stored)?.mark,
+                None => None,
+            };
+            match (went, marked) {
+                // The target was written first, so it was removed there, by its owner.
+                (Some(_), None) => return Ok(None),
+                (Some(_), Some(Mark { copy, side })) if copy == self.copy => {
+                    return Ok(Some(side == Side::Arrived));
+                }
+                (Some(_), Some(_)) => return Err(CopyError::OtherTarget),
+                (None, _) => {}
+            }
+            if !self.put_closed(id, &body, target.as_ref(), marked).await? {
+                continue;
+            }
+            let closed = self.with_mark(&body, Side::Moved).encode(id);
+            let swap = self.from.integrations.swap_integration(&closed, source.revision);
+            match swap.await.map_err(CopyError::source)? {
+                Swap::Swapped(_) => return Ok(Some(false)),
+                // Somebody changed it: the target gets it as it is now.
+                Swap::Conflict | Swap::Missing => {}
+            }
+        }
+    }
+
+    /// `false` if somebody else wrote it meanwhile.
+    async fn put_closed(
+        &self,
+        id: &IntegrationId,
+        body: &Body,
+        target: Option<&StoredIntegration>,
+        marked: Option<Mark>,
+    ) -> Result<bool, CopyError> {
+        let row = self.with_mark(body, Side::Arriving).encode(id);
+        let Some(there) = target else {
+            let insert = self.to.integrations.insert_integration(&row);
+            let inserted = insert.await.map_err(CopyError::target)?;
+            return Ok(matches!(inserted, Inserted::Created(_)));
+        };
+        let before = body.mark.map(|mark| mark.copy);
+        let ours = marked.is_some_and(|mark| match mark.side {
+            Side::Arriving => mark.copy == self.copy,
+            // It comes back.
+            Side::Moved => Some(mark.copy) == before,
+            Side::Arrived => false,
+        });
+        if !ours {
+            return Err(CopyError::TargetNotEmpty);
+        }
+        if there.row == row {
+            return Ok(true);
+        }
+        let swap = self.to.integrations.swap_integration(&row, there.revision);
+        Ok(matches!(swap.await.map_err(CopyError::target)?, Swap::Swapped(_)))
+    }
+
+    /// Opens an integration in the target.
+    pub(super) async fn open(&self, id: &IntegrationId) -> Result<(), CopyError> {
+        loop {
+            let stored = self.to.integrations.integration(id);
+            let Some(stored) = stored.await.map_err(CopyError::target)? else {
+                return Ok(());
+            };
+            let body = read(&stored)?;
+            let arriving = body
+                .mark
+                .is_some_and(|mark| mark.copy == self.copy && mark.side == Side::Arriving);
+            if !arriving {
+                return Ok(());
+            }
+            let row = self.with_mark(&body, Side::Arrived).encode(id);
+            let swap = self.to.integrations.swap_integration(&row, stored.revision);
+            if let Swap::Swapped(_) = swap.await.map_err(CopyError::target)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes integrations from the target that the source had from there, and that were removed in the source.
+    pub(super) async fn remove_left_over(&self, ids: &[IntegrationId]) -> Result<(), CopyError> {
+        for id in ids {
+            self.remove(id, |side| side == Side::Moved).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_back(&self, id: &IntegrationId) -> Result<(), CopyError> {
+        self.remove(id, |side| side == Side::Arriving).await
+    }
+
+    async fn remove(&self, id: &IntegrationId, which: impl Fn(Side) -> bool) -> Result<(), CopyError> {
+        let stored = self.to.integrations.integration(id);
+        let Some(stored) = stored.await.map_err(CopyError::target)? else {
+            return Ok(());
+        };
+        if !read(&stored)?.mark.is_some_and(|mark| which(mark.side)) {
+            return Ok(());
+        }
+        self.to.keys.remove_keys(id).await.map_err(CopyError::target)?;
+        let removed = self.to.integrations.remove_integration(id, stored.revision);
+        match removed.await.map_err(CopyError::target)? {
+            Removed::Gone | Removed::Missing => Ok(()),
+            Removed::Conflict => Err(CopyError::Mismatch(format!(
+                "integration {id} is written in the target"
+            ))),
+        }
+    }
+
+    fn with_mark(&self, body: &Body, side: Side) -> Body {
+        let mark = Mark {
+            copy: self.copy,
+            side,
+        };
+        Body {
+            mark: Some(mark),
+            ..body.clone()
+        }
+    }
+}
+
+fn read(stored: &StoredIntegration) -> Result<Body, CopyError> {
+    Body::decode(stored).map_err(|_| CopyError::Unreadable(stored.row.id.clone()))
+}
