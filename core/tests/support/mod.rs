@@ -16,7 +16,7 @@ use grantry::{
     integration::Options,
     secret::Secret,
     store::{ConnectionStore as _, MemoryStore, Stored},
-    testing::{FakeProvider, FakeUpstream, FaultyStore, TestClock},
+    testing::{FakeProvider, FakeUpstream, FaultyStore, Seen, TestClock},
     vault::Keyring,
 };
 
@@ -98,6 +98,17 @@ impl World {
 
     pub fn process_with(&self, settings: impl FnOnce(Builder) -> Builder) -> Process {
         process(&self.memory, &self.upstream, &self.clock, &self.keys, settings)
+    }
+
+    /// A process of the same service on another store.
+    pub fn process_on(&self, memory: &MemoryStore) -> Process {
+        process(memory, &self.upstream, &self.clock, &self.keys, |builder| builder)
+    }
+
+    /// What stands in a row, opened.
+    pub async fn seen(&self, stored: &Stored) -> Seen {
+        let keyring = Keyring::parse(&self.keys).unwrap();
+        Seen::open(stored, &keyring).await.unwrap()
     }
 
     /// One more process on the same store, which was given other keys.

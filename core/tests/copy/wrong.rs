@@ -1,0 +1,137 @@
+//! What is refused before anything is done, and what a moved store refuses.
+
+use std::sync::Arc;
+
+use grantry::{
+    IntegrationUpdate,
+    copy::{Copy, CopyError},
+    error::{Advice, Code},
+    health::TrapKind,
+    secret::Secret,
+    store::{IntegrationStore as _, KeyKind, MemoryStore},
+};
+
+use crate::{
+    support::{World, pass, seconds},
+    two::{Two, rows},
+};
+
+async fn refused(from: &MemoryStore, to: &MemoryStore, code: &str) {
+    let versions = async || {
+        let (a, b) = (from.integrations_version().await, to.integrations_version().await);
+        (a.unwrap(), b.unwrap())
+    };
+    let before = versions().await;
+    let error = Copy::new(from.clone(), to.clone()).run(|_| {}).await.unwrap_err();
+    assert_eq!(error.code(), code, "{error}");
+    assert_eq!(versions().await, before, "something was written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_if_it_is_the_wrong_store() {
+    let two = Two::new().await;
+    let world = &two.world;
+    world.connect().await;
+    refused(&world.memory, &world.memory, "copy_same_store").await;
+    let other = World::new().await;
+    other.connect().await;
+    refused(&world.memory, &other.memory, "copy_target_not_empty").await;
+    two.copied().await;
+    let third = MemoryStore::new(Arc::new(world.clock.clone()));
+    refused(&world.memory, &third, "copy_other_target").await;
+    refused(&world.memory, &other.memory, "copy_other_target").await;
+    refused(&two.target, &other.memory, "copy_target_not_empty").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_not_complete_is_used_and_copied_by_nobody() {
+    let two = Two::new().await;
+    let world = &two.world;
+    let id = world.connect().await;
+    let copy = two.copy();
+    let stop = copy.stop();
+    // Stopped as soon as connections are to be moved, when the integrations are marked.
+    let stopped = copy
+        .run(move |progress| {
+            if progress.step == grantry::copy::Step::Connections {
+                stop.now();
+            }
+        })
+        .await;
+    // One page was moved by then; the check does not begin.
+    assert!(matches!(stopped, Err(CopyError::Stopped)));
+    let there = world.process_on(&two.target);
+    assert_eq!(
+        there.broker.credentials(&id).await.unwrap_err().code(),
+        Code::StoreArriving
+    );
+    let health = there.broker.health().await;
+    assert_eq!(health.integrations[0].reason, "store_arriving");
+    let traps = there.broker.diagnose().await.unwrap();
+    assert!(traps.iter().any(|trap| trap.kind == TrapKind::StoreArriving));
+    let third = MemoryStore::new(Arc::new(world.clock.clone()));
+    refused(&two.target, &third, "copy_unfinished").await;
+    refused(&two.target, &world.memory, "copy_unfinished").await;
+    two.copied().await;
+    pass(seconds(2)).await;
+    there.broker.credentials(&id).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_was_moved_changes_nothing_any_more_and_says_so() {
+    let two = Two::new().await;
+    let world = &two.world;
+    let id = world.connect().await;
+    let broker = &world.one.broker;
+    let key = broker
+        .mint_key(KeyKind::Api, Some(&world.integration), None)
+        .await
+        .unwrap();
+    two.copied().await;
+    pass(seconds(2)).await;
+    let before = rows(world, &world.memory).await;
+    let integration = &world.integration;
+    let error = world.credentials(&id).await.unwrap_err();
+    assert_eq!(error.advice(), Advice::FixConfiguration);
+    let codes = [
+        error.code(),
+        broker.disconnect(&id).await.unwrap_err().code(),
+        broker.revoke(&id).await.unwrap_err().code(),
+        broker.connection(&id).await.unwrap_err().code(),
+        broker.connections(integration).await.unwrap_err().code(),
+        broker.reconnect_link(&id).await.unwrap_err().code(),
+        broker
+            .update_integration(integration, IntegrationUpdate::default())
+            .await
+            .unwrap_err()
+            .code(),
+        broker
+            .set_client_secret(integration, Secret::new("new"))
+            .await
+            .unwrap_err()
+            .code(),
+        broker.disable_integration(integration).await.unwrap_err().code(),
+        broker
+            .freeze_integration(integration, "a leak")
+            .await
+            .unwrap_err()
+            .code(),
+        broker.delete_integration(integration).await.unwrap_err().code(),
+        broker
+            .mint_key(KeyKind::Public, Some(integration), None)
+            .await
+            .unwrap_err()
+            .code(),
+        broker
+            .revoke_key(Some(integration), &key.id)
+            .await
+            .unwrap_err()
+            .code(),
+    ];
+    assert_eq!(codes, [Code::StoreMoved; 13]);
+    assert_eq!(rows(world, &world.memory).await, before);
+    let health = broker.health().await;
+    assert_eq!(health.integrations[0].reason, "store_moved");
+    let traps = broker.diagnose().await.unwrap();
+    assert!(traps.iter().any(|trap| trap.kind == TrapKind::StoreMoved));
+}
