@@ -344,13 +344,10 @@ impl Run<'_> {
             .map_err(CopyError::target)
     }
 
-    /// The first moment of the source's present clock that this run saw.
+    /// The first moment of this clock that this run saw.
     fn first_seen(&self, now: StoreInstant) -> StoreInstant {
         let mut first = self.first_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match *first {
-            Some(at) if at.era == now.era => at,
-            _ => *first.insert(now),
-        }
+        *first.entry(now.era).or_insert(now)
     }
 }
 

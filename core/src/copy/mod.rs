@@ -33,6 +33,7 @@ mod plan;
 mod rest;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex,
@@ -195,7 +196,7 @@ impl Copy {
             clock: &*self.clock,
             stop: &self.stop,
             copy,
-            first_seen: Mutex::new(None),
+            first_seen: Mutex::default(),
             failed: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
             done: AtomicU64::new(0),
@@ -256,8 +257,8 @@ struct Run<'a> {
     stop: &'a Stop,
     /// Stands in the marks of both stores.
     copy: u128,
-    /// The first moment of the source's present clock that this run saw.
-    first_seen: Mutex<Option<StoreInstant>>,
+    /// The first moment that this run saw of each clock of the source; a store that is made of parts has several.
+    first_seen: Mutex<BTreeMap<u64, StoreInstant>>,
     /// A row could not be moved: no further one begins.
     failed: AtomicBool,
     waiting: AtomicU64,

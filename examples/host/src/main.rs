@@ -1,6 +1,7 @@
 //! `grantry-host`: the broker as a running service, thin on purpose. What it can do lives in the `grantry` crate.
 
 mod commands;
+mod copy;
 mod demo;
 mod doctor;
 mod files;
@@ -32,6 +33,9 @@ enum Command {
     /// Make and change the keys that seal everything.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Move everything from one store to another one, such as from SQLite to Redis. What was moved is used in the new store
+    /// only: start the service there afterwards. If it ends early, run it again; it goes on.
+    Copy(CopyArgs),
     /// Say what is the matter with connections, keys and apps, and what to do. It changes nothing.
     Doctor(DoctorArgs),
 }
@@ -79,6 +83,16 @@ struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
+struct CopyArgs {
+    /// The store to move, as for `serve`. A service may be running on it: it answers `store_moved` from now on.
+    #[arg(long, env = "GRANTRY_COPY_FROM", hide_env_values = true)]
+    from: String,
+    /// The store to move to, as for `serve`. It must be empty, or hold a part of this copy.
+    #[arg(long, env = "GRANTRY_COPY_TO", hide_env_values = true)]
+    to: String,
+}
+
+#[derive(Debug, Args)]
 struct DoctorArgs {
     /// The store, as for `serve`. A service may be running on it.
     #[arg(long, env = "GRANTRY_STORE", hide_env_values = true)]
@@ -116,6 +130,7 @@ async fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Keys(command) => commands::keys(command).await,
+        Command::Copy(args) => copy::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
     };
     match done {

@@ -3,7 +3,9 @@
 use std::{future::Future, net::SocketAddr, path::Path, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get};
-use grantry::{Broker, Builder, KeepAlive, http::HttpService, secret::Secret, store::Stores, vault::Keyring};
+use grantry::{
+    Broker, Builder, KeepAlive, error::Code, http::HttpService, secret::Secret, store::Stores, vault::Keyring,
+};
 use grantry_provider_salesforce::Salesforce;
 use grantry_store_redis::{RedisBuilder, RedisStore};
 use grantry_store_sqlite::SqliteStore;
@@ -21,6 +23,10 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Problem> {
     let keyring = secrets::keyring(&secrets::read(secrets::KEYS)?)?;
     let admin = secrets::admin_key()?;
     let stores = open_store(&args.store).await?;
+    if grantry::copy::is_moved(&stores).await? {
+        let code = Code::StoreMoved;
+        return Err(format!("{}: {}", code.as_str(), code.message()).into());
+    }
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let listener = bind(args.listen).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
