@@ -22,6 +22,8 @@
 //! - A token set that comes back after its connection was copied stays in the source until the copy is run once more. If the
 //!   target presents the spent token before that, when its access token has ended, the grant is lost. Stop the service on
 //!   the source before the copy and it cannot happen; health shows it as `came_after_copy`.
+//! - Calls that a process on the source has reserved and not made, at most 256 for each integration, stay counted if the copy
+//!   is done before they are given back, which takes two seconds.
 //! - Processes on the source that do not know of copies read such rows as deleted, and would revoke a late set.
 
 mod carry;

@@ -7,10 +7,11 @@ use std::{
 };
 
 use grantry::{
-    copy::is_moved,
+    KeepAlive,
+    copy::{Copy, is_moved},
     error::Code,
     store::ConnectionStore as _,
-    testing::{Answer, Fault, Op},
+    testing::{Answer, Fault, FaultyStore, Op},
     time::Clock as _,
 };
 
@@ -204,4 +205,38 @@ async fn what_is_owed_is_paid_by_the_target_and_nothing_else_is_revoked() {
     drop(there);
     let left = two.target.connections_by_key().await.unwrap();
     assert_eq!(left, world.memory.connections_by_key().await.unwrap());
+}
+
+/// The copy ended when the integration was marked and no connection was moved: nothing is served here, and nobody keeps
+/// alive what may be moved at any moment.
+#[tokio::test(start_paused = true)]
+async fn from_the_mark_on_the_source_serves_and_refreshes_nothing() {
+    let two = Two::new().await;
+    let world = &two.world;
+    let id = world.connect().await;
+    let keeper = world.process_with(|builder| {
+        builder.keep_alive(KeepAlive {
+            access_tokens: true,
+            ..KeepAlive::default()
+        })
+    });
+    keeper.broker.credentials(&id).await.unwrap();
+    let cut = FaultyStore::over(world.memory.clone());
+    // Counting comes first.
+    cut.script(Op::List, 1, 1, Fault::Before);
+    let copy = Copy::new(cut, two.target.clone()).clock(world.clock.clone());
+    assert_eq!(copy.run(|_| {}).await.unwrap_err().code(), "store_unavailable");
+    pass(seconds(1)).await;
+    for broker in [&world.one.broker, &keeper.broker] {
+        assert_eq!(
+            broker.credentials(&id).await.unwrap_err().code(),
+            Code::StoreMoved
+        );
+    }
+    pass(SESSION * 2).await;
+    assert_eq!(world.presentations(), 0);
+    two.copied().await;
+    let there = world.process_on(&two.target);
+    there.broker.credentials(&id).await.unwrap();
+    assert_eq!(world.presentations(), 1);
 }

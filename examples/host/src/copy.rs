@@ -21,8 +21,10 @@ const NAMED: usize = 5;
 
 /// Runs beside services on either store, or without one. It needs no keys: what is sealed stays sealed.
 pub(crate) async fn run(args: CopyArgs) -> Result<(), Problem> {
-    let from = serve::open_existing(&args.from).await?;
-    let to = serve::open_store(&args.to).await?;
+    let from = serve::open_existing(&args.from).await;
+    let from = from.map_err(|problem| format!("{problem} (--from)"))?;
+    let to = serve::open_store(&args.to).await;
+    let to = to.map_err(|problem| format!("{problem} (--to)"))?;
     let copy = Copy::new(from, to);
     let stop = copy.stop();
     let interrupted = async move {

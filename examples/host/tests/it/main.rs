@@ -10,6 +10,7 @@
 mod canary;
 mod configuration;
 mod connect;
+mod copy;
 mod demo;
 mod doctor;
 mod drain;
