@@ -168,7 +168,7 @@ impl Record {
                 owner: facts.owner.clone(),
                 metadata: facts.metadata.clone(),
                 connected_at: facts.connected_at,
-                due_at: due_at.filter(|_| facts.moved.is_none()),
+                due_at,
                 sealed_by: self.sealed_by.clone(),
             },
             body: body.into(),

@@ -297,9 +297,6 @@ impl Run<'_> {
     ) -> Result<bool, CopyError> {
         let late = original.facts.row;
         loop {
-            if late.name <= there.facts.row.name {
-                return Ok(false);
-            }
             let spent = SetName {
                 generation: late.name.generation.saturating_sub(1),
                 ..late.name

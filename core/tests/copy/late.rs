@@ -35,7 +35,8 @@ async fn it_is_kept_where_it_came_back_and_goes_along_with_the_next_run() {
     assert!(health.unsaved.is_empty());
     assert!(health.incidents.iter().any(|i| i.what == What::CameAfterCopy));
     assert_eq!(world.code(&id).await, Code::StoreMoved);
-    assert!(is_moved(&world.row(&id).await));
+    let stayed = world.row(&id).await;
+    assert!(is_moved(&stayed) && stayed.row.index.due_at.is_none());
     // The target does not know of it yet, and nobody revoked it.
     assert_eq!(world.seen(&two.there(&id).await).await.refresh, "refresh-0-0");
     let report = two.copied().await;

@@ -207,36 +207,67 @@ async fn what_is_owed_is_paid_by_the_target_and_nothing_else_is_revoked() {
     assert_eq!(left, world.memory.connections_by_key().await.unwrap());
 }
 
-/// The copy ended when the integration was marked and no connection was moved: nothing is served here, and nobody keeps
-/// alive what may be moved at any moment.
+/// The copy ends when the integration is marked, before a connection is moved.
+async fn only_marked(two: &Two) {
+    let cut = FaultyStore::over(two.world.memory.clone());
+    // Counting comes first.
+    cut.script(Op::List, 1, 1, Fault::Before);
+    let copy = Copy::new(cut, two.target.clone()).clock(two.world.clock.clone());
+    assert_eq!(copy.run(|_| {}).await.unwrap_err().code(), "store_unavailable");
+}
+
+/// Nothing is served there, and nobody keeps alive or revokes what may be moved at any moment.
 #[tokio::test(start_paused = true)]
-async fn from_the_mark_on_the_source_serves_and_refreshes_nothing() {
+async fn from_the_mark_on_the_source_does_nothing() {
     let two = Two::new().await;
     let world = &two.world;
-    let id = world.connect().await;
+    let (id, gone) = (world.connect().await, world.connect().await);
     let keeper = world.process_with(|builder| {
         builder.keep_alive(KeepAlive {
             access_tokens: true,
             ..KeepAlive::default()
         })
     });
-    keeper.broker.credentials(&id).await.unwrap();
-    let cut = FaultyStore::over(world.memory.clone());
-    // Counting comes first.
-    cut.script(Op::List, 1, 1, Fault::Before);
-    let copy = Copy::new(cut, two.target.clone()).clock(world.clock.clone());
-    assert_eq!(copy.run(|_| {}).await.unwrap_err().code(), "store_unavailable");
+    world.upstream.set(|settings| settings.refuses_revocations = true);
+    world.one.broker.disconnect(&gone).await.unwrap();
+    pass(seconds(2)).await;
+    for _ in 0..2 {
+        keeper.broker.credentials(&id).await.unwrap();
+        pass(seconds(1)).await;
+    }
+    only_marked(&two).await;
     pass(seconds(1)).await;
-    for broker in [&world.one.broker, &keeper.broker] {
+    for broker in [&keeper.broker, &world.one.broker] {
         assert_eq!(
             broker.credentials(&id).await.unwrap_err().code(),
             Code::StoreMoved
         );
     }
+    let revoked = world.upstream.revoked();
     pass(SESSION * 2).await;
-    assert_eq!(world.presentations(), 0);
+    assert_eq!((world.presentations(), world.upstream.revoked()), (0, revoked));
     two.copied().await;
     let there = world.process_on(&two.target);
     there.broker.credentials(&id).await.unwrap();
     assert_eq!(world.presentations(), 1);
+}
+
+/// It had begun before the mark, and would have taken its turn afterwards.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_has_no_turn_yet_does_not_take_one_after_the_mark() {
+    let two = Two::new().await;
+    let world = &two.world;
+    let id = world.connect().await;
+    world.credentials(&id).await.unwrap();
+    pass(seconds(2)).await;
+    world.clock.step(SESSION);
+    // The row is read when it is asked for, and again by the refresh.
+    world.one.store.script(Op::Read, 1, 1, Fault::Slow(seconds(4)));
+    let mark = async {
+        pass(seconds(1)).await;
+        only_marked(&two).await;
+    };
+    let (served, ()) = tokio::join!(world.credentials(&id), mark);
+    assert_eq!(served.unwrap_err().code(), Code::StoreMoved);
+    assert_eq!(world.presentations(), 0);
 }

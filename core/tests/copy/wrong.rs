@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use grantry::{
     IntegrationUpdate,
-    copy::{Copy, CopyError},
+    copy::{Copy, CopyError, Progress, Step},
     error::{Advice, Code},
     health::TrapKind,
     secret::Secret,
-    store::{IntegrationStore as _, KeyKind, MemoryStore},
+    store::{ConnectionStore as _, IntegrationStore as _, KeyKind, MemoryStore, Removed},
 };
 
 use crate::{
@@ -53,7 +54,7 @@ async fn a_target_that_is_not_complete_is_used_and_copied_by_nobody() {
     // Stopped as soon as connections are to be moved, when the integrations are marked.
     let stopped = copy
         .run(move |progress| {
-            if progress.step == grantry::copy::Step::Connections {
+            if progress.step == Step::Connections {
                 stop.now();
             }
         })
@@ -134,4 +135,35 @@ async fn a_store_that_was_moved_changes_nothing_any_more_and_says_so() {
     assert_eq!(health.integrations[0].reason, "store_moved");
     let traps = broker.diagnose().await.unwrap();
     assert!(traps.iter().any(|trap| trap.kind == TrapKind::StoreMoved));
+}
+
+/// Somebody removed a row of the target while the copy ran. The stores are compared before anything is opened.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_missing_is_noticed_before_anything_is_used() {
+    let two = Two::new().await;
+    let world = &two.world;
+    let id = world.connect().await;
+    world.connect().await;
+    let target = two.target.clone();
+    let lose = move |progress: Progress| {
+        if progress.step == Step::Check {
+            // This store answers at once.
+            let (stored, _) = target.connection(&id).now_or_never().unwrap().unwrap();
+            let revision = stored.unwrap().revision;
+            let removed = target.remove_connection(&id, revision).now_or_never();
+            assert_eq!(removed.unwrap().unwrap(), Removed::Gone);
+        }
+    };
+    let error = two.copy().run(lose).await.unwrap_err();
+    assert_eq!(error.code(), "copy_mismatch");
+    assert!(
+        error
+            .to_string()
+            .contains("2 connections in the source and 1 in the target")
+    );
+    let there = world.process_on(&two.target);
+    let closed = there.broker.connections(&world.integration).await.unwrap_err();
+    assert_eq!(closed.code(), Code::StoreArriving);
+    let report = two.copied().await;
+    assert_eq!((report.moved, report.connections), (1, 2));
 }
