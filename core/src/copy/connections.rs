@@ -13,7 +13,10 @@ use crate::{
     id::{ConnectionId, IntegrationId},
     record::Record,
     refresh::protocol::{self, Commit, Refresh},
-    store::{ConnectionFilter, HotFacts, Inserted, Revision, StatusFilter, Stored, Swap},
+    store::{
+        ConnectionFilter, HotFacts, Inserted, Revision, StatusFilter, StoreError, StoreErrorKind, Stored,
+        Stores, Swap,
+    },
     time::{StoreInstant, Timestamp},
 };
 
@@ -172,6 +175,7 @@ impl Run<'_> {
         let id = listed.row.id.clone();
         let mut row = Some(listed);
         let mut waits = None;
+        let mut patience = Patience::default();
         loop {
             let stored = match row.take() {
                 Some(listed) => listed,
@@ -184,7 +188,12 @@ impl Run<'_> {
                 return Ok(Done::Unreadable(id));
             };
             if record.facts.moved.is_some() {
-                return self.land(&record, stored.hot).await;
+                // Should the source forget that it is closed, the token would have two owners.
+                if confirms(self.from, &id, stored.revision).await {
+                    return self.land(&record, stored.hot).await;
+                }
+                patience.spend().await.map_err(CopyError::source)?;
+                continue;
             }
             if let Refresh::Turn { .. } = record.facts.row.refresh {
                 let (again, now) = self.read_source(&id).await?;
@@ -203,7 +212,13 @@ impl Run<'_> {
             let closed = record.encode(None);
             let swap = self.from.connections.swap_connection(&closed, stored.revision);
             match swap.await.map_err(CopyError::source)? {
-                Swap::Swapped(_) => return self.land(&record, stored.hot).await,
+                Swap::Swapped(revision) => {
+                    row = Some(Stored {
+                        row: closed,
+                        revision,
+                        hot: stored.hot,
+                    });
+                }
                 Swap::Conflict | Swap::Missing => {}
             }
         }
@@ -221,6 +236,7 @@ impl Run<'_> {
             return Ok(Done::Gone);
         };
         let stood_at = original.facts.row.refresh;
+        let mut patience = Patience::default();
         loop {
             let (there, now) = self.read_target(id).await?;
             let expected = match there {
@@ -240,26 +256,24 @@ impl Run<'_> {
             let row = original.encode(due_at);
             let connections = &self.to.connections;
             let landed = match expected {
-                None => matches!(
-                    connections
-                        .insert_connection(&row)
-                        .await
-                        .map_err(CopyError::target)?,
-                    Inserted::Created(_)
-                ),
-                Some(revision) => matches!(
-                    connections
-                        .swap_connection(&row, revision)
-                        .await
-                        .map_err(CopyError::target)?,
-                    Swap::Swapped(_)
-                ),
+                None => match connections.insert_connection(&row).await {
+                    Ok(Inserted::Created(revision)) => Some(revision),
+                    Ok(Inserted::Occupied) => None,
+                    Err(error) => return Err(CopyError::target(error)),
+                },
+                Some(revision) => match connections.swap_connection(&row, revision).await {
+                    Ok(Swap::Swapped(revision)) => Some(revision),
+                    Ok(Swap::Conflict | Swap::Missing) => None,
+                    Err(error) => return Err(CopyError::target(error)),
+                },
             };
-            if landed {
-                return Ok(done(How::Landed {
-                    unknown: carry::has_moment(refresh),
-                }));
+            let Some(revision) = landed else { continue };
+            while !confirms(self.to, id, revision).await {
+                patience.spend().await.map_err(CopyError::target)?;
             }
+            return Ok(done(How::Landed {
+                unknown: carry::has_moment(refresh),
+            }));
         }
     }
 
@@ -345,6 +359,30 @@ impl Run<'_> {
     fn first_seen(&self, now: StoreInstant) -> StoreInstant {
         let mut first = self.first_seen.lock().unwrap_or_else(PoisonError::into_inner);
         *first.entry(now.era).or_insert(now)
+    }
+}
+
+/// Whether the row of this revision would survive the loss of a machine.
+async fn confirms(stores: &Stores, id: &ConnectionId, revision: Revision) -> bool {
+    let confirmed = stores.connections.confirm_connection(id, revision).await;
+    confirmed.unwrap_or(false)
+}
+
+/// For how long a store is waited for that does not confirm a write.
+#[derive(Default)]
+struct Patience(u32);
+
+impl Patience {
+    async fn spend(&mut self) -> Result<(), StoreError> {
+        self.0 += 1;
+        if self.0 > 20 {
+            return Err(StoreError::bare(
+                StoreErrorKind::Unavailable,
+                "confirm_connection",
+            ));
+        }
+        tokio::time::sleep(LOOK).await;
+        Ok(())
     }
 }
 

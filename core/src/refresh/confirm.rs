@@ -139,8 +139,9 @@ async fn until_safe(
             }
             Try::Failed => {}
             Try::Conflict => continue,
-            // Its token was presented since, in a turn that was confirmed.
-            Try::Superseded(_) => break,
+            // Its token was presented since, in a turn that was confirmed; or it stands in the row that stayed behind when
+            // the connection was copied, which was confirmed, too.
+            Try::Superseded(_) | Try::Moved => break,
             Try::Ended => {
                 // Who ended it may not have seen this set.
                 engine.owe_late(integration, id, &boat).await;

@@ -190,7 +190,7 @@ pub(super) async fn settle(
                 };
             }
             Try::Moved => {
-                if boat.unsaved.take().is_some() {
+                if boat.seat.is_lowered() {
                     engine.emit(&integration.id, Some(&id), What::Saved);
                 }
                 engine.cache.remove(&id);

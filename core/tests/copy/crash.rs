@@ -91,3 +91,28 @@ async fn it_stops_between_two_rows_and_goes_on() {
     assert!(owners.values().all(|owners| *owners == 1));
     assert_eq!(two.copied().await.moved, u64::try_from(ids.len()).unwrap());
 }
+
+/// A source that might forget which connections are closed gives none of them away; a target that might forget them is not
+/// told to be complete.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_confirms_nothing_ends_the_copy() {
+    for of_source in [true, false] {
+        let two = Two::new().await;
+        let ids = everything(&two.world).await;
+        let (from, to) = (
+            FaultyStore::over(two.world.memory.clone()),
+            FaultyStore::over(two.target.clone()),
+        );
+        let doubtful = if of_source { &from } else { &to };
+        doubtful.unconfirmed(0, u32::MAX);
+        let copy = Copy::new(from.clone(), to.clone()).clock(two.world.clock.clone());
+        let error = copy.run(|_| {}).await.unwrap_err();
+        assert_eq!(error.code(), "store_unavailable");
+        if of_source {
+            assert!(rows(&two.world, &two.target).await.is_empty());
+        }
+        let owners = owners(&two.world, [&two.world.memory, &two.target]).await;
+        assert!(owners.values().all(|owners| *owners <= 1));
+        assert_eq!(two.copied().await.connections, u64::try_from(ids.len()).unwrap());
+    }
+}
