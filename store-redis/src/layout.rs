@@ -69,6 +69,11 @@ impl Layout {
         self.key(bucket, "lists")
     }
 
+    /// When each of them is due.
+    pub(crate) fn due(&self, bucket: Place) -> String {
+        self.key(bucket, "due")
+    }
+
     /// Pieces of their e-mail addresses.
     pub(crate) fn search(&self, bucket: Place) -> String {
         self.key(bucket, "search")
@@ -85,7 +90,7 @@ impl Layout {
     }
 
     /// What a script that writes a connection may touch.
-    pub(crate) fn of_write(&self, id: &ConnectionId) -> [String; 6] {
+    pub(crate) fn of_write(&self, id: &ConnectionId) -> [String; 7] {
         let bucket = self.bucket(id);
         [
             self.row(id),
@@ -94,6 +99,7 @@ impl Layout {
             self.search(bucket),
             self.sealed(bucket),
             self.history(bucket),
+            self.due(bucket),
         ]
     }
 

@@ -71,9 +71,9 @@
 //!
 //! # What lists and search cost
 //! Lists and search are two sorted sets of short terms with ids behind them (`search.rs` tells how they are walked). A
-//! connection has five terms in the first, and one more for each label, for a concern and for when it is due. In the
-//! second it has one for each byte of its e-mail address, no piece twice. Of these sets a refresh writes only the term
-//! that tells when the connection is due.
+//! connection has five terms in the first, and one more for each label and for a concern. In the second it has one for
+//! each byte of its e-mail address, no piece twice. A third set has one term of each connection that is due some time.
+//! Of all three a refresh writes only that one.
 //!
 //! A term takes about 140 bytes of the server's memory. Of 10,000 connections with one label, an address of 31 bytes and a
 //! body of 1,000, each took 7.3 KB: 1.1 for the lists, 4.4 for the search.

@@ -175,7 +175,7 @@ async fn due_step(
     share: usize,
 ) -> Result<Step<DueEntry, Vec<u8>>, StoreError> {
     let mut command = redis::cmd("ZRANGEBYLEX");
-    command.arg(store.layout().lists(bucket)).arg(from).arg(to);
+    command.arg(store.layout().due(bucket)).arg(from).arg(to);
     command.arg("LIMIT").arg(0).arg(share);
     let (_, found): (_, Vec<Vec<u8>>) = store.ask(bucket, "due_connections", &command).await?;
     let entry = |member: &Vec<u8>| {

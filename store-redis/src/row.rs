@@ -1,7 +1,8 @@
 //! How rows are written as bytes.
 //!
-//! What scripts look at comes first (see `lua/common.lua`): the revision, the terms by which lists find the row, its mark
-//! and e-mail, the id of its sealing key. Then come the other columns as JSON, and the body.
+//! What scripts look at comes first (see `lua/common.lua`): the revision, when the row is due, and its facts: the terms by
+//! which lists find it, its mark and e-mail, the id of its sealing key. A refresh changes no fact. Then come the other
+//! columns as JSON, and the body.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,10 @@ use crate::search;
 
 /// Bytes of a revision.
 pub(crate) const REVISION: usize = 24;
+/// Where facts begin.
+const FACTS: usize = REVISION + search::TERM;
+/// When a row is due that never is.
+const NEVER: [u8; search::TERM] = [0; search::TERM];
 const MARK: usize = 4;
 
 /// Columns that no script looks at, in this order: integration, environment, status, concern, owner, labels, when
@@ -61,29 +66,42 @@ pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
     let columns = serde_json::to_vec(&columns).unwrap_or_default();
     let mut mail = search::mark(integration, *status == Status::Deleted).to_vec();
     mail.extend_from_slice(email.as_bytes());
-    let mut bytes = encode_revision(revision).to_vec();
-    for part in [&search::terms(index)[..], &mail, sealed_by.as_bytes(), &columns] {
-        let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
-        bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(part);
+    let mut facts = Vec::new();
+    for fact in [&search::terms(index)[..], &mail, sealed_by.as_bytes()] {
+        push(&mut facts, fact);
     }
+    let mut bytes = encode_revision(revision).to_vec();
+    bytes.extend_from_slice(&due_at.map_or(NEVER, search::due));
+    push(&mut bytes, &facts);
+    push(&mut bytes, &columns);
     bytes.extend_from_slice(body);
     bytes
+}
+
+/// A part behind its length.
+fn push(bytes: &mut Vec<u8>, part: &[u8]) {
+    let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(part);
+}
+
+/// The part that bytes begin with; they then begin behind it.
+fn pull(bytes: &mut Bytes) -> Option<Bytes> {
+    let length: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
+    let end = usize::try_from(u32::from_be_bytes(length)).ok()?.checked_add(4)?;
+    let part = (end <= bytes.len()).then(|| bytes.slice(4..end))?;
+    *bytes = bytes.slice(end..);
+    Some(part)
 }
 
 /// `None` if the bytes are no row.
 pub(crate) fn decode(id: &ConnectionId, bytes: Vec<u8>, hot: Option<&[u8]>) -> Option<Stored> {
     let bytes = Bytes::from(bytes);
     let revision = decode_revision(&bytes)?;
-    let mut rest = bytes.slice(REVISION..);
-    let mut part = || {
-        let length: [u8; 4] = rest.get(..4)?.try_into().ok()?;
-        let end = 4 + usize::try_from(u32::from_be_bytes(length)).ok()?;
-        let part = rest.get(4..end)?.to_vec();
-        rest = rest.slice(end..);
-        Some(part)
-    };
-    let (_terms, mail, sealed_by, columns) = (part()?, part()?, part()?, part()?);
+    let mut rest = (bytes.len() >= FACTS).then(|| bytes.slice(FACTS..))?;
+    let mut facts = pull(&mut rest)?;
+    let (_terms, mail, sealed_by) = (pull(&mut facts)?, pull(&mut facts)?, pull(&mut facts)?);
+    let columns = pull(&mut rest)?;
     let (integration, environment, status, concern, owner, metadata, connected_at, due_at): Columns =
         serde_json::from_slice(&columns).ok()?;
     let index = Index {
@@ -99,7 +117,7 @@ pub(crate) fn decode(id: &ConnectionId, bytes: Vec<u8>, hot: Option<&[u8]>) -> O
         metadata,
         connected_at: Timestamp(connected_at),
         due_at: due_at.map(Timestamp),
-        sealed_by: String::from_utf8(sealed_by).ok()?,
+        sealed_by: String::from_utf8(sealed_by.to_vec()).ok()?,
     };
     Some(Stored {
         row: ConnectionRow {

@@ -87,11 +87,11 @@ scripts! {
     /// Finds or writes the store's record of itself.
     STORE: "store.lua";
     /// Creates a connection.
-    INSERT: "common.lua", "insert.lua";
+    INSERT: "common.lua", "facts.lua", "insert.lua";
     /// Replaces a connection.
-    SWAP: "common.lua", "swap.lua";
+    SWAP: "common.lua", "swap.lua", "facts.lua", "swap_facts.lua";
     /// Removes a connection.
-    REMOVE: "common.lua", "remove.lua";
+    REMOVE: "common.lua", "facts.lua", "remove.lua";
     /// Reads a connection and the time.
     READ: "read.lua";
     /// Writes hot facts.

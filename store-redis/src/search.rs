@@ -1,10 +1,11 @@
 //! Terms: what lists and search know of a row.
 //!
-//! Two sorted sets hold them, every member a term and, behind it, an id, in the order of their bytes. So the rows of a
+//! Three sorted sets hold them, every member a term and, behind it, an id, in the order of their bytes. So the rows of a
 //! term stand side by side in the order of their ids, and a page begins where the last one ended.
 //!
-//! - *Lists*: terms of nine bytes, a letter and a hash of what it stands for, the integration with it; and one for when
-//!   the row is due, so that the same set is the sweep's list.
+//! - *Lists*: terms of nine bytes, a letter and a hash of what it stands for, the integration with it.
+//! - *Due*: one term for when the row is due, which is the sweep's list. Each refresh writes it, so it has a set of its
+//!   own, which is a seventh as long.
 //! - *Search*: of an e-mail address every piece of three bytes, behind a mark of four for the integration; the last two
 //!   pieces are filled up, so that each byte begins one. A search text of three bytes or more is looked up by its
 //!   pieces, and the rarest one leads; a shorter one is the begin of pieces, whose rows are merged. Nothing ever scans.
@@ -70,7 +71,7 @@ fn term(kind: u8, parts: &[&[u8]]) -> [u8; TERM] {
     term
 }
 
-/// The terms of a row, one behind the other.
+/// The terms of a row but for when it is due, one behind the other.
 pub(crate) fn terms(index: &Index) -> Vec<u8> {
     let Index {
         integration,
@@ -81,7 +82,7 @@ pub(crate) fn terms(index: &Index) -> Vec<u8> {
         owner,
         metadata,
         connected_at: _,
-        due_at,
+        due_at: _,
         sealed_by: _,
     } = index;
     let of = integration.as_str().as_bytes();
@@ -100,7 +101,6 @@ pub(crate) fn terms(index: &Index) -> Vec<u8> {
         terms.extend(term(b'm', &[of, &deleted, key.as_bytes(), value.as_bytes()]));
     }
     terms.extend(concerned.map(concern).into_iter().flatten());
-    terms.extend(due_at.map(due).into_iter().flatten());
     terms
 }
 

@@ -1,14 +1,17 @@
 -- ARGV: id, row, expected revision, channel. Answers 1 (swapped), 0 (another revision) or -1 (no such row).
-local new, own = parse(ARGV[2]), string.sub(ARGV[2], 1, 24)
-local present = redis.call('GET', KEYS[1])
-if not present then return -1 end
+local id, row = ARGV[1], ARGV[2]
+local own = string.sub(row, 1, 24)
+local facts = 37 + struct.unpack('>I4', row, 34)
+-- A refresh changes no facts: then nothing behind them is read, nothing is taken apart, and no more functions are made.
+local present = redis.call('GETRANGE', KEYS[1], '0', facts - 1)
+if present == '' then return -1 end
 local revision = string.sub(present, 1, 24)
 -- This very write, sent a second time.
 if revision == own then return 1 end
 if revision ~= ARGV[3] then return 0 end
-local old = parse(present)
-redis.call('SET', KEYS[1], ARGV[2])
-index(old, new, ARGV[1])
-record(ARGV[1], own)
-if status(old.terms) ~= status(new.terms) then tell(ARGV[4]) end
-return 1
+if string.sub(present, 34) == string.sub(row, 34, facts) then
+    redis.call('SET', KEYS[1], row)
+    postpone(string.sub(present, 25, 33), string.sub(row, 25, 33), id)
+    record(id, own)
+    return 1
+end
