@@ -3,19 +3,21 @@
 use grantry_benches::{
     herd, list,
     measure::Scale,
-    proxy, refresh,
+    proxy, redis, redis_list, refresh,
     report::{self, Must, Row},
     sqlite, storm, vault, warm,
 };
 
 type Area = (&'static [&'static str], fn(Scale) -> Vec<Row>);
 
-const AREAS: [Area; 9] = [
+const AREAS: [Area; 11] = [
     (&["A1", "A2", "A3", "A4", "A5"], warm::rows),
     (&["N"], allocations),
     (&["B1"], vault::rows),
     (&["C1", "C2", "C3"], sqlite::rows),
     (&["C4", "C5"], list::rows),
+    (&["D1", "D2", "D3"], redis::rows),
+    (&["D4", "D5", "D6", "D7"], redis_list::rows),
     (&["E1"], proxy::rows),
     (&["F1", "F2"], refresh::rows),
     (&["H1"], herd::rows),

@@ -25,12 +25,15 @@
 //! | [`vault`] | B1 | the bare cipher |
 //! | [`sqlite`] | C1–C3 | one table with two columns, same settings of SQLite |
 //! | [`list`] | C4, C5 | the bare keyset SELECT on the same file |
+//! | [`redis`] | D1, D2 | SQLite; a GET by the same driver and one opening |
+//! | [`redis_write`] | D3 | a script that compares and sets one key, and does nothing else |
+//! | [`redis_list`] | D4–D7 | the bare range and MGET; the same page out of 64 buckets; bytes |
 //! | [`proxy`] | E1 | the same call by reqwest |
 //! | [`refresh`] | F1, F2 | the same exchange by reqwest, the bare cipher, as many bare commits |
 //! | [`herd`] | H1 | `tokio::sync::OnceCell` around the same exchange |
 //! | [`storm`] | H2 | the same call while nothing is refreshed |
 //!
-//! Left out: Redis (no store yet), and peers in other languages and other processes (E2, F3). Of Rust peers also
+//! Left out: peers in other languages and other processes (E2, F3). Of Rust peers also
 //! google-cloud-auth, azure_identity and aws-smithy-runtime, to keep the build small. In earlier measurements (one key,
 //! another machine state) google-cloud-auth's cached call took 0.94 × that of yup-oauth2, the other two took longer; so
 //! "the fastest peer" here is the faster of the two that are built, not of all.
@@ -39,6 +42,8 @@
 //! C2, C3 and F2 wait for the disk. While other programs write, their ratios move by half and more from run to run, and
 //! the gain of commits in groups (C3) looks larger than on a quiet disk. C1 compares with a row that holds a sealed set
 //! and nothing else, while ours has all facts about a connection: that is the limit, not a rival.
+//!
+//! The rows of D start a `redis-server` of their own, and are left out where there is none.
 
 #![allow(
     clippy::unwrap_used,
@@ -53,6 +58,9 @@ pub mod list;
 pub mod measure;
 pub mod peers;
 pub mod proxy;
+pub mod redis;
+pub mod redis_list;
+pub mod redis_write;
 pub mod refresh;
 pub mod report;
 pub mod sqlite;

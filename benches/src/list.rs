@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Rows of a page.
-const PAGE: u32 = 20;
+pub(crate) const PAGE: u32 = 20;
 /// Rows that are inserted at the same time.
 const AT_ONCE: usize = 512;
 /// From terms that nearly every address has to one that none has.
@@ -41,12 +41,12 @@ pub fn rows(scale: Scale) -> Vec<Row> {
         (world, ids)
     });
     let mut rows = pages(scale, &runtime, &world, &ids, &file);
-    rows.extend(searches(scale, &runtime, &world, count));
+    rows.extend(searches(("C5", scale.pick(200, 1000)), &runtime, &world, count));
     rows
 }
 
 /// Makes one connection and inserts copies of its row under other ids and addresses.
-async fn fill(world: &World, count: usize) -> Vec<ConnectionId> {
+pub(crate) async fn fill(world: &World, count: usize) -> Vec<ConnectionId> {
     let first = world.connect(1).await.remove(0);
     let read = world.stores.connections.connection(&first).await.unwrap();
     let row = read.0.unwrap().row;
@@ -91,15 +91,20 @@ fn address(n: usize) -> String {
     format!("{}.{n}@{}", NAMES[n % 8], HOSTS[n / 8 % 5])
 }
 
-fn pages(scale: Scale, runtime: &Runtime, world: &World, ids: &[ConnectionId], file: &Path) -> Vec<Row> {
-    let all = ConnectionFilter {
+/// Every connection that is not deleted.
+pub(crate) fn all(world: &World) -> ConnectionFilter {
+    ConnectionFilter {
         integration: world.integration.clone(),
         status: StatusFilter::Live,
         environment: None,
         email_contains: None,
         owner: None,
         metadata: BTreeMap::new(),
-    };
+    }
+}
+
+fn pages(scale: Scale, runtime: &Runtime, world: &World, ids: &[ConnectionId], file: &Path) -> Vec<Row> {
+    let all = all(world);
     // The page before which everything but one page lies.
     let before = &ids[PAGE as usize + 1];
     let bare = Bare::open(file, &world.integration);
@@ -183,9 +188,13 @@ async fn last_cursor(world: &World) -> String {
     }
 }
 
-/// C5: single calls, since the slowest count.
-fn searches(scale: Scale, runtime: &Runtime, world: &World, count: usize) -> Vec<Row> {
-    let calls = scale.pick(200, 1000);
+/// Single calls, since the slowest count.
+pub(crate) fn searches(
+    (id, calls): (&'static str, usize),
+    runtime: &Runtime,
+    world: &World,
+    count: usize,
+) -> Vec<Row> {
     let search = |term: &str| {
         let list = world
             .broker
@@ -204,7 +213,7 @@ fn searches(scale: Scale, runtime: &Runtime, world: &World, count: usize) -> Vec
             let figures: Vec<f64> = (0..calls).map(|_| search(term).0 as f64 / 1e6).collect();
             let path = format!("p99 of e-mail substring \"{term}\" among {count}, whole call");
             let found = format!("{} on the page", search(term).1);
-            Row::figure("C5", path, p99(figures), "ms", found, Must::AtMost(5.0))
+            Row::figure(id, path, p99(figures), "ms", found, Must::AtMost(5.0))
         })
         .collect()
 }
