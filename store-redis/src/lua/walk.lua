@@ -7,9 +7,11 @@
 local cursor, want, budget, begin = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local LAST = '\127'
 local terms = {}
+-- One that is alone leads anyway.
+local alone = #ARGV == 5 and begin == ''
 for i = 5, #ARGV do
     local key, term = KEYS[tonumber(string.sub(ARGV[i], 1, 1))], string.sub(ARGV[i], 2)
-    local rows = redis.call('ZLEXCOUNT', key, '[' .. term, '[' .. term .. LAST)
+    local rows = alone and 1 or redis.call('ZLEXCOUNT', key, '[' .. term, '[' .. term .. LAST)
     if rows == 0 then return {0, ''} end
     terms[#terms + 1] = {key = key, term = term, rows = rows}
 end
