@@ -1,6 +1,6 @@
 //! D1 and D2: credentials from Redis, and what the rows about Redis share.
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
 use futures_util::future::join_all;
 use grantry::{
@@ -11,7 +11,7 @@ use grantry::{
 use grantry_redis_servers::Server;
 use grantry_store_redis::RedisStore;
 use grantry_store_sqlite::SqliteStore;
-use redis::{Cmd, FromRedisValue, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, aio::MultiplexedConnection};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -41,7 +41,12 @@ impl Bare {
     /// A connection of its own.
     pub async fn connect(server: &Server) -> Self {
         let client = redis::Client::open(server.address()).unwrap();
-        Self(client.get_multiplexed_async_connection().await.unwrap())
+        // To count the bytes of a long set takes a while.
+        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
+        let connection = client
+            .get_multiplexed_async_connection_with_config(&patient)
+            .await;
+        Self(connection.unwrap())
     }
 
     /// What a command answers.

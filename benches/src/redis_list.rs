@@ -109,10 +109,10 @@ fn pages(scale: Scale, runtime: &Runtime, world: &World, ids: &[ConnectionId], b
             Variant::each("first page", calls, || page(runtime, world, &all, None)),
             Variant::each("page", calls, || page(runtime, world, &all, Some(before))),
             Variant::each("range and MGET", calls, || {
-                runtime.block_on(range.page(bare, None))
+                runtime.block_on(range.page(bare, None));
             }),
             Variant::each("range and MGET", calls, || {
-                runtime.block_on(range.page(bare, Some(before)))
+                runtime.block_on(range.page(bare, Some(before)));
             }),
             Variant::each("first page", calls, || page(runtime, world, &some, None)),
             Variant::each("page", calls, || page(runtime, world, &some, Some(far))),
