@@ -53,6 +53,11 @@ pub async fn changes_of_another_handle_are_told<F: Fixture<Store: ConnectionStor
     assert_eq!(told(&first), BTreeMap::from([("con_1".to_owned(), inserted)]));
 
     let second = swap(&peer, &row("con_1"), inserted).await;
+    assert_eq!(
+        told(&since(&store, &first.next).await),
+        BTreeMap::from([("con_1".to_owned(), second)]),
+        "a swap is told that changes nothing by which rows are found"
+    );
     let third = swap(&peer, &other("con_1"), second).await;
     let after = since(&store, &first.next).await;
     assert_eq!(told(&after), BTreeMap::from([("con_1".to_owned(), third)]));
