@@ -1,8 +1,8 @@
 //! How rows are written as bytes.
 //!
-//! What scripts look at comes first (see `lua/common.lua`): the revision, when the row is due, and its facts: the terms by
-//! which lists find it, its mark and e-mail, the id of its sealing key. A refresh changes no fact. Then come the other
-//! columns as JSON, and the body.
+//! What scripts look at comes first (see `lua/common.lua`): the revision, when the row is due, its concern, and its facts:
+//! the terms by which lists find it, its mark and e-mail, the id of its sealing key. A refresh changes no fact. Then come
+//! the other columns as JSON, and the body.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +20,9 @@ use crate::search;
 /// Bytes of a revision.
 pub(crate) const REVISION: usize = 24;
 /// Where facts begin.
-const FACTS: usize = REVISION + search::TERM;
-/// When a row is due that never is.
-const NEVER: [u8; search::TERM] = [0; search::TERM];
+const FACTS: usize = REVISION + 2 * search::TERM;
+/// In the place of a term that a row does not have.
+const NO_TERM: [u8; search::TERM] = [0; search::TERM];
 const MARK: usize = 4;
 
 /// Columns that no script looks at, in this order: integration, environment, status, concern, owner, labels, when
@@ -71,7 +71,8 @@ pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
         push(&mut facts, fact);
     }
     let mut bytes = encode_revision(revision).to_vec();
-    bytes.extend_from_slice(&due_at.map_or(NEVER, search::due));
+    bytes.extend_from_slice(&due_at.map_or(NO_TERM, search::due));
+    bytes.extend_from_slice(&concern.map_or(NO_TERM, search::concern));
     push(&mut bytes, &facts);
     push(&mut bytes, &columns);
     bytes.extend_from_slice(body);

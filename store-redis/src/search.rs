@@ -71,13 +71,13 @@ fn term(kind: u8, parts: &[&[u8]]) -> [u8; TERM] {
     term
 }
 
-/// The terms of a row but for when it is due, one behind the other.
+/// The terms of a row that a refresh does not change, one behind the other.
 pub(crate) fn terms(index: &Index) -> Vec<u8> {
     let Index {
         integration,
         environment,
         status,
-        concern: concerned,
+        concern: _,
         email: _,
         owner,
         metadata,
@@ -100,7 +100,6 @@ pub(crate) fn terms(index: &Index) -> Vec<u8> {
     for (key, value) in metadata {
         terms.extend(term(b'm', &[of, &deleted, key.as_bytes(), value.as_bytes()]));
     }
-    terms.extend(concerned.map(concern).into_iter().flatten());
     terms
 }
 

@@ -1,14 +1,14 @@
 -- The facts of a row, and what is written of them elsewhere. A swap that changes none does not come here.
 
 local TERM = 9
-local NONE = {due = NEVER, terms = '', mail = ''}
+local NONE = {head = string.rep('\0', 42), terms = '', mail = ''}
 
 local function parse(row)
     local terms, mail, sealed, at
-    terms, at = struct.unpack('>I4c0', row, 38)
+    terms, at = struct.unpack('>I4c0', row, 47)
     mail, at = struct.unpack('>I4c0', row, at)
     sealed = struct.unpack('>I4c0', row, at)
-    return {due = string.sub(row, 25, 33), terms = terms, mail = mail, sealed = sealed}
+    return {head = string.sub(row, 1, 42), terms = terms, mail = mail, sealed = sealed}
 end
 
 -- Pieces of three bytes behind the mark; the last two are filled up, so that every byte begins one.
@@ -55,7 +55,7 @@ end
 
 -- What lists, search and counts know of a row, from `old` to `new`; what stays is not written.
 local function index(old, new, id)
-    postpone(old.due, new.due, id)
+    follow(old.head, new.head, id)
     if old.terms ~= new.terms then move(KEYS[3], split(old.terms), split(new.terms), id) end
     if old.mail ~= new.mail then move(KEYS[4], pieces(old.mail), pieces(new.mail), id) end
     if old.sealed ~= new.sealed then
