@@ -4,6 +4,7 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
+use grantry::time::{BootInstant, Clock as _, SystemClock};
 use redis::{Client, RedisResult};
 
 use crate::{
@@ -13,6 +14,9 @@ use crate::{
     place::Place,
     session::Session,
 };
+
+/// Longer than a server takes that is well.
+const A_WHILE: Duration = Duration::from_secs(1);
 
 pub(crate) enum Link {
     Node(Arc<Node>, Duration),
@@ -97,13 +101,26 @@ impl Link {
         calls: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let (Self::Node(_, limit) | Self::Cluster(_, limit)) = self;
-        tokio::time::timeout(*limit, calls).await.unwrap_or_else(|_| {
-            used.give_up();
-            if let Self::Cluster(cluster, _) = self {
-                cluster.doubt();
-            }
-            Err(Failure::TIMEOUT)
-        })
+        let mut call = Call {
+            link: self,
+            used,
+            since: SystemClock.boot(),
+            is_answered: false,
+        };
+        if let Ok(answer) = tokio::time::timeout(*limit, calls).await {
+            call.is_answered = true;
+            return answer;
+        }
+        self.give_up(used);
+        Err(Failure::TIMEOUT)
+    }
+
+    /// A call got no answer: the next one begins with a new connection.
+    fn give_up(&self, used: &Used) {
+        used.give_up();
+        if let Self::Cluster(cluster, _) = self {
+            cluster.doubt();
+        }
     }
 
     async fn attempt<T, F>(
@@ -126,6 +143,23 @@ impl Link {
             }
         };
         made.boxed().await
+    }
+}
+
+/// A call under way. Its caller may have less patience than the time limit, and so may every caller: one who goes away
+/// after a while got no answer, either.
+struct Call<'a> {
+    link: &'a Link,
+    used: &'a Used,
+    since: BootInstant,
+    is_answered: bool,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered && SystemClock.boot() - self.since >= A_WHILE {
+            self.link.give_up(self.used);
+        }
     }
 }
 
