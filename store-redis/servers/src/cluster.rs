@@ -104,6 +104,33 @@ impl Cluster {
         })
     }
 
+    /// Whether every slot has a primary other than this node, by the account of all others.
+    pub fn is_served_without(&self, number: usize) -> bool {
+        let others = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != number);
+        let port = format!(":{}@", self.nodes[number].port());
+        others.map(|(_, node)| node).all(|node| {
+            let whole = node.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+            let known = node.command(&["CLUSTER", "NODES"]);
+            let of_it = known.lines().find(|line| line.contains(&port));
+            // Of a primary that serves something a range of slots stands there.
+            whole && of_it.is_some_and(|line| line.split(' ').count() <= 8)
+        })
+    }
+
+    /// The node that serves the keys with this in their names, by its own account.
+    pub fn server_of(&self, name: &str) -> Option<&Server> {
+        let pattern = format!("*{name}*");
+        let has_it = |node: &&Server| {
+            let keys = node.command(&["KEYS", &pattern]);
+            keys.contains(name) && node.command(&["ROLE"]).contains("master")
+        };
+        self.nodes.iter().find(has_it)
+    }
+
     /// The slots in which something lies.
     pub fn slots_with_keys(&self) -> Vec<u16> {
         let mut slots = Vec::new();

@@ -1,5 +1,6 @@
 //! Redis servers of a test's own, on free ports of the loopback interface, each with a folder of its own: one server, a
-//! primary with replicas and Sentinels, and a Cluster. Dropping them ends them.
+//! primary with replicas and Sentinels, and a Cluster. Dropping them ends them. Or in network namespaces, between which
+//! links can be cut.
 //!
 //! They need `redis-server` on the path, and `openssl` where TLS is wanted. What is missing, or does not come up, is a
 //! panic that says what to do, as a test wants it.
@@ -10,6 +11,7 @@
 )]
 
 mod cluster;
+mod net;
 mod sentinels;
 mod server;
 
@@ -19,6 +21,7 @@ use std::{
 };
 
 pub use cluster::Cluster;
+pub use net::{Net, Seat};
 pub use rustix::process::Signal;
 pub use sentinels::Sentinels;
 pub use server::Server;
@@ -51,13 +54,13 @@ impl<T> Default for Shared<T> {
     }
 }
 
-/// Looks every ten milliseconds, for as long as 30 seconds.
+/// Looks every ten milliseconds, for as long as a minute.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..3000 {
+    for _ in 0..6000 {
         if is_so() {
             return;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("{what}: not within 30 seconds");
+    panic!("{what}: not within a minute");
 }

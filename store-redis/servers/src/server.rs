@@ -11,10 +11,13 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::Seat;
+
 /// A server.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    seat: Seat,
     port: u16,
     kind: Kind,
     settings: Vec<String>,
@@ -32,15 +35,20 @@ enum Kind {
 impl Server {
     /// A server that logs its writes, with these settings besides (as arguments of `redis-server`).
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_at(&Seat::here(), settings)
+    }
+
+    /// The same at a seat.
+    pub fn start_at(seat: &Seat, settings: &[&str]) -> Self {
         let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        Self::start_in(TempDir::new().unwrap(), Kind::Plain, &settings)
+        Self::start_in(TempDir::new().unwrap(), seat, Kind::Plain, &settings)
     }
 
     /// A Sentinel with this configuration.
-    pub(crate) fn start_sentinel(configuration: &str) -> Self {
+    pub(crate) fn start_sentinel(seat: &Seat, configuration: &str) -> Self {
         let folder = TempDir::new().unwrap();
         std::fs::write(folder.path().join("sentinel.conf"), configuration).unwrap();
-        Self::start_in(folder, Kind::Sentinel, &[])
+        Self::start_in(folder, seat, Kind::Sentinel, &[])
     }
 
     /// A Sentinel that talks TLS only, with the certificate of the server that it watches, for which it finds it too.
@@ -62,7 +70,7 @@ impl Server {
             server.port
         );
         std::fs::write(folder.path().join("sentinel.conf"), configuration).unwrap();
-        Self::start_in(folder, Kind::TlsSentinel, &[])
+        Self::start_in(folder, &Seat::here(), Kind::TlsSentinel, &[])
     }
 
     /// One that talks TLS only, as `localhost`, with a certificate that its own authority signed, and has these settings
@@ -99,15 +107,16 @@ impl Server {
         let words = names.into_iter().chain(["--tls-auth-clients", "no"]);
         let words = words.chain(settings.iter().copied());
         let settings: Vec<String> = words.map(str::to_owned).collect();
-        Self::start_in(folder, Kind::Tls, &settings)
+        Self::start_in(folder, &Seat::here(), Kind::Tls, &settings)
     }
 
-    fn start_in(mut folder: TempDir, kind: Kind, settings: &[String]) -> Self {
+    fn start_in(mut folder: TempDir, seat: &Seat, kind: Kind, settings: &[String]) -> Self {
         loop {
             let port = free_port();
-            let child = spawn(port, kind, folder.path(), settings);
+            let child = spawn(seat, port, kind, folder.path(), settings);
             let mut server = Self {
                 child,
+                seat: seat.clone(),
                 port,
                 kind,
                 settings: settings.to_vec(),
@@ -126,20 +135,42 @@ impl Server {
         std::fs::read(self.folder.path().join("root.pem")).unwrap()
     }
 
-    /// Its port on 127.0.0.1.
+    /// Where it runs.
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// Its port on 127.0.0.1, or at the address of its seat.
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Its address, without TLS and user.
     pub fn address(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}:{}", self.seat.address(), self.port)
     }
 
     /// Starts it again, on what it had written.
     pub fn restart(&mut self) {
-        self.child = spawn(self.port, self.kind, self.folder.path(), &self.settings);
+        self.child = spawn(
+            &self.seat,
+            self.port,
+            self.kind,
+            self.folder.path(),
+            &self.settings,
+        );
         assert!(self.answers(), "it comes up again");
+    }
+
+    /// What it replicates from the next start on.
+    pub(crate) fn follow(&mut self, primary: Option<SocketAddr>) {
+        if let Some(at) = self.settings.iter().position(|setting| setting == "--replicaof") {
+            self.settings.drain(at..at + 3);
+        }
+        if let Some(primary) = primary {
+            let (address, port) = (primary.ip().to_string(), primary.port().to_string());
+            self.settings.extend(["--replicaof".to_owned(), address, port]);
+        }
     }
 
     /// Kills it, with SIGKILL.
@@ -149,6 +180,19 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// A copy of what it has written so far, for [`Server::put_back`].
+    pub fn copy(&self) -> TempDir {
+        let copy = TempDir::new().unwrap();
+        copy_folder(self.folder.path(), copy.path());
+        copy
+    }
+
+    /// Replaces everything that it has written by a copy from earlier. It must not run.
+    pub fn put_back(&self, copy: &TempDir) {
+        std::fs::remove_dir_all(self.folder.path()).unwrap();
+        copy_folder(copy.path(), self.folder.path());
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
@@ -156,7 +200,11 @@ impl Server {
 
     /// Sends it a command and gives the raw answer; empty if there is none.
     pub fn command(&self, words: &[&str]) -> String {
-        ask(self.port, words).unwrap_or_default()
+        ask(self.place(), words).unwrap_or_default()
+    }
+
+    pub(crate) fn place(&self) -> SocketAddr {
+        (self.seat.address(), self.port).into()
     }
 
     /// Whether it is up; `false` if it has ended.
@@ -166,9 +214,9 @@ impl Server {
                 return false;
             }
             let up = if matches!(self.kind, Kind::Tls | Kind::TlsSentinel) {
-                TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
+                TcpStream::connect(self.place()).is_ok()
             } else {
-                ask(self.port, &["PING"])
+                ask(self.place(), &["PING"])
                     .is_ok_and(|answer| !answer.is_empty() && !answer.starts_with("-LOADING"))
             };
             if up {
@@ -186,10 +234,23 @@ impl Drop for Server {
     }
 }
 
-fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let copied = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &copied);
+        } else {
+            std::fs::copy(entry.path(), copied).unwrap();
+        }
+    }
+}
+
+fn ask(server: SocketAddr, words: &[&str]) -> std::io::Result<String> {
     let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
     let request = format!("*{}\r\n{}", words.len(), words.collect::<String>());
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = vec![0; 1 << 16];
@@ -202,15 +263,20 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind(address).unwrap().local_addr().unwrap().port()
 }
 
-fn spawn(port: u16, kind: Kind, folder: &Path, settings: &[String]) -> Child {
-    let mut command = Command::new("redis-server");
+fn spawn(seat: &Seat, port: u16, kind: Kind, folder: &Path, settings: &[String]) -> Child {
+    let mut command = seat.command("redis-server");
     match kind {
         Kind::Plain => command.args(["--tls-port", "0", "--port"]),
         Kind::Tls => command.args(["--port", "0", "--tls-port"]),
         Kind::Sentinel => command.args(["sentinel.conf", "--sentinel", "--port"]),
         Kind::TlsSentinel => command.args(["sentinel.conf", "--sentinel", "--tls-port"]),
     };
-    command.arg(port.to_string()).args(["--bind", "127.0.0.1"]);
+    let address = seat.address().to_string();
+    command.arg(port.to_string()).args(["--bind", &address]);
+    if !seat.is_here() {
+        // Others may ask it, without a password.
+        command.args(["--protected-mode", "no"]);
+    }
     if matches!(kind, Kind::Plain | Kind::Tls) {
         command.args(["--save", "", "--appendonly", "yes"]);
     }
