@@ -13,6 +13,7 @@ use grantry::{
     id::IntegrationId,
     store::{ConnectionFilter, ConnectionStore as _, StatusFilter},
 };
+use grantry_redis_servers::Server;
 use grantry_salesforce_simulator::{Config, Outcome};
 use grantry_store_sqlite::SqliteStore;
 use reqwest::Method;
@@ -20,7 +21,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{Host, Integration, Redis, World, command, ended_with, eventually, signal};
+use crate::support::{Host, Integration, World, blocking, command, ended_with, eventually, signal};
 
 const USERS: usize = 24;
 
@@ -137,7 +138,7 @@ async fn refresh_all(host: &Host, ids: &[String], key: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_moves_to_redis_and_back_while_it_runs() {
-    let (world, redis) = (world().await, Redis::start().await);
+    let (world, redis) = (world().await, blocking(|| Server::start(&[])));
     let file = sqlite(&world.dir().join("grantry.db"));
     let host = Arc::new(world.launch().start().await);
     let integration = world.integrate(&host, json!({})).await;

@@ -28,9 +28,9 @@ pub(crate) async fn storm<F>(
     hosts: &[Arc<Host>],
     callers: usize,
     ask: impl Fn(Arc<Host>, usize) -> F,
-) -> Vec<Answer>
+) -> Vec<F::Output>
 where
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output: Send> + Send + 'static,
 {
     let start = Arc::new(Barrier::new(hosts.len() * callers));
     let mut all = JoinSet::new();

@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use grantry_redis_servers::Seat;
 use reqwest::{Client, Method, Url, header::HeaderMap, redirect::Policy};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -20,6 +21,7 @@ static STARTED: AtomicU32 = AtomicU32::new(0);
 /// How to start a host.
 pub(crate) struct Launch {
     dir: PathBuf,
+    seat: Seat,
     listen: String,
     store: String,
     arguments: Vec<String>,
@@ -31,6 +33,7 @@ impl Launch {
     pub(crate) fn new(dir: &Path, keys: &str) -> Self {
         Self {
             dir: dir.to_owned(),
+            seat: Seat::here(),
             listen: "127.0.0.1:0".to_owned(),
             store: format!("sqlite:{}", dir.join("grantry.db").display()),
             arguments: Vec::new(),
@@ -46,6 +49,13 @@ impl Launch {
 
     pub(crate) fn listen(mut self, address: &str) -> Self {
         address.clone_into(&mut self.listen);
+        self
+    }
+
+    /// In another network namespace, at its address. It needs a public URL then.
+    pub(crate) fn at(mut self, seat: &Seat) -> Self {
+        self.seat = seat.clone();
+        self.listen = format!("{}:0", seat.address());
         self
     }
 
@@ -78,7 +88,7 @@ impl Launch {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let file = |what: &str| self.dir.join(format!("host-{number}.{what}"));
         let (out, err, ready) = (file("out"), file("err"), file("ready"));
-        let mut command = command();
+        let mut command = command_at(&self.seat);
         command
             .args(["serve", "--allow-loopback-upstream", "--listen", &self.listen])
             .args(["--store", &self.store, "--ready-file"])
@@ -117,7 +127,11 @@ impl Launch {
 
 /// The program, without settings from outside.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_grantry-host"));
+    command_at(&Seat::here())
+}
+
+fn command_at(seat: &Seat) -> Command {
+    let mut command = seat.command(env!("CARGO_BIN_EXE_grantry-host"));
     for name in ["GRANTRY_KEYS", "GRANTRY_ADMIN_KEY", "GRANTRY_STORE"] {
         command.env_remove(name).env_remove(format!("{name}_FILE"));
     }

@@ -2,14 +2,12 @@
 
 mod browser;
 mod host;
-mod redis;
 mod world;
 
 use std::{future::Future, time::Duration};
 
 pub(crate) use browser::{Browser, Page, Person};
 pub(crate) use host::{ADMIN_KEY, Answer, Host, Launch, command, ended_with, signal};
-pub(crate) use redis::Redis;
 pub(crate) use world::{APP, Integration, World, parameter};
 
 /// Longer than anything here takes on a slow machine.
@@ -32,4 +30,9 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
         panic!("never happened: {what}");
     };
     answer
+}
+
+/// Does something that blocks, such as starting servers, while everything else in the test goes on.
+pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
 }

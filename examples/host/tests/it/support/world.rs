@@ -51,6 +51,16 @@ impl World {
         Self::with(Config::default()).await
     }
 
+    /// With so many more users: `user1@acme.com`, `user2@acme.com` and so on.
+    pub(crate) async fn with_users(count: usize) -> Self {
+        Self::with(Config {
+            extra_users: count,
+            contacts: 10,
+            ..Config::default()
+        })
+        .await
+    }
+
     pub(crate) async fn with(config: Config) -> Self {
         Self {
             simulator: Simulator::start(config).await.unwrap(),
