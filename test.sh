@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need, and runs all of them.
 #   ./test.sh              everything
-#   GRANTRY_SEEDS=1000000 GRANTRY_MODEL=full GRANTRY_KILL_ROUNDS=2000 GRANTRY_PAUSE_ROUNDS=500 ./test.sh
+#   GRANTRY_SEEDS=1000000 GRANTRY_MODEL=full GRANTRY_KILL_ROUNDS=2000 GRANTRY_PAUSE_ROUNDS=500 \
+#   GRANTRY_REDIS_KILL_ROUNDS=200 GRANTRY_FAILOVER_ROUNDS=200 ./test.sh
 #                          the long forms; core/tests/README.md has each by itself
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -22,6 +23,7 @@ need cc build-essential
 need python3 python3 python3-venv
 need curl curl ca-certificates
 need redis-server redis-server
+need ip iproute2
 need openssl openssl
 
 # The published Python client of the hosted service, against which the HTTP surface is tested.
