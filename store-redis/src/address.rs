@@ -23,6 +23,8 @@ pub(crate) struct Address {
     servers: Vec<String>,
     /// What all keys begin with, where the address says so.
     pub(crate) prefix: Option<String>,
+    /// How many replicas must have a turn, where the address says so.
+    pub(crate) replicas: Option<u32>,
 }
 
 enum Kind {
@@ -69,20 +71,26 @@ impl Address {
                 ));
             }
         };
-        let (mut prefix, mut sentinel_user, mut sentinel_password) = (None, None, None);
+        let (mut prefix, mut replicas) = (None, None);
+        let (mut sentinel_user, mut sentinel_password) = (None, None);
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let place = match (&*name, kind) {
                 ("prefix", _) => &mut prefix,
+                ("wait_for_replicas", _) => &mut replicas,
                 ("sentinel_user", "+sentinel") => &mut sentinel_user,
                 ("sentinel_password", "+sentinel") => &mut sentinel_password,
                 _ => {
                     return Err(bad(
-                        "it has a parameter that is not known; the usual one is prefix",
+                        "it has a parameter that is not known; there are prefix and wait_for_replicas",
                     ));
                 }
             };
             *place = Some(value.into_owned());
         }
+        let replicas = replicas
+            .map(|number| number.parse())
+            .transpose()
+            .map_err(|_| bad("its wait_for_replicas is no number"))?;
         let (path, kind, default_port) = match kind {
             "" => (path, Kind::Server, 6379),
             "+cluster" => (path, Kind::Cluster, 6379),
@@ -135,6 +143,7 @@ impl Address {
             dial,
             servers,
             prefix,
+            replicas,
         };
         // Everything that can be wrong with it is found now.
         address.link(Duration::ZERO)?;

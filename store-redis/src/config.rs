@@ -48,7 +48,11 @@ impl RedisBuilder {
     /// How many replicas must have a turn before its token is presented, and a new token set before it counts as saved.
     /// Unless set it is one, wherever the primary has replicas or had some: a primary that lost all of them may be cut off
     /// and replaced, so that what is written to it is lost. Where the last replica was taken away for good, open the
-    /// store again. With 0 nothing waits for replicas, and a failover may cost grants.
+    /// store again. With 0 nothing waits for replicas, and a failover may cost grants. The address can say it too, as
+    /// `?wait_for_replicas=`.
+    ///
+    /// Where there are several replicas, their number is the safest: then whichever takes over has the turn, also when
+    /// an operator orders a failover of a primary that lives. Its price is that nothing is refreshed while one is away.
     pub fn wait_for_replicas(mut self, replicas: u32) -> Self {
         self.replicas = Some(replicas);
         self
@@ -100,7 +104,8 @@ impl RedisBuilder {
         }
         let link = address.link(self.limit)?;
         let waiting = address.link(self.limit + 2 * self.confirm_within)?;
-        let confirm = Confirm::new(waiting, self.replicas, self.confirm_within);
+        let replicas = self.replicas.or(address.replicas);
+        let confirm = Confirm::new(waiting, replicas, self.confirm_within);
         let server = address.name();
         let looked = schema::open(&link, &prefix, &server, self.accept_loss, self.must_exist);
         // Boxed, since the compiler of whoever opens it would count every layer of it.

@@ -22,7 +22,8 @@
 //! | `redis+cluster://user:password@host:port,host:port` | a Cluster of which these are some nodes |
 //!
 //! With `rediss` in place of `redis` all connections have TLS. User, password, port and database may be left out. Behind
-//! all may stand `?prefix=` with what all keys begin with, which is `grantry` unless set.
+//! all may stand `?prefix=` with what all keys begin with, which is `grantry` unless set, and `?wait_for_replicas=` (see
+//! [`RedisBuilder::wait_for_replicas`]).
 //!
 //! # What it promises
 //! - A write is one script: done whole or not at all, and idempotent by its random write id. A write that got no answer
@@ -49,8 +50,11 @@
 //!   purges.
 //!
 //! # What it cannot
-//! - A failover may promote a replica that lacks a confirmed write, if more replicas than one are lost at once, or if the
-//!   Sentinels choose one that is behind. More replicas to wait for narrow that.
+//! - A failover may promote a replica that lacks a confirmed write, since one replica's word is enough unless more are to
+//!   be waited for: when an operator orders a failover of a primary that lives, or when Sentinels replace a primary twice
+//!   in a row and choose a server that was just started and has not caught up. The second was seen with
+//!   `down-after-milliseconds 1000` on a loaded machine, and cost grants. Give Sentinels several seconds, and let
+//!   `wait_for_replicas` be the number of replicas.
 //! - A process that starts while its primary is cut off from all replicas takes it for one that has none.
 //!   `min-replicas-to-write 1` closes this; [`Advice::NoMinReplicas`] says where it is missing.
 //! - A process that can reach only a primary which is cut off, and was replaced, reads what was true before, until the

@@ -26,6 +26,7 @@ async fn an_address_must_be_one_of_redis() {
         "redis://127.0.0.1,127.0.0.2",
         "redis://127.0.0.1/?sentinel_password=secret",
         "redis+udp://127.0.0.1",
+        "redis://u:secret@127.0.0.1/?wait_for_replicas=all",
         "redis://u:secret@127.0.0.1/zero",
         "redis://u:secret@127.0.0.1/?protocol=resp3",
         "redis://u:secret@127.0.0.1/?prefix=",

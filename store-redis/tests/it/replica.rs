@@ -141,3 +141,21 @@ async fn a_primary_that_lost_its_replica_confirms_nothing() {
     wait_for_link(&replica).await;
     is_confirmed_at_last(&store, &id, revision).await;
 }
+
+/// With a replica more to wait for than there are, nothing is confirmed; the address says how many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_address_says_how_many_replicas() {
+    let (primary, _replica) = pair().await;
+    let open = async |query: &str| {
+        let address = format!("{}{query}", primary.address());
+        let builder = RedisStore::builder(&address).confirm_within(Duration::from_millis(500));
+        builder.open().await.unwrap()
+    };
+    let two = open("?wait_for_replicas=2").await;
+    let revision = insert(&two, "con_1").await;
+    let id = row("con_1", 0).id;
+    assert!(!two.confirm_connection(&id, revision).await.unwrap());
+    is_confirmed_at_last(&open("?wait_for_replicas=1").await, &id, revision).await;
+    let none = open("?wait_for_replicas=0").await;
+    assert!(none.confirm_connection(&id, revision).await.unwrap());
+}
