@@ -30,7 +30,7 @@ pub struct Judge {
     pairs: HashMap<String, Token>,
     /// Sets that a caller called refused: process, incarnation, connection.
     pub refused: HashSet<(usize, u32, usize, SetName)>,
-    /// Sets that were stored though their grant was dead, until somebody tries or refreshes them: process, incarnation, access token.
+    /// Sets that were stored though their grant was dead, until somebody tries them: process, incarnation, access token.
     pub suspects: Vec<(usize, u32, String)>,
     pub unrecorded: u64,
     pub violations: Vec<String>,
@@ -93,10 +93,6 @@ impl Judge {
 
     /// The engine hands over a request with this token, right after its gate.
     pub fn handed(&mut self, now: u64, process: usize, token: Token) -> usize {
-        // Whoever presents its refresh token tries a set, too.
-        let pairs = &self.pairs;
-        self.suspects
-            .retain(|(_, _, access)| pairs.get(access) != Some(&token));
         self.judge_presentation(now, process, token);
         let connection = self.family(token.family).connection;
         let turn = connection.and_then(|c| self.connections.get(c)?.turns[process]);
