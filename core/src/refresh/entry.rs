@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{cache::Entry, in_time, protocol, status_check, turn, within_check};
+use super::{
+    cache::Entry,
+    in_time, late,
+    protocol::{self, Repair},
+    status_check, turn, within_check,
+};
 use crate::{
     connection::Credentials,
     engine::Engine,
@@ -23,7 +28,7 @@ impl Engine {
     /// # Errors
     /// Why the connection serves nothing.
     pub(crate) async fn entry(
-        &self,
+        self: &Arc<Self>,
         id: &ConnectionId,
         within: Option<&IntegrationId>,
     ) -> Result<(Arc<Entry>, Arc<Loaded>), Error> {
@@ -83,9 +88,9 @@ impl Engine {
 
     /// Opens a stored row's token set and takes it into memory. `looks` is from before the row was read.
     pub(crate) async fn load(
-        &self,
+        self: &Arc<Self>,
         stored: &Stored,
-        integration: &Loaded,
+        integration: &Arc<Loaded>,
         looks: u64,
     ) -> Result<Arc<Entry>, Error> {
         self.load_until(stored, integration, looks, None).await
@@ -93,9 +98,9 @@ impl Engine {
 
     /// [`Engine::load`], with an end that was found out about the access token.
     pub(crate) async fn load_until(
-        &self,
+        self: &Arc<Self>,
         stored: &Stored,
-        integration: &Loaded,
+        integration: &Arc<Loaded>,
         looks: u64,
         end: Option<Expiry>,
     ) -> Result<Arc<Entry>, Error> {
@@ -157,10 +162,10 @@ impl Engine {
     /// The store showed an older set than this process holds. If it still does, it was rolled back, and ours is written
     /// again; while the store does not take it, it is served from memory. `false` if it may not be written.
     pub(super) async fn repair(
-        &self,
+        self: &Arc<Self>,
         id: &ConnectionId,
         held: &Arc<Entry>,
-        integration: &Loaded,
+        integration: &Arc<Loaded>,
     ) -> Result<bool, Error> {
         if held.sealed.is_empty() {
             // On its way into the store already.
@@ -177,7 +182,10 @@ impl Engine {
         if record.facts.moved.is_some() {
             return Ok(false);
         }
-        let Some(row) = protocol::repair(&record.facts.row, held.name(), held.set) else {
+        let policy = self.policy(integration);
+        let Some(Repair { row, verify }) =
+            protocol::repair(&record.facts.row, held.name(), held.set, &policy)
+        else {
             self.rolled_back(&record);
             return Ok(false);
         };
@@ -192,16 +200,32 @@ impl Engine {
         self.note(&mut record, "store_rolled_back", None, None);
         let next = self.row(&record);
         // If it is not taken, whoever comes next tries again.
-        if let Ok(Swap::Swapped(revision)) = self
+        let swapped = self
             .stores
             .connections
             .swap_connection(&next, stored.revision)
-            .await
-        {
+            .await;
+        if let Ok(Swap::Swapped(revision)) = swapped {
             held.stored_as(revision);
             self.rolled_back(&record);
         }
+        // A write whose answer was lost may stand, too.
+        if verify && !matches!(swapped, Ok(Swap::Conflict | Swap::Missing)) {
+            self.verify_behind(id, held, integration);
+        }
         Ok(true)
+    }
+
+    /// Whoever refreshed from the row while it was rolled back may have ended the family of what was put back. Callers
+    /// are served meanwhile, and one who goes away does not keep it from being found out.
+    fn verify_behind(self: &Arc<Self>, id: &ConnectionId, held: &Arc<Entry>, integration: &Arc<Loaded>) {
+        let (engine, id) = (self.clone(), id.clone());
+        let (held, integration) = (held.clone(), integration.clone());
+        let ends = late::ends_by_the_clock(self, &held);
+        self.tasks.spawn(async move {
+            // Callers meet what comes of it by themselves.
+            let _ = Box::pin(late::verify(&engine, &integration, &id, held, ends)).await;
+        });
     }
 
     pub(super) fn rolled_back(&self, record: &Record) {

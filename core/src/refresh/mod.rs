@@ -42,6 +42,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use cache::Entry;
 pub(crate) use end::Payer;
+use protocol::Policy;
 pub(crate) use turn::open as open_grant;
 #[cfg(feature = "conformance")]
 pub(crate) use turn::open_with as open_grant_with;
@@ -81,6 +82,14 @@ pub(crate) enum Cause {
 }
 
 impl Engine {
+    /// How sets of this integration are taken care of.
+    fn policy(&self, integration: &Loaded) -> Policy {
+        let policy = Policy::new(integration.provider.rotation(&integration.client()));
+        #[cfg(feature = "conformance")]
+        let policy = policy.without(|rules| *rules = self.settings.rules);
+        policy
+    }
+
     /// Credentials that are good enough: from memory, from the store, or by a refresh.
     ///
     /// # Cancel safety

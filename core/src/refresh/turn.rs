@@ -90,9 +90,7 @@ async fn attempt(
     cause: Cause,
     pilot: &Pilot,
 ) -> Landing {
-    let policy = Policy::new(integration.provider.rotation(&integration.client()));
-    #[cfg(feature = "conformance")]
-    let policy = policy.without(|rules| *rules = engine.settings.rules);
+    let policy = engine.policy(integration);
     let holder = if policy.rules.fresh_holder {
         random::id()?
     } else {

@@ -1,6 +1,6 @@
 //! A store that lost what it once acknowledged (I4).
 
-use grantry::event::What;
+use grantry::{connection::Status, error::Code, event::What};
 
 use crate::support::{SESSION, World, pass, seconds};
 
@@ -38,6 +38,27 @@ async fn the_spent_token_of_a_rolled_back_row_is_not_presented() {
     assert_eq!(world.access(&id).await, "access-0-2");
     assert_eq!(world.upstream.presented(), ["refresh-0-0", "refresh-0-1"]);
     assert_eq!(world.one.events.count(&What::StoreRolledBack), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_is_put_back_over_an_expired_row_is_tried() {
+    let world = World::new().await;
+    let id = world.connect().await;
+    let old = world.row(&id).await;
+    world.clock.step(SESSION);
+    assert_eq!(world.access(&id).await, "access-0-1");
+    world.one.store.roll_back(&old).await;
+    // A process that never saw the newer set cannot know better, and ends the family of both.
+    let two = world.process();
+    let refused = two.broker.credentials(&id).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ConnectionExpired);
+    assert!(!world.upstream.lives("refresh-0-1"));
+    pass(seconds(1)).await;
+    assert_eq!(world.access(&id).await, "access-0-1");
+    pass(seconds(1)).await;
+    assert_eq!(world.status(&id).await, Status::Expired, "visibly");
+    assert_eq!(world.code(&id).await, Code::ConnectionExpired);
+    assert_eq!(world.upstream.presented(), ["refresh-0-0", "refresh-0-0"]);
 }
 
 #[tokio::test(start_paused = true)]

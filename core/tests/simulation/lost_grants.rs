@@ -255,6 +255,7 @@ fn a_set_that_a_failover_forgets() {
             assert_eq!((before, after), (2, 1), "the set is lost");
             world.sleeps(100).await;
             world.comes(1).await;
+            world.must_live();
         })
     }
     needs(&Plan::still(Mode::StrictRevoke), script, |b| {

@@ -2,6 +2,8 @@
 
 use std::{pin::Pin, time::Duration};
 
+use grantry::connection::Status;
+
 use crate::{
     calls::Wish,
     dice::Dice,
@@ -54,6 +56,17 @@ pub fn needs(plan: &Plan, script: Script, rules: Rules) {
 }
 
 impl World {
+    /// A grant that is found dead, though every process lives, was lost.
+    pub fn must_live(&self) {
+        let judge = &mut self.sim.state().judge;
+        let status = judge.connections[0].seen.row.status;
+        if status != Status::Connected {
+            judge
+                .violations
+                .push(format!("the connection is {}", status.as_str()));
+        }
+    }
+
     pub fn fates(&self, fates: &[Fate]) {
         self.sim.state().script.extend(fates);
     }

@@ -39,11 +39,6 @@ pub fn commit(row: &Row, spent: SetName, set: u128, policy: &Policy) -> Commit {
     if row.name.generation > spent.generation {
         return Commit::Superseded;
     }
-    let attempt = match row.refresh {
-        Refresh::Turn { attempt, .. } | Refresh::Unknown { attempt, .. } => attempt,
-        Refresh::Cooling { unresolved, .. } => unresolved.map_or(0, |u| u.attempt),
-        Refresh::Idle => 0,
-    };
     Commit::Write {
         row: Row {
             name: SetName {
@@ -55,7 +50,7 @@ pub fn commit(row: &Row, spent: SetName, set: u128, policy: &Policy) -> Commit {
             reason: None,
             refresh: Refresh::Idle,
         },
-        verify: (attempt >= 2 || row.status == Status::Expired) && policy.rules.verify_late,
+        verify: is_doubtful(row) && policy.rules.verify_late,
         rolled_back: row.name.generation < spent.generation,
     }
 }
@@ -75,16 +70,39 @@ pub fn follows(row: &Row, name: SetName) -> bool {
     row.name.epoch == name.epoch && row.name > name && row.status == Status::Connected
 }
 
+/// Whether a set that is written over this row should be tried: another presentation than its own may have ended the
+/// family of both.
+fn is_doubtful(row: &Row) -> bool {
+    let attempt = match row.refresh {
+        Refresh::Turn { attempt, .. } | Refresh::Unknown { attempt, .. } => attempt,
+        Refresh::Cooling { unresolved, .. } => unresolved.map_or(0, |u| u.attempt),
+        Refresh::Idle => 0,
+    };
+    attempt >= 2 || row.status == Status::Expired
+}
+
+/// A set that is written again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// The row to write.
+    pub row: Row,
+    /// Try the set's access token afterwards.
+    pub verify: bool,
+}
+
 /// The store shows an older set than it once acknowledged: write the one that I hold again. `None`: it does not.
-pub fn repair(row: &Row, held: SetName, set: u128) -> Option<Row> {
+pub fn repair(row: &Row, held: SetName, set: u128, policy: &Policy) -> Option<Repair> {
     (row.name.epoch == held.epoch
         && row.name.generation < held.generation
         && matches!(row.status, Status::Connected | Status::Expired))
-    .then_some(Row {
-        name: held,
-        set,
-        status: Status::Connected,
-        reason: None,
-        refresh: Refresh::Idle,
+    .then_some(Repair {
+        row: Row {
+            name: held,
+            set,
+            status: Status::Connected,
+            reason: None,
+            refresh: Refresh::Idle,
+        },
+        verify: is_doubtful(row) && policy.rules.verify_late,
     })
 }

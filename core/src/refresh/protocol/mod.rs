@@ -26,7 +26,7 @@ mod outcome;
 mod policy;
 mod take;
 
-pub use commit::{Commit, commit, follows, found_dead, repair};
+pub use commit::{Commit, Repair, commit, follows, found_dead, repair};
 pub use outcome::{Dead, cool, dead, give_back, in_progress, unknown};
 pub use policy::{Policy, Rules};
 use serde::{Deserialize, Serialize};
