@@ -15,7 +15,7 @@ use grantry::{
 };
 
 use crate::{
-    RedisStore, changes, clock,
+    RedisStore, changes,
     layout::Layout,
     list,
     place::Place,
@@ -23,8 +23,8 @@ use crate::{
     script::{self, Call},
 };
 
-/// What `read.lua` answers: seconds and microseconds of the server's time, row, hot facts.
-type Found = (u64, u64, Option<Vec<u8>>, Option<Vec<u8>>);
+/// Row and hot facts.
+type Found = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// Rows that one script touches at most, so that no other call waits long.
 const TOUCHED_AT_ONCE: usize = 500;
@@ -44,10 +44,10 @@ impl ConnectionStore for RedisStore {
 
     async fn connection(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), StoreError> {
         let layout = self.layout();
-        let call = script::READ.on([layout.row(id), layout.hot(id)]);
-        let (era, found) = self.read(layout.bucket(id), "connection", &call).await?;
-        let (seconds, micros, bytes, hot): Found = found;
-        let now = clock::moment(era, seconds, micros);
+        let mut command = redis::cmd("MGET");
+        command.arg(layout.row(id)).arg(layout.hot(id));
+        let (now, (bytes, hot)): (_, Found) =
+            self.ask_since(layout.bucket(id), "connection", &command).await?;
         let Some(bytes) = bytes else {
             return Ok((None, now));
         };

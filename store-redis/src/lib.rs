@@ -128,6 +128,7 @@ use std::{
 use grantry::{
     id::ConnectionId,
     store::{Revision, StoreError},
+    time::StoreInstant,
 };
 use redis::{Cmd, FromRedisValue};
 
@@ -314,6 +315,22 @@ impl RedisStore {
             |_| true,
         );
         asked.await.map_err(|failure| failure.store_error(operation))
+    }
+
+    /// The same, with the server's time from just before.
+    async fn ask_since<T: FromRedisValue + Send>(
+        &self,
+        place: Place,
+        operation: &'static str,
+        command: &Cmd,
+    ) -> Result<(StoreInstant, T), StoreError> {
+        let asked = self.link().again(
+            place,
+            |mut session| async move { Ok((session.run.era, session.since(command).await?)) },
+            |_| true,
+        );
+        let asked = asked.await.map_err(|failure| failure.store_error(operation));
+        asked.map(|(era, ((seconds, micros), answer))| (clock::moment(era, seconds, micros), answer))
     }
 }
 

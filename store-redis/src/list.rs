@@ -15,7 +15,7 @@ use crate::{
     merge::{Merge, Step},
     place::Place,
     row, script,
-    search::{self, Query, TERM},
+    search::{self, Query},
 };
 
 /// Rows that are read at once.
@@ -150,14 +150,9 @@ pub(crate) async fn due(
     after: Option<&DueEntry>,
     limit: u32,
 ) -> Result<Page<DueEntry>, StoreError> {
-    let from = match after {
-        None => [b"[", &search::due(Timestamp(i64::MIN))[..]].concat(),
-        Some(entry) => behind(entry),
-    };
-    let to = &[b"[", &search::due(until)[..], LAST].concat();
-    let step = |bucket, from, share| due_step(store, bucket, from, to, share);
+    let step = |bucket, after, share| due_step(store, bucket, after, until, share);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut buckets = Merge::new(store.layout().buckets(), &from);
+    let mut buckets = Merge::new(store.layout().buckets(), &after.cloned());
     let mut items = buckets
         .next(limit.saturating_add(1), |a: &DueEntry, b| a < b, step)
         .await?;
@@ -170,29 +165,34 @@ pub(crate) async fn due(
 async fn due_step(
     store: &RedisStore,
     bucket: Place,
-    from: Vec<u8>,
-    to: &[u8],
+    after: Option<DueEntry>,
+    until: Timestamp,
     share: usize,
-) -> Result<Step<DueEntry, Vec<u8>>, StoreError> {
-    let mut command = redis::cmd("ZRANGEBYLEX");
-    command.arg(store.layout().due(bucket)).arg(from).arg(to);
-    command.arg("LIMIT").arg(0).arg(share);
-    let (_, found): (_, Vec<Vec<u8>>) = store.ask(bucket, "due_connections", &command).await?;
-    let entry = |member: &Vec<u8>| {
-        let id = std::str::from_utf8(member.get(TERM..)?).ok()?.parse().ok()?;
-        Some(DueEntry {
-            due_at: search::due_at(member)?,
-            id,
-        })
-    };
-    let items: Option<Vec<DueEntry>> = found.iter().map(entry).collect();
-    let items = items.ok_or_else(|| row::corrupt("due_connections"))?;
-    let next = items.last().filter(|_| items.len() >= share).map(behind);
+) -> Result<Step<DueEntry, Option<DueEntry>>, StoreError> {
+    let mut call = script::DUE.on([store.layout().due(bucket)]);
+    call.arg(share);
+    if let Some(DueEntry { due_at, id }) = &after {
+        call.arg(due_at.0).arg(id.as_str());
+    }
+    let (_, found): (_, Vec<(String, f64)>) = store.read(bucket, "due_connections", &call).await?;
+    let is_full = found.len() >= share;
+    let mut items = Vec::new();
+    for (id, at) in found {
+        let due_at = due_at(at);
+        if due_at > until {
+            return Ok(Step { items, next: None });
+        }
+        let id = id.parse().map_err(|_| row::corrupt("due_connections"))?;
+        items.push(DueEntry { due_at, id });
+    }
+    let next = is_full.then(|| items.last().cloned());
     Ok(Step { items, next })
 }
 
-fn behind(DueEntry { due_at, id }: &DueEntry) -> Vec<u8> {
-    [b"(", &search::due(*due_at)[..], id.as_str().as_bytes()].concat()
+/// The time of a score, which is exact for some hundred thousand years.
+#[expect(clippy::cast_possible_truncation, reason = "a score was an integer")]
+fn due_at(score: f64) -> Timestamp {
+    Timestamp(score as i64)
 }
 
 pub(crate) async fn has_live(store: &RedisStore, integration: &IntegrationId) -> Result<bool, StoreError> {

@@ -19,10 +19,14 @@ use crate::search;
 
 /// Bytes of a revision.
 pub(crate) const REVISION: usize = 24;
+/// Bytes of a time.
+const TIME: usize = 20;
 /// Where facts begin.
-const FACTS: usize = REVISION + 2 * search::TERM;
+const FACTS: usize = REVISION + TIME + search::TERM;
 /// In the place of a term that a row does not have.
 const NO_TERM: [u8; search::TERM] = [0; search::TERM];
+/// In the place of a time that a row does not have.
+const NEVER: [u8; TIME] = [0; TIME];
 const MARK: usize = 4;
 
 /// Columns that no script looks at, in this order: integration, environment, status, concern, owner, labels, when
@@ -71,7 +75,10 @@ pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
         push(&mut facts, fact);
     }
     let mut bytes = encode_revision(revision).to_vec();
-    bytes.extend_from_slice(&due_at.map_or(NO_TERM, search::due));
+    match due_at {
+        Some(at) => bytes.extend_from_slice(format!("{:+0TIME$}", at.0).as_bytes()),
+        None => bytes.extend_from_slice(&NEVER),
+    }
     bytes.extend_from_slice(&concern.map_or(NO_TERM, search::concern));
     push(&mut bytes, &facts);
     push(&mut bytes, &columns);

@@ -92,12 +92,12 @@ scripts! {
     SWAP: "common.lua", "swap.lua", "facts.lua", "swap_facts.lua";
     /// Removes a connection.
     REMOVE: "common.lua", "facts.lua", "remove.lua";
-    /// Reads a connection and the time.
-    READ: "read.lua";
     /// Writes hot facts.
     TOUCH: "touch.lua";
     /// Walks over the ids of a filter.
-    WALK: "walk.lua";
+    WALK: "order.lua", "walk.lua";
+    /// Reads what is due.
+    DUE: "order.lua", "due.lua";
     /// Reads the history of connections.
     HISTORY: "history.lua";
     /// Writes an integration.

@@ -1,11 +1,9 @@
 //! Terms: what lists and search know of a row.
 //!
-//! Three sorted sets hold them, every member a term and, behind it, an id, in the order of their bytes. So the rows of a
+//! Two sorted sets hold them, every member a term and, behind it, an id, in the order of their bytes. So the rows of a
 //! term stand side by side in the order of their ids, and a page begins where the last one ended.
 //!
 //! - *Lists*: terms of nine bytes, a letter and a hash of what it stands for, the integration with it.
-//! - *Due*: one term for when the row is due, which is the sweep's list. Each refresh writes it, so it has a set of its
-//!   own, which is a seventh as long.
 //! - *Search*: of an e-mail address every piece of three bytes, behind a mark of four for the integration; the last two
 //!   pieces are filled up, so that each byte begins one. A search text of three bytes or more is looked up by its
 //!   pieces, and the rarest one leads; a shorter one is the begin of pieces, whose rows are merged. Nothing ever scans.
@@ -20,7 +18,6 @@ use grantry::{
     connection::{Concern, Status},
     id::IntegrationId,
     store::{ConnectionFilter, Index, StatusFilter},
-    time::Timestamp,
 };
 
 use crate::hash::hash;
@@ -44,20 +41,6 @@ pub(crate) fn mark(integration: &IntegrationId, deleted: bool) -> [u8; 4] {
 /// Rows that need somebody's eyes for this, over all integrations.
 pub(crate) fn concern(concern: Concern) -> [u8; TERM] {
     term(b'c', &[concern.as_str().as_bytes()])
-}
-
-/// Rows that are due at this time. These terms are in the order of times.
-pub(crate) fn due(at: Timestamp) -> [u8; TERM] {
-    let ordered = at.0.cast_unsigned() ^ (1 << 63);
-    let mut term = [b'd'; TERM];
-    term[1..].copy_from_slice(&ordered.to_be_bytes());
-    term
-}
-
-/// The time of such a term.
-pub(crate) fn due_at(member: &[u8]) -> Option<Timestamp> {
-    let ordered = u64::from_be_bytes(member.get(1..TERM)?.try_into().ok()?);
-    Some(Timestamp((ordered ^ (1 << 63)).cast_signed()))
 }
 
 /// Rows of an integration that are not deleted.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, aio::MultiplexedConnection};
+use redis::{
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind,
+    aio::MultiplexedConnection,
+};
 
 use crate::{run::Run, script::Call};
 
@@ -33,15 +36,32 @@ impl Session {
         if !self.asking {
             return command.query_async(&mut self.connection).await;
         }
-        // Both at once, since it is the connection's next command that may ask, whosever it is.
         let mut pipe = redis::pipe();
-        pipe.cmd("ASKING").ignore().add_command(command.clone());
-        match pipe.query_async(&mut self.connection).await {
-            Ok((answer,)) => Ok(answer),
-            Err(error) => Err(match error.clone().into_server_errors().as_deref() {
-                Some([(_, first), ..]) => first.clone().into(),
-                _ => error,
-            }),
+        let (answer,) = self.last_of(&mut pipe, command).await?;
+        Ok(answer)
+    }
+
+    /// The server's time in seconds and microseconds, and the answer to a command which it gave then or a little later.
+    pub(crate) async fn since<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<((u64, u64), T)> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("TIME");
+        self.last_of(&mut pipe, command).await
+    }
+
+    /// What a pipeline answers with a command at its end.
+    async fn last_of<T: FromRedisValue>(&mut self, pipe: &mut Pipeline, command: &Cmd) -> RedisResult<T> {
+        if self.asking {
+            // At once with it, since it is the connection's next command that may ask, whosever it is.
+            pipe.cmd("ASKING").ignore();
         }
+        pipe.add_command(command.clone());
+        pipe.query_async(&mut self.connection)
+            .await
+            .map_err(
+                |error: RedisError| match error.clone().into_server_errors().as_deref() {
+                    Some([(_, first), ..]) => first.clone().into(),
+                    _ => error,
+                },
+            )
     }
 }

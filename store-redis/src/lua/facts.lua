@@ -1,14 +1,14 @@
 -- The facts of a row, and what is written of them elsewhere. A swap that changes none does not come here.
 
 local TERM = 9
-local NONE = {head = string.rep('\0', 42), terms = '', mail = ''}
+local NONE = {head = string.rep('\0', 53), terms = '', mail = ''}
 
 local function parse(row)
     local terms, mail, sealed, at
-    terms, at = struct.unpack('>I4c0', row, 47)
+    terms, at = struct.unpack('>I4c0', row, 58)
     mail, at = struct.unpack('>I4c0', row, at)
     sealed = struct.unpack('>I4c0', row, at)
-    return {head = string.sub(row, 1, 42), terms = terms, mail = mail, sealed = sealed}
+    return {head = string.sub(row, 1, 53), terms = terms, mail = mail, sealed = sealed}
 end
 
 -- Pieces of three bytes behind the mark; the last two are filled up, so that every byte begins one.

@@ -53,7 +53,7 @@ if begin ~= '' then
         end
         while #heads > 0 do
             local highest = heads[1].id
-            for i = 2, #heads do if heads[i].id > highest then highest = heads[i].id end end
+            for i = 2, #heads do if above(heads[i].id, highest) then highest = heads[i].id end end
             look(highest)
             if #ids == want or looked >= budget then return {1, highest, unpack(ids)} end
             for i = #heads, 1, -1 do
