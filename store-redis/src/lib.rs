@@ -76,8 +76,8 @@
 //! # What lists and search cost
 //! Lists and search are two sorted sets of short terms with ids behind them (`search.rs` tells how they are walked). A
 //! connection has five terms in the first, and one more for each label and for a concern. In the second it has one for
-//! each byte of its e-mail address, no piece twice. A third set has one term of each connection that is due some time.
-//! Of all these a refresh writes only that one, and the term for a concern.
+//! each byte of its e-mail address, no piece twice. A third set has the times at which connections are due. Of all these
+//! a refresh writes only that one.
 //!
 //! A term takes about 140 bytes of the server's memory. Of 10,000 connections with one label, an address of 31 bytes and a
 //! body of 1,000, each took 7.3 KB: 1.1 for the lists, 4.4 for the search.

@@ -1,8 +1,8 @@
 //! How rows are written as bytes.
 //!
-//! What scripts look at comes first (see `lua/common.lua`): the revision, when the row is due, its concern, and its facts:
-//! the terms by which lists find it, its mark and e-mail, the id of its sealing key. A refresh changes no fact. Then come
-//! the other columns as JSON, and the body.
+//! What scripts look at comes first (see `lua/facts.lua`): the revision, when the row is due, and its facts: the terms by
+//! which lists find it, its mark and e-mail, the id of its sealing key. A refresh changes no fact. Then come the other
+//! columns as JSON, and the body.
 
 use std::collections::BTreeMap;
 
@@ -22,9 +22,7 @@ pub(crate) const REVISION: usize = 24;
 /// Bytes of a time.
 const TIME: usize = 20;
 /// Where facts begin.
-const FACTS: usize = REVISION + TIME + search::TERM;
-/// In the place of a term that a row does not have.
-const NO_TERM: [u8; search::TERM] = [0; search::TERM];
+const FACTS: usize = REVISION + TIME;
 /// In the place of a time that a row does not have.
 const NEVER: [u8; TIME] = [0; TIME];
 const MARK: usize = 4;
@@ -79,7 +77,6 @@ pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
         Some(at) => bytes.extend_from_slice(format!("{:+0TIME$}", at.0).as_bytes()),
         None => bytes.extend_from_slice(&NEVER),
     }
-    bytes.extend_from_slice(&concern.map_or(NO_TERM, search::concern));
     push(&mut bytes, &facts);
     push(&mut bytes, &columns);
     bytes.extend_from_slice(body);

@@ -87,11 +87,11 @@ scripts! {
     /// Finds or writes the store's record of itself.
     STORE: "store.lua";
     /// Creates a connection.
-    INSERT: "common.lua", "facts.lua", "insert.lua";
+    INSERT: "facts.lua", "insert.lua";
     /// Replaces a connection.
-    SWAP: "common.lua", "swap.lua", "facts.lua", "swap_facts.lua";
+    SWAP: "swap.lua", "facts.lua", "swap_facts.lua";
     /// Removes a connection.
-    REMOVE: "common.lua", "facts.lua", "remove.lua";
+    REMOVE: "facts.lua", "remove.lua";
     /// Writes hot facts.
     TOUCH: "touch.lua";
     /// Walks over the ids of a filter.

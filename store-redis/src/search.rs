@@ -9,8 +9,7 @@
 //!   pieces, and the rarest one leads; a shorter one is the begin of pieces, whose rows are merged. Nothing ever scans.
 //!
 //! A hash may say too much now and then, and pieces may stand in another order; whether a row really fits is seen on the
-//! row itself. The search set is written when the address or the status changes between deleted and not, and thus never by
-//! a refresh.
+//! row itself. Both sets are written only when what stands in them changes, and thus never by a refresh.
 
 use std::collections::BTreeSet;
 
@@ -54,13 +53,13 @@ fn term(kind: u8, parts: &[&[u8]]) -> [u8; TERM] {
     term
 }
 
-/// The terms of a row that a refresh does not change, one behind the other.
+/// The terms of a row, one behind the other. A refresh changes none of them.
 pub(crate) fn terms(index: &Index) -> Vec<u8> {
     let Index {
         integration,
         environment,
         status,
-        concern: _,
+        concern: need,
         email: _,
         owner,
         metadata,
@@ -80,6 +79,9 @@ pub(crate) fn terms(index: &Index) -> Vec<u8> {
         term(b'o', &[of, &deleted, owner.as_bytes()]),
     ]
     .concat();
+    if let Some(need) = need {
+        terms.extend(concern(*need));
+    }
     for (key, value) in metadata {
         terms.extend(term(b'm', &[of, &deleted, key.as_bytes(), value.as_bytes()]));
     }

@@ -1,14 +1,20 @@
--- The facts of a row, and what is written of them elsewhere. A swap that changes none does not come here.
+-- What a row is, and what is written of it elsewhere: for the scripts that write a connection.
+--
+-- A row is
+--   revision (24 bytes) | when due (20 digits, or zero bytes) | facts, behind their length | columns | body
+-- and its facts, each part behind its length: terms (9 bytes each), mark (4 bytes) and e-mail, id of the sealing key.
+-- KEYS: row, hot facts, lists, search, sealing keys, history, due.
 
 local TERM = 9
-local NONE = {head = string.rep('\0', 53), terms = '', mail = ''}
+local NEVER = string.rep('\0', 20)
+local NONE = {due = NEVER, terms = '', mail = ''}
 
 local function parse(row)
     local terms, mail, sealed, at
-    terms, at = struct.unpack('>I4c0', row, 58)
+    terms, at = struct.unpack('>I4c0', row, 49)
     mail, at = struct.unpack('>I4c0', row, at)
     sealed = struct.unpack('>I4c0', row, at)
-    return {head = string.sub(row, 1, 53), terms = terms, mail = mail, sealed = sealed}
+    return {due = string.sub(row, 25, 44), terms = terms, mail = mail, sealed = sealed}
 end
 
 -- Pieces of three bytes behind the mark; the last two are filled up, so that every byte begins one.
@@ -55,13 +61,21 @@ end
 
 -- What lists, search and counts know of a row, from `old` to `new`; what stays is not written.
 local function index(old, new, id)
-    follow(old.head, new.head, id)
+    if new.due == NEVER then
+        if old.due ~= NEVER then redis.call('ZREM', KEYS[7], id) end
+    elseif old.due ~= new.due then
+        redis.call('ZADD', KEYS[7], new.due, id)
+    end
     if old.terms ~= new.terms then move(KEYS[3], split(old.terms), split(new.terms), id) end
     if old.mail ~= new.mail then move(KEYS[4], pieces(old.mail), pieces(new.mail), id) end
     if old.sealed ~= new.sealed then
         if old.sealed then count(old.sealed, -1) end
         if new.sealed then count(new.sealed, 1) end
     end
+end
+
+local function record(id, revision)
+    redis.call('XADD', KEYS[6], 'MAXLEN', '~', '100000', '1-*', 'i', id, 'r', revision)
 end
 
 -- Tells the other processes at once that a connection is another one now. Whoever may not publish is not heard at once.

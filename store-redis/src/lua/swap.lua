@@ -1,17 +1,23 @@
 -- ARGV: id, row, expected revision, channel. Answers 1 (swapped), 0 (another revision) or -1 (no such row).
-local id, row = ARGV[1], ARGV[2]
-local own = string.sub(row, 1, 24)
-local facts = 57 + struct.unpack('>I4', row, 54)
--- A refresh changes no facts: then nothing behind them is read, nothing is taken apart, and no more functions are made.
+--
+-- A refresh changes nothing that lists and search know, only the body and when the row is due: that is done here, without a
+-- function being made or anything behind the facts being read. Whatever changes more goes on in swap_facts.lua.
+local row = ARGV[2]
+local facts = 48 + struct.unpack('>I4', row, 45)
 local present = redis.call('GETRANGE', KEYS[1], '0', facts - 1)
 if present == '' then return -1 end
-local revision = string.sub(present, 1, 24)
+local revision, own = string.sub(present, 1, 24), string.sub(row, 1, 24)
 -- This very write, sent a second time.
 if revision == own then return 1 end
 if revision ~= ARGV[3] then return 0 end
-if string.sub(present, 54) == string.sub(row, 54, facts) then
+if string.sub(present, 45) == string.sub(row, 45, facts) then
     redis.call('SET', KEYS[1], row)
-    follow(present, row, id)
-    record(id, own)
+    local was, due = string.sub(present, 25, 44), string.sub(row, 25, 44)
+    if string.byte(due) == 0 then
+        if was ~= due then redis.call('ZREM', KEYS[7], ARGV[1]) end
+    elseif was ~= due then
+        redis.call('ZADD', KEYS[7], due, ARGV[1])
+    end
+    redis.call('XADD', KEYS[6], 'MAXLEN', '~', '100000', '1-*', 'i', ARGV[1], 'r', own)
     return 1
 end

@@ -1,7 +1,7 @@
--- The rest of swap.lua, where facts change.
+-- The rest of swap.lua.
 local old, new = parse(redis.call('GET', KEYS[1])), parse(row)
 redis.call('SET', KEYS[1], row)
-index(old, new, id)
-record(id, own)
+index(old, new, ARGV[1])
+record(ARGV[1], own)
 if status(old.terms) ~= status(new.terms) then tell(ARGV[4]) end
 return 1
