@@ -11,6 +11,7 @@ use super::{
     settle::{Lifeboat, Try},
 };
 use crate::{
+    connection::Status,
     engine::Engine,
     error::{Code, Error},
     event::What,
@@ -70,6 +71,14 @@ pub(super) async fn turn_is_safe(
     }
     (*record, *stored) = (now, again);
     engine.confirmed(&record.id, stored.revision, "turn").await
+}
+
+/// Whether what ended the connection of a set would survive the loss of a machine: until then the connection may live on
+/// that set again. One that was deleted or revoked is to end at once, whatever becomes of its row.
+pub(super) async fn end_is_safe(engine: &Engine, id: &ConnectionId, ended: Option<&Stored>) -> bool {
+    let Some(ended) = ended else { return true };
+    let is_over = matches!(ended.row.index.status, Status::Deleted | Status::Revoked);
+    is_over || engine.confirmed(id, ended.revision, "end").await
 }
 
 /// A set that was stored.
@@ -142,10 +151,12 @@ async fn until_safe(
             // Its token was presented since, in a turn that was confirmed; or it stands in the row that stayed behind when
             // the connection was copied, which was confirmed, too.
             Try::Superseded(_) | Try::Moved => break,
-            Try::Ended => {
-                // Who ended it may not have seen this set.
-                engine.owe_late(integration, id, &boat).await;
-                break;
+            Try::Ended(ended) => {
+                if end_is_safe(engine, id, ended.as_ref()).await {
+                    // Who ended it may not have seen this set.
+                    engine.owe_late(integration, id, &boat).await;
+                    break;
+                }
             }
         }
         if boat.seat.lower(engine.clock.wall()) {

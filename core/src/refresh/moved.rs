@@ -56,7 +56,7 @@ impl Engine {
                 tracing::error!(connection = %record.id, "a token set came back after its connection was copied to another store; run the copy once more, so that it gets there");
                 Try::Moved
             }
-            Ok(Swap::Missing) => Try::Ended,
+            Ok(Swap::Missing) => Try::Ended(None),
             Ok(Swap::Conflict) => Try::Conflict,
             Err(_) => Try::Failed,
         }

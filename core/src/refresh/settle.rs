@@ -76,7 +76,8 @@ pub(super) enum Try {
         again: bool,
     },
     Superseded(Stored),
-    Ended,
+    /// By this row, or it is gone.
+    Ended(Option<Stored>),
     /// The connection was copied to another store.
     Moved,
     /// Somebody else wrote the row.
@@ -181,8 +182,17 @@ pub(super) async fn settle(
                 }
                 return engine.load(&stored, integration, looks).await;
             }
-            Try::Ended => {
+            Try::Ended(ended) => {
                 engine.cache.remove(&id);
+                if policy.rules.confirm && !confirm::end_is_safe(engine, &id, ended.as_ref()).await {
+                    // Should the end be lost, the connection lives on this set. Callers are told what stands now.
+                    if let Some(ended) = &ended {
+                        pilot.tell(engine.load(ended, integration, looks).await);
+                    }
+                    tokio::time::sleep(schedule::store_retry(failures, random::spread())).await;
+                    failures = failures.saturating_add(1);
+                    continue;
+                }
                 // Who reconnected it meanwhile left a set to serve.
                 return match engine.owe_late(integration, &id, &boat).await {
                     Some(stored) => engine.load(&stored, integration, looks).await,
@@ -226,7 +236,7 @@ impl Engine {
                 }
                 Err(_) => Try::Failed,
             },
-            Ok((None, _)) => Try::Ended,
+            Ok((None, _)) => Try::Ended(None),
             Err(_) => Try::Failed,
         }
     }
@@ -259,7 +269,7 @@ impl Engine {
                     };
                 }
                 Commit::Superseded => return Try::Superseded(stored(&record, revision)),
-                Commit::Ended => return Try::Ended,
+                Commit::Ended => return Try::Ended(Some(stored(&record, revision))),
             };
         let Ok((sealed, key)) = self.seal_boat(boat, &record, row.name).await else {
             return Try::Failed;
@@ -294,7 +304,7 @@ impl Engine {
                 revision,
                 again: boat.taken,
             },
-            Ok(Swap::Missing) => Try::Ended,
+            Ok(Swap::Missing) => Try::Ended(None),
             Ok(Swap::Conflict) => Try::Conflict,
             Err(_) => Try::Failed,
         }

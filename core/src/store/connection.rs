@@ -203,7 +203,8 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     /// Creates the row unless the id is taken.
     async fn insert_connection(&self, row: &ConnectionRow) -> Result<Inserted, StoreError>;
 
-    /// Reads a row, and the store's own time with it, on a clock that all handles share for this row.
+    /// Reads a row, and the store's own time with it, on a clock that all handles share for this row. The time is from
+    /// after the call began, and from no later than the row: then a turn is never taken for older than it is.
     async fn connection(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), StoreError>;
 
     /// Replaces the row if its revision is `expected`. It must be durable when it answers.

@@ -297,6 +297,50 @@ async fn an_old_grant_is_revoked_once_the_new_one_is_safe() {
     assert_eq!(world.upstream.revoked(), ["refresh-0-1"]);
 }
 
+/// A failover loses the reconnect, too: then the connection lives on what it had before.
+#[tokio::test(start_paused = true)]
+async fn a_set_at_risk_is_kept_until_the_reconnect_that_replaced_it_is_safe() {
+    let (world, id, turn) = with_a_set_at_risk().await;
+    let again = world.try_connect(Some(&id)).await;
+    assert!(matches!(again, Outcome::Connected { .. }));
+    pass(seconds(30)).await;
+    assert_eq!(world.one.broker.health().await.unsaved.len(), 1);
+    world.one.store.roll_back(&turn).await;
+    pass(seconds(30)).await;
+    world.one.store.heal();
+    pass(seconds(30)).await;
+    world.clock.step(SESSION);
+    assert_eq!(access(&world.process(), &id).await, "access-0-3");
+    assert_eq!(world.upstream.presented(), ["refresh-0-0", "refresh-0-1"]);
+    assert!(world.upstream.revoked().is_empty());
+}
+
+/// It comes while the reconnect stands, which is lost afterwards.
+#[tokio::test(start_paused = true)]
+async fn a_set_that_comes_after_a_reconnect_is_kept_until_that_is_safe() {
+    let (world, id) = with_a_dead_token().await;
+    world.one.store.unconfirmed(1, FOREVER);
+    world.upstream.next(Answer::Slow(seconds(5)));
+    let between = async {
+        let turn = the_turn(&world, &id).await;
+        let again = world.try_connect(Some(&id)).await;
+        assert!(matches!(again, Outcome::Connected { .. }));
+        turn
+    };
+    let (served, turn) = tokio::join!(world.access(&id), between);
+    assert_eq!(served, "access-1-2", "callers do not wait for certainty");
+    pass(seconds(30)).await;
+    assert!(world.upstream.revoked().is_empty());
+    world.one.store.roll_back(&turn).await;
+    pass(seconds(30)).await;
+    world.one.store.heal();
+    pass(seconds(30)).await;
+    assert_eq!(access(&world.process(), &id).await, "access-0-1");
+    world.clock.step(SESSION);
+    assert_eq!(access(&world.process(), &id).await, "access-0-3");
+    assert_eq!(world.upstream.presented(), ["refresh-0-0", "refresh-0-1"]);
+}
+
 /// Somebody writes the row for a reason of his own while it is being confirmed, first with the turn and then with the set.
 #[tokio::test(start_paused = true)]
 async fn an_unrelated_write_is_no_doubt() {

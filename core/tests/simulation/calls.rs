@@ -29,6 +29,7 @@ pub type Given = Result<(SetName, String), Error>;
 /// What was true when a call began.
 struct Begun {
     at: u64,
+    asked: Duration,
     ticks: tokio::time::Instant,
     disturbances: u64,
     must_serve: bool,
@@ -106,6 +107,7 @@ fn begin(sim: &Sim, process: usize, connection: usize, wish: Wish) -> Begun {
         && !facts.stopped;
     let begun = Begun {
         at: state.now,
+        asked,
         ticks: tokio::time::Instant::now(),
         disturbances: facts.disturbances,
         must_serve,
@@ -154,7 +156,12 @@ fn finish(sim: &Sim, process: usize, connection: usize, begun: &Begun, given: Op
     let row = state.judge.connections[connection].seen.row;
     let facts = &state.judge.processes[process];
     let refused = state.judge.is_refused(process, connection, begun.name);
+    // A set that another process put in its place may be over by this one's clock.
+    let seen = &state.judge.connections[connection].seen;
+    let left = sim.machines[process].wall().until(seen.access_ends);
+    let lasts = seen.row.name == begun.name || left > begun.asked + Duration::from_secs(1);
     let undisturbed = facts.disturbances == begun.disturbances
+        && lasts
         && !refused
         && sim.upstream.works(&begun.access)
         && row.status == Status::Connected

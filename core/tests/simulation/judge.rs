@@ -129,7 +129,8 @@ impl Judge {
                 continue;
             }
             // Whoever restores a backup brings spent tokens back, and forgets turns.
-            if rolled_back.is_some_and(|rolled_back| rolled_back >= before.turn_at) {
+            let forgotten = |turn_at| rolled_back.is_some_and(|rolled_back| rolled_back >= turn_at);
+            if forgotten(before.turn_at) || turn.is_some_and(|turn| forgotten(turn.at)) {
                 continue;
             }
             // A newer set holds the very same token: the provider did not rotate it.
