@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates, TlsMode,
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates,
+    TlsMode,
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
     sentinel::{SentinelClientBuilder, SentinelServerType},
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use url::Url;
 
 use crate::{
@@ -13,6 +16,7 @@ use crate::{
     error::OpenError,
     link::Link,
     node::{Node, Route},
+    run::SeenReplicas,
 };
 
 /// An address that was read.
@@ -44,7 +48,25 @@ pub(crate) struct Dial {
     /// User, password, number of the database; the address is one of several.
     info: ConnectionInfo,
     tls: bool,
-    root: Option<Vec<u8>>,
+    trust: Trust,
+}
+
+/// Certificates, as PEM.
+#[derive(Clone, Default)]
+pub(crate) struct Trust {
+    /// Whom the servers must be signed by, in place of the system's.
+    pub(crate) root: Option<Vec<u8>>,
+    /// What this side shows, and the key of it.
+    pub(crate) own: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Trust {
+    /// Whether there is one in each text that should have some; the driver takes a text without any.
+    fn has_certificates(&self) -> bool {
+        let own = self.own.as_ref().map(|(certificate, _)| certificate);
+        let mut texts = self.root.iter().chain(own);
+        texts.all(|pem| matches!(CertificateDer::pem_slice_iter(pem).next(), Some(Ok(_))))
+    }
 }
 
 fn bad(reason: &'static str) -> OpenError {
@@ -52,7 +74,7 @@ fn bad(reason: &'static str) -> OpenError {
 }
 
 impl Address {
-    pub(crate) fn read(text: &str, root: Option<Vec<u8>>) -> Result<Self, OpenError> {
+    pub(crate) fn read(text: &str, trust: Trust) -> Result<Self, OpenError> {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| bad("it is not a URL"))?;
         if rest.contains('#') {
             return Err(bad("it has a fragment, which would choose unsafe TLS"));
@@ -73,19 +95,28 @@ impl Address {
         };
         let (mut prefix, mut replicas) = (None, None);
         let (mut sentinel_user, mut sentinel_password) = (None, None);
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let place = match (&*name, kind) {
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let place = match (name, kind) {
                 ("prefix", _) => &mut prefix,
                 ("wait_for_replicas", _) => &mut replicas,
                 ("sentinel_user", "+sentinel") => &mut sentinel_user,
                 ("sentinel_password", "+sentinel") => &mut sentinel_password,
                 _ => {
                     return Err(bad(
-                        "it has a parameter that is not known; there are prefix and wait_for_replicas",
+                        "it has a parameter that is not known; there are prefix and wait_for_replicas, and with Sentinels \
+                         sentinel_user and sentinel_password",
                     ));
                 }
             };
-            *place = Some(value.into_owned());
+            // As in the rest of the address, a plus is a plus.
+            let value = percent_encoding::percent_decode_str(value).decode_utf8();
+            let value = value
+                .map_err(|_| bad("a parameter is not encoded as UTF-8"))?
+                .into_owned();
+            if place.replace(value).is_some() {
+                return Err(bad("it has a parameter twice"));
+            }
         }
         let replicas = replicas
             .map(|number| number.parse())
@@ -133,7 +164,8 @@ impl Address {
         if matches!(kind, Kind::Cluster) && info.redis_settings().db() != 0 {
             return Err(bad("it names a database; a Cluster has only one"));
         }
-        let dial = Dial { info, tls, root };
+        let info = info.set_tcp_settings(tcp_settings());
+        let dial = Dial { info, tls, trust };
         if tls && rustls::crypto::CryptoProvider::get_default().is_none() {
             // The driver takes the default and would make one itself, or panic where it cannot choose.
             let _ = rustls::crypto::ring::default_provider().install_default();
@@ -146,7 +178,10 @@ impl Address {
             replicas,
         };
         // Everything that can be wrong with it is found now.
-        address.link(Duration::ZERO)?;
+        if !address.dial.trust.has_certificates() {
+            return Err(bad("the certificates given with it are not PEM"));
+        }
+        address.link(Duration::ZERO, &SeenReplicas::default())?;
         Ok(address)
     }
 
@@ -156,17 +191,20 @@ impl Address {
     }
 
     /// Calls to these servers; nothing is connected yet.
-    pub(crate) fn link(&self, limit: Duration) -> Result<Link, OpenError> {
-        let unreadable = || bad("a host or the root certificates cannot be read");
+    pub(crate) fn link(&self, limit: Duration, seen: &SeenReplicas) -> Result<Link, OpenError> {
+        let unreadable = || bad("a host or the certificates cannot be read");
         let clients = self.servers.iter().map(|server| self.dial.client(server));
         let clients: Vec<Client> = clients.collect::<Option<_>>().ok_or_else(unreadable)?;
         Ok(match &self.kind {
             Kind::Server => {
                 let client = clients.into_iter().next().ok_or_else(unreadable)?;
-                Link::Node(Node::new(Route::Server(Box::new(client)), limit), limit)
+                Link::Node(
+                    Node::new(Route::Server(Box::new(client)), limit, seen.clone()),
+                    limit,
+                )
             }
             Kind::Cluster => {
-                let cluster = Cluster::new(self.dial.clone(), self.servers.clone(), limit);
+                let cluster = Cluster::new(self.dial.clone(), self.servers.clone(), limit, seen.clone());
                 Link::Cluster(Box::new(cluster), limit)
             }
             Kind::Sentinel {
@@ -180,7 +218,10 @@ impl Address {
                 let mut builder = SentinelClientBuilder::new(sentinels, service, SentinelServerType::Master)
                     .map_err(|_| unreadable())?;
                 let settings = self.dial.info.redis_settings();
-                builder = builder.set_client_to_redis_db(settings.db());
+                builder = builder
+                    .set_client_to_redis_db(settings.db())
+                    .set_client_to_redis_tcp_settings(tcp_settings())
+                    .set_client_to_sentinel_tcp_settings(tcp_settings());
                 if let Some(user) = settings.username() {
                     builder = builder.set_client_to_redis_username(user);
                 }
@@ -200,10 +241,19 @@ impl Address {
                 }
                 let client = builder.build().map_err(|_| unreadable())?;
                 let route = Route::Sentinel(Box::new(tokio::sync::Mutex::new(client)));
-                Link::Node(Node::new(route, limit), limit)
+                Link::Node(Node::new(route, limit, seen.clone()), limit)
             }
         })
     }
+}
+
+/// Small writes go at once, and a server that is gone without a word is missed.
+fn tcp_settings() -> TcpSettings {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive)
 }
 
 impl Dial {
@@ -229,9 +279,13 @@ impl Dial {
     }
 
     fn certificates(&self) -> TlsCertificates {
+        let Trust { root, own } = self.trust.clone();
         TlsCertificates {
-            client_tls: None,
-            root_cert: self.root.clone(),
+            client_tls: own.map(|(client_cert, client_key)| ClientTlsConfig {
+                client_cert,
+                client_key,
+            }),
+            root_cert: root,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     error::{Failure, Trouble, Way},
     node::{Node, Route, Used},
     place::Place,
+    run::SeenReplicas,
     session::Session,
 };
 
@@ -36,6 +37,7 @@ pub(crate) struct Cluster {
     /// The nodes that the address names.
     seeds: Vec<String>,
     limit: Duration,
+    seen: SeenReplicas,
     map: Mutex<Map>,
     /// Held while the Cluster is asked; when that was last.
     looking: tokio::sync::Mutex<Option<BootInstant>>,
@@ -59,11 +61,12 @@ struct Slots {
 }
 
 impl Cluster {
-    pub(crate) fn new(dial: Dial, seeds: Vec<String>, limit: Duration) -> Self {
+    pub(crate) fn new(dial: Dial, seeds: Vec<String>, limit: Duration, seen: SeenReplicas) -> Self {
         Self {
             dial,
             seeds,
             limit,
+            seen,
             map: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
         }
@@ -83,18 +86,19 @@ impl Cluster {
         let mut sent_on = 0;
         let mut sent_to = None;
         while sent_on < SENT_ON {
-            let (node, asking) = match sent_to.take() {
-                Some(node) => (node, true),
+            let (address, asking) = match sent_to.take() {
+                Some(address) => (address, true),
                 None => (self.primary(slot).await?, false),
             };
+            let node = self.node(&address)?;
             let Trouble { failure, way } = match node.attempt(used, asking, call).await {
                 Ok(answer) => return Ok(answer),
                 Err(trouble) => trouble,
             };
             sent_on += 1;
             match way {
-                Some(Way::Moved(address)) => self.moved(slot, &address),
-                Some(Way::Ask(address)) => sent_to = Some(self.node(&address)?),
+                Some(Way::Moved(to)) => self.moved(slot, full(&to, &address)),
+                Some(Way::Ask(to)) => sent_to = Some(full(&to, &address)),
                 // Until the slot has arrived, or the time limit ends it.
                 Some(Way::Leaving) => {
                     sent_on = 0;
@@ -129,30 +133,30 @@ impl Cluster {
     }
 
     /// The primary that serves a slot.
-    pub(crate) async fn primary(&self, slot: u16) -> Result<Arc<Node>, Failure> {
+    pub(crate) async fn primary(&self, slot: u16) -> Result<String, Failure> {
         let known = {
             let map = self.map();
             map.primary(slot).filter(|_| !map.doubted).map(str::to_owned)
         };
         if let Some(address) = known {
-            return self.node(&address);
+            return Ok(address);
         }
         // If nobody can be asked now, what was known may still be right.
         let looked = self.look().await;
         let known = self.map().primary(slot).map(str::to_owned);
         match (known, looked) {
-            (Some(address), _) => self.node(&address),
+            (Some(address), _) => Ok(address),
             (None, Err(failure)) => Err(failure),
             (None, Ok(())) => Err(Failure::UNSERVED),
         }
     }
 
-    fn moved(&self, slot: u16, address: &str) {
+    fn moved(&self, slot: u16, primary: String) {
         let mut map = self.map();
         let moved = Slots {
             first: slot,
             last: slot,
-            primary: address.to_owned(),
+            primary,
             replicas: Vec::new(),
         };
         // The first that fits counts; the next look knows of the rest that moved with it.
@@ -160,13 +164,14 @@ impl Cluster {
         map.doubted = true;
     }
 
-    fn node(&self, address: &str) -> Result<Arc<Node>, Failure> {
+    /// The node at an address.
+    pub(crate) fn node(&self, address: &str) -> Result<Arc<Node>, Failure> {
         let mut map = self.map();
         if let Some(node) = map.nodes.get(address) {
             return Ok(node.clone());
         }
         let client = self.dial.client(address).ok_or(Failure::UNSERVED)?;
-        let node = Node::new(Route::Server(Box::new(client)), self.limit);
+        let node = Node::new(Route::Server(Box::new(client)), self.limit, self.seen.clone());
         map.nodes.insert(address.to_owned(), node.clone());
         Ok(node)
     }
@@ -246,10 +251,17 @@ impl Map {
     }
 }
 
+/// Host and port that a node named: one whose host is not known to it, or not told, is reached as that node was.
+fn full(named: &str, by: &str) -> String {
+    match (named.rsplit_once(':'), by.rsplit_once(':')) {
+        (Some(("" | "?", port)), Some((own, _))) => format!("{own}:{port}"),
+        _ => named.to_owned(),
+    }
+}
+
 /// What `CLUSTER SLOTS` answers: of each range the first slot, the last, and the nodes, the primary first, each with
 /// its address, its port and more. A node that does not know its own address is reached as it was.
 fn slots(answer: Value, asked: &str) -> Option<Vec<Slots>> {
-    let own = asked.rsplit_once(':')?.0;
     let address = |node: &Value| {
         let Value::Array(node) = node else { return None };
         let host = match node.first()? {
@@ -259,8 +271,7 @@ fn slots(answer: Value, asked: &str) -> Option<Vec<Slots>> {
         let Value::Int(port) = node.get(1)? else {
             return None;
         };
-        let host = if host.is_empty() { own } else { &host };
-        Some(format!("{host}:{port}"))
+        Some(full(&format!("{host}:{port}"), asked))
     };
     let Value::Array(ranges) = answer else { return None };
     let ranges = ranges.into_iter().map(|range| {
@@ -314,6 +325,19 @@ mod tests {
         assert_eq!(map.primary(16383), Some("redis.example:7003"));
         assert_eq!(map.slots[0].replicas, ["10.0.0.2:7002"]);
         assert!(super::slots(Value::Int(1), "a:1").is_none());
+    }
+
+    #[test]
+    fn a_host_that_is_not_told_is_the_one_that_tells() {
+        for (named, expected) in [
+            ("10.0.0.2:7002", "10.0.0.2:7002"),
+            (":7002", "10.0.0.1:7002"),
+            ("?:7002", "10.0.0.1:7002"),
+            ("fd00::2:7002", "fd00::2:7002"),
+        ] {
+            assert_eq!(full(named, "10.0.0.1:7001"), expected);
+        }
+        assert_eq!(full(":7002", "[fd00::1]:7001"), "[fd00::1]:7002");
     }
 
     /// The slots of the Cluster specification's examples, and what they say of this store's keys.

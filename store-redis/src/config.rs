@@ -2,7 +2,14 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{RedisStore, address::Address, confirm::Confirm, error::OpenError, schema};
+use crate::{
+    RedisStore,
+    address::{Address, Trust},
+    confirm::Confirm,
+    error::OpenError,
+    run::SeenReplicas,
+    schema,
+};
 
 /// Opens a store with other settings than the usual ones.
 #[derive(Clone)]
@@ -14,7 +21,7 @@ pub struct RedisBuilder {
     confirm_within: Duration,
     accept_loss: bool,
     must_exist: bool,
-    root: Option<Vec<u8>>,
+    trust: Trust,
 }
 
 impl RedisBuilder {
@@ -27,7 +34,7 @@ impl RedisBuilder {
             confirm_within: Duration::from_secs(2),
             accept_loss: false,
             must_exist: false,
-            root: None,
+            trust: Trust::default(),
         }
     }
 
@@ -80,7 +87,14 @@ impl RedisBuilder {
 
     /// The root certificates to trust for `rediss://`, as PEM, in place of the system's.
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.root = Some(pem.into());
+        self.trust.root = Some(pem.into());
+        self
+    }
+
+    /// The certificate that this side shows for `rediss://`, and its key, both as PEM. Redis wants one unless
+    /// `tls-auth-clients` is `no`, and ends the connection of whoever has none.
+    pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.trust.own = Some((certificate.into(), key.into()));
         self
     }
 
@@ -94,7 +108,7 @@ impl RedisBuilder {
     /// # Cancel safety
     /// A store that was being made is whole or will be completed by the next opening.
     pub async fn open(self) -> Result<RedisStore, OpenError> {
-        let address = Address::read(&self.address, self.root)?;
+        let address = Address::read(&self.address, self.trust)?;
         let prefix = self.prefix.or_else(|| address.prefix.clone());
         let prefix = prefix.unwrap_or_else(|| "grantry".to_owned());
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
@@ -102,8 +116,9 @@ impl RedisBuilder {
             let reason = "the key prefix has other characters than letters, digits and _-.:";
             return Err(OpenError::BadAddress { reason });
         }
-        let link = address.link(self.limit)?;
-        let waiting = address.link(self.limit + 2 * self.confirm_within)?;
+        let seen = SeenReplicas::default();
+        let link = address.link(self.limit, &seen)?;
+        let waiting = address.link(self.limit + 2 * self.confirm_within, &seen)?;
         let replicas = self.replicas.or(address.replicas);
         let confirm = Confirm::new(waiting, replicas, self.confirm_within);
         let server = address.name();

@@ -50,7 +50,7 @@ impl Confirm {
 
     /// Whether there is something to wait for.
     pub(crate) fn waits(&self, run: &Run) -> bool {
-        run.tells_of_disk || self.replicas(run) > 0
+        run.tells_of_disk() || self.replicas(run) > 0
     }
 
     /// Waits until enough replicas, and the disk, have what was written to this run of the server before; `false` if they
@@ -69,15 +69,20 @@ impl Confirm {
         marker.arg(layout.confirmed(place));
         let mut waits = redis::pipe();
         waits.cmd("WAIT").arg(replicas).arg(millis);
-        if run.tells_of_disk {
+        if run.tells_of_disk() {
             waits.cmd("WAITAOF").arg(1).arg(0).arg(millis);
         }
         let (marker, waits) = (&marker, &waits);
-        let asked = self.link.once(place, |mut session| async move {
-            session.command::<i64>(marker).await?;
-            let answers: Vec<redis::Value> = waits.query_async(&mut session.connection).await?;
-            Ok((session.run.era, answers))
-        });
+        // Nobody else uses this connection, so that it may have been cut while it rested.
+        let asked = self.link.again(
+            place,
+            |mut session| async move {
+                session.command::<i64>(marker).await?;
+                let answers: Vec<redis::Value> = waits.query_async(&mut session.connection).await?;
+                Ok((session.run.era, answers))
+            },
+            |_| true,
+        );
         let enough = asked.await.is_ok_and(|(era, answers)| {
             era == run.era
                 && answers

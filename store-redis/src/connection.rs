@@ -34,7 +34,9 @@ impl ConnectionStore for RedisStore {
     async fn insert_connection(&self, row: &ConnectionRow) -> Result<Inserted, StoreError> {
         let revision = row::next_revision(0, "insert_connection")?;
         let mut call = script::INSERT.on(self.layout().of_write(&row.id));
-        call.arg(row.id.as_str()).arg(row::encode(row, revision));
+        call.arg(row.id.as_str())
+            .arg(row::encode(row, revision))
+            .arg(self.layout().history_length());
         let bucket = self.layout().bucket(&row.id);
         match self.write(bucket, "insert_connection", &call).await? {
             1_i64 => Ok(Inserted::Created(revision)),
@@ -61,7 +63,8 @@ impl ConnectionStore for RedisStore {
         call.arg(next.id.as_str())
             .arg(row::encode(next, revision))
             .arg(&row::encode_revision(expected)[..])
-            .arg(self.layout().channel());
+            .arg(self.layout().channel())
+            .arg(self.layout().history_length());
         match self
             .swap(self.layout().bucket(&next.id), "swap_connection", &call)
             .await?
@@ -79,7 +82,8 @@ impl ConnectionStore for RedisStore {
         call.arg(id.as_str())
             .arg(&row::encode_revision(expected)[..])
             .arg(&row::encode_revision(revision)[..])
-            .arg(self.layout().channel());
+            .arg(self.layout().channel())
+            .arg(self.layout().history_length());
         match self
             .write(self.layout().bucket(id), "remove_connection", &call)
             .await?

@@ -79,6 +79,16 @@ pub enum OpenError {
         /// Host and port.
         server: String,
     },
+    /// A store cannot be made now.
+    #[error(
+        "Redis at {server} takes no writes ({detail}), so that no store can be made there; give it room and open again"
+    )]
+    TakesNoWrites {
+        /// Host and port.
+        server: String,
+        /// Why not.
+        detail: &'static str,
+    },
     /// There is no store under the key prefix.
     #[error("Redis at {server} has no store under this key prefix; give the address that the service uses")]
     NoStore {
@@ -113,6 +123,7 @@ impl OpenError {
             Self::OtherRole { .. } => "redis_other_role",
             Self::Evicts { .. } => "redis_evicts",
             Self::KeepsNothing { .. } => "redis_keeps_nothing",
+            Self::TakesNoWrites { .. } => "redis_takes_no_writes",
             Self::NoStore { .. } => "redis_no_store",
             Self::ForeignData { .. } => "redis_foreign_data",
             Self::OtherRelease { .. } => "redis_other_release",
@@ -126,7 +137,11 @@ impl OpenError {
             Cause::Refused => Self::Refused { server },
             Cause::Forbidden => Self::Forbidden { server, command },
             Cause::Foreign => Self::ForeignData { server },
-            Cause::Lost | Cause::Busy | Cause::Full | Cause::Demoted | Cause::Mistake => Self::Unreachable {
+            Cause::Full => Self::TakesNoWrites {
+                server,
+                detail: failure.what,
+            },
+            Cause::Lost | Cause::Busy | Cause::Demoted | Cause::Mistake => Self::Unreachable {
                 server,
                 detail: failure.what,
             },
@@ -216,6 +231,22 @@ impl Failure {
         matches!(self.cause, Cause::Lost | Cause::Demoted) && self != Self::TIMEOUT
     }
 
+    /// Whether the server will not answer this user or this question.
+    pub(crate) fn is_no_answer(self) -> bool {
+        matches!(self.cause, Cause::Forbidden | Cause::Mistake)
+    }
+
+    /// The same of a server that lets nobody in: it has too many clients, for one.
+    pub(crate) fn to_connect(self) -> Self {
+        match self.cause {
+            Cause::Mistake | Cause::Foreign => Self {
+                cause: Cause::Busy,
+                what: "the server refused the connection",
+            },
+            _ => self,
+        }
+    }
+
     /// Whether the server does not know the command, or not so.
     pub(crate) fn is_mistake(self) -> bool {
         self.cause == Cause::Mistake
@@ -233,11 +264,12 @@ impl Failure {
 
     fn kind(self) -> StoreErrorKind {
         match self.cause {
-            Cause::Lost | Cause::Busy | Cause::Full | Cause::Demoted | Cause::Refused => {
+            // What a user may do is set right by an operator, as a full disk is.
+            Cause::Lost | Cause::Busy | Cause::Full | Cause::Demoted | Cause::Refused | Cause::Forbidden => {
                 StoreErrorKind::Unavailable
             }
             Cause::Foreign => StoreErrorKind::Corrupt,
-            Cause::Forbidden | Cause::Mistake => StoreErrorKind::Invalid,
+            Cause::Mistake => StoreErrorKind::Invalid,
         }
     }
 

@@ -84,6 +84,11 @@ impl Layout {
         self.key(bucket, "sealed")
     }
 
+    /// How many entries the history of a bucket keeps, about: of all together as many as of one.
+    pub(crate) fn history_length(&self) -> u32 {
+        100_000_u32.div_ceil(u32::from(self.buckets.max(1)))
+    }
+
     /// What was written.
     pub(crate) fn history(&self, bucket: Place) -> String {
         self.key(bucket, "history")

@@ -141,7 +141,7 @@ use layout::Layout;
 use link::Link;
 use news::News;
 use place::Place;
-use run::{Info, Run};
+use run::{Run, Told};
 use script::Call;
 
 /// A store on Redis. It plays all five roles; clones share its connections.
@@ -250,11 +250,8 @@ impl RedisStore {
     /// The run of the primary of a place, and whether it has replicas by now.
     async fn run(&self, place: Place) -> Result<Arc<Run>, StoreError> {
         let asked = self.link().once(place, |mut session| async move {
-            if session.run.is_due() {
-                let mut question = redis::cmd("INFO");
-                question.arg("replication");
-                let info = run::allowed(session.command::<String>(&question).await)?;
-                session.run.has(info.map(Info).as_ref());
+            if session.run.take_look() {
+                session.run.learn(&Told::by(&mut session.connection).await?);
             }
             Ok(session.run)
         });

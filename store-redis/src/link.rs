@@ -86,7 +86,7 @@ impl Link {
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
         let node = match self {
             Self::Node(node, _) => node.clone(),
-            Self::Cluster(cluster, _) => cluster.primary(Place::Store.slot()).await?,
+            Self::Cluster(cluster, _) => cluster.node(&cluster.primary(Place::Store.slot()).await?)?,
         };
         node.client().await.map_err(|error| Failure::of(&error))
     }
@@ -101,7 +101,7 @@ impl Link {
         calls: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let (Self::Node(_, limit) | Self::Cluster(_, limit)) = self;
-        let mut call = Call {
+        let mut call = UnderWay {
             link: self,
             used,
             since: SystemClock.boot(),
@@ -148,14 +148,14 @@ impl Link {
 
 /// A call under way. Its caller may have less patience than the time limit, and so may every caller: one who goes away
 /// after a while got no answer, either.
-struct Call<'a> {
+struct UnderWay<'a> {
     link: &'a Link,
     used: &'a Used,
     since: BootInstant,
     is_answered: bool,
 }
 
-impl Drop for Call<'_> {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if !self.is_answered && SystemClock.boot() - self.since >= A_WHILE {
             self.link.give_up(self.used);

@@ -18,7 +18,7 @@ use redis::{
 
 use crate::{
     error::{Failure, Trouble},
-    run::Run,
+    run::{Run, SeenReplicas, Told},
     session::Session,
 };
 
@@ -35,6 +35,7 @@ pub(crate) enum Route {
 pub(crate) struct Node {
     route: Route,
     limit: Duration,
+    seen: SeenReplicas,
     current: Mutex<Option<Session>>,
     /// Held while a connection is made.
     attempts: tokio::sync::Mutex<Attempts>,
@@ -50,10 +51,11 @@ struct Attempts {
 }
 
 impl Node {
-    pub(crate) fn new(route: Route, limit: Duration) -> Arc<Self> {
+    pub(crate) fn new(route: Route, limit: Duration, seen: SeenReplicas) -> Arc<Self> {
         Arc::new(Self {
             route,
             limit,
+            seen,
             current: Mutex::default(),
             attempts: tokio::sync::Mutex::default(),
         })
@@ -118,7 +120,7 @@ impl Node {
             failed => {
                 attempts.pause = Some((pause, SystemClock.boot() + spread(pause)));
                 Err(match failed {
-                    Ok(Err(error)) => Failure::of(&error),
+                    Ok(Err(error)) => Failure::of(&error).to_connect(),
                     _ => Failure::TIMEOUT,
                 })
             }
@@ -134,14 +136,14 @@ impl Node {
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
         let address = client.get_connection_info().addr().to_string();
-        let run = Run::of(&mut connection, &address).await?;
+        let told = Told::by(&mut connection).await?;
         match last {
             // What was seen of this run still counts.
-            Some(last) if last.era == run.era => {
-                last.is_now(&run);
+            Some(last) if last.era == told.era(&address) => {
+                last.learn(&told);
                 Ok((connection, last.clone()))
             }
-            _ => Ok((connection, Arc::new(run))),
+            _ => Ok((connection, Arc::new(Run::new(&told, &address, &self.seen)))),
         }
     }
 

@@ -28,7 +28,7 @@ const NEVER: [u8; TIME] = [0; TIME];
 const MARK: usize = 4;
 
 /// Columns that no script looks at, in this order: integration, environment, status, concern, owner, labels, when
-/// connected, when due.
+/// connected.
 type Columns = (
     String,
     String,
@@ -37,7 +37,6 @@ type Columns = (
     String,
     BTreeMap<String, String>,
     i64,
-    Option<i64>,
 );
 
 pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
@@ -62,7 +61,6 @@ pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
         owner,
         metadata,
         connected_at.0,
-        due_at.map(|at| at.0),
     );
     // Strings and numbers always serialise; an empty text would not decode, so nothing is lost in silence.
     let columns = serde_json::to_vec(&columns).unwrap_or_default();
@@ -73,14 +71,18 @@ pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
         push(&mut facts, fact);
     }
     let mut bytes = encode_revision(revision).to_vec();
-    match due_at {
-        Some(at) => bytes.extend_from_slice(format!("{:+0TIME$}", at.0).as_bytes()),
-        None => bytes.extend_from_slice(&NEVER),
-    }
+    bytes.extend_from_slice(&encode_time(*due_at));
     push(&mut bytes, &facts);
     push(&mut bytes, &columns);
     bytes.extend_from_slice(body);
     bytes
+}
+
+/// A time as a script takes it for a score.
+fn encode_time(at: Option<Timestamp>) -> [u8; TIME] {
+    let digits = at.map(|at| format!("{:+0TIME$}", at.0));
+    let digits = digits.and_then(|digits| digits.as_bytes().try_into().ok());
+    digits.unwrap_or(NEVER)
 }
 
 /// A part behind its length.
@@ -107,7 +109,7 @@ pub(crate) fn decode(id: &ConnectionId, bytes: Vec<u8>, hot: Option<&[u8]>) -> O
     let mut facts = pull(&mut rest)?;
     let (_terms, mail, sealed_by) = (pull(&mut facts)?, pull(&mut facts)?, pull(&mut facts)?);
     let columns = pull(&mut rest)?;
-    let (integration, environment, status, concern, owner, metadata, connected_at, due_at): Columns =
+    let (integration, environment, status, concern, owner, metadata, connected_at): Columns =
         serde_json::from_slice(&columns).ok()?;
     let index = Index {
         integration: integration.parse().ok()?,
@@ -121,7 +123,10 @@ pub(crate) fn decode(id: &ConnectionId, bytes: Vec<u8>, hot: Option<&[u8]>) -> O
         owner,
         metadata,
         connected_at: Timestamp(connected_at),
-        due_at: due_at.map(Timestamp),
+        due_at: match bytes.get(REVISION..FACTS)? {
+            never if never == NEVER => None,
+            digits => Some(Timestamp(std::str::from_utf8(digits).ok()?.parse().ok()?)),
+        },
         sealed_by: String::from_utf8(sealed_by.to_vec()).ok()?,
     };
     Some(Stored {

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -14,29 +14,107 @@ use redis::{RedisResult, aio::ConnectionLike};
 
 use crate::{clock, error::Failure};
 
-/// How often a server without replicas is asked whether it has some by now.
+/// How often a server is asked how it keeps what is written.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How long a server without replicas is taken for one whose replicas are on their way, where there were some before.
+const REPLICAS_COME: Duration = Duration::from_secs(10);
+
+/// Whether any server of the store had a replica since this process began. Then one that has none has just taken over, or
+/// was just restarted, and what it is given now nobody else has yet.
+pub(crate) type SeenReplicas = Arc<AtomicBool>;
 
 #[derive(Debug)]
 pub(crate) struct Run {
     /// The name of its clock.
     pub(crate) era: u64,
     /// It can say when its disk has what was written, and writes it there by itself.
-    pub(crate) tells_of_disk: bool,
-    /// It has, or had, replicas. One that had some and has none any more may be cut off from them.
-    replicated: AtomicBool,
+    tells_of_disk: AtomicBool,
+    replicas: Mutex<Replicas>,
+    seen: SeenReplicas,
     looked: Mutex<BootInstant>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replicas {
+    /// It was a replica itself when it was asked.
+    Unknown,
+    /// It had none, for the first time then.
+    None(BootInstant),
+    /// It has, or had, some. If it has none any more it may be cut off from them.
+    Some,
+}
+
+/// What a server says of itself.
+#[derive(Debug)]
+pub(crate) struct Told {
+    run_id: Option<String>,
+    tells_of_disk: bool,
+    replicas: Replicas,
+}
+
 impl Run {
-    /// Asks a server. One that forbids the questions is taken for one that never changes and has no replicas.
-    pub(crate) async fn of(
-        connection: &mut (impl ConnectionLike + Send),
-        address: &str,
-    ) -> RedisResult<Self> {
-        let mut info = redis::cmd("INFO");
-        info.arg(&["server", "replication", "persistence"]);
-        let info = Info(allowed(info.query_async(connection).await)?.unwrap_or_default());
+    /// What a server told at this address.
+    pub(crate) fn new(told: &Told, address: &str, seen: &SeenReplicas) -> Self {
+        let run = Self {
+            era: told.era(address),
+            tells_of_disk: AtomicBool::new(false),
+            replicas: Mutex::new(Replicas::Unknown),
+            seen: seen.clone(),
+            looked: Mutex::new(SystemClock.boot()),
+        };
+        run.learn(told);
+        run
+    }
+
+    pub(crate) fn tells_of_disk(&self) -> bool {
+        self.tells_of_disk.load(Ordering::Relaxed)
+    }
+
+    /// Whether a replica must have what is written.
+    pub(crate) fn is_replicated(&self) -> bool {
+        match *self.replicas() {
+            Replicas::Some | Replicas::Unknown => true,
+            Replicas::None(since) => {
+                self.seen.load(Ordering::Relaxed) && SystemClock.boot() - since < REPLICAS_COME
+            }
+        }
+    }
+
+    /// Whether it should be asked again; `true` for one caller at a time, unless nothing is known.
+    pub(crate) fn take_look(&self) -> bool {
+        let now = SystemClock.boot();
+        let unknown = *self.replicas() == Replicas::Unknown;
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = unknown || now - *looked >= LOOK_AGAIN;
+        if due {
+            *looked = now;
+        }
+        due
+    }
+
+    /// It was asked again.
+    pub(crate) fn learn(&self, told: &Told) {
+        self.tells_of_disk.store(told.tells_of_disk, Ordering::Relaxed);
+        let mut replicas = self.replicas();
+        match (*replicas, told.replicas) {
+            (Replicas::Some, _) | (Replicas::None(_), Replicas::None(_)) => {}
+            (_, new) => *replicas = new,
+        }
+        if *replicas == Replicas::Some {
+            self.seen.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn replicas(&self) -> MutexGuard<'_, Replicas> {
+        self.replicas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Told {
+    /// Asks. One that forbids the questions is taken for one that never changes and has no replicas.
+    pub(crate) async fn by(connection: &mut (impl ConnectionLike + Send)) -> RedisResult<Self> {
+        let info = Info::of(connection, &["server", "replication", "persistence"]).await?;
+        let info = info.unwrap_or_default();
         let sync = if info.get("aof_enabled") == Some("1") && info.is_at_least(7, 2) {
             let mut question = redis::cmd("CONFIG");
             question.arg("GET").arg("appendfsync");
@@ -46,37 +124,21 @@ impl Run {
         };
         let sync = sync.and_then(|mut settings| settings.remove("appendfsync"));
         Ok(Self {
-            era: clock::era(info.get("run_id"), address),
+            run_id: info.get("run_id").map(str::to_owned),
             tells_of_disk: sync.is_some_and(|sync| sync == "always" || sync == "everysec"),
-            replicated: AtomicBool::new(info.has_replicas()),
-            looked: Mutex::new(SystemClock.boot()),
+            replicas: if info.get("role") == Some("slave") {
+                Replicas::Unknown
+            } else if info.has_replicas() {
+                Replicas::Some
+            } else {
+                Replicas::None(SystemClock.boot())
+            },
         })
     }
 
-    pub(crate) fn is_replicated(&self) -> bool {
-        self.replicated.load(Ordering::Relaxed)
-    }
-
-    /// Whether it is time to ask again for replicas; `true` for one caller at a time.
-    pub(crate) fn is_due(&self) -> bool {
-        let now = SystemClock.boot();
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = !self.is_replicated() && now - *looked >= LOOK_AGAIN;
-        if due {
-            *looked = now;
-        }
-        due
-    }
-
-    /// It answered once more.
-    pub(crate) fn is_now(&self, now: &Self) {
-        self.replicated.fetch_or(now.is_replicated(), Ordering::Relaxed);
-    }
-
-    /// The same, as `INFO`.
-    pub(crate) fn has(&self, info: Option<&Info>) {
-        let replicated = info.is_some_and(Info::has_replicas);
-        self.replicated.fetch_or(replicated, Ordering::Relaxed);
+    /// The name of the clock of the server's run.
+    pub(crate) fn era(&self, address: &str) -> u64 {
+        clock::era(self.run_id.as_deref(), address)
     }
 }
 
@@ -84,22 +146,38 @@ impl Run {
 pub(crate) fn allowed<T>(answer: RedisResult<T>) -> RedisResult<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) if Failure::of(&error).ends_connection() => Err(error),
-        Err(_) => Ok(None),
+        Err(error) if Failure::of(&error).is_no_answer() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 /// Fields of `INFO`.
-pub(crate) struct Info(pub(crate) String);
+#[derive(Default)]
+pub(crate) struct Info(String);
 
 impl Info {
+    /// These sections; `None` if the server does not tell.
+    pub(crate) async fn of(
+        connection: &mut (impl ConnectionLike + Send),
+        sections: &[&str],
+    ) -> RedisResult<Option<Self>> {
+        let mut question = redis::cmd("INFO");
+        question.arg(sections);
+        // Paths stand in it, in whatever encoding.
+        let told = allowed::<Vec<u8>>(question.query_async(connection).await)?;
+        Ok(told.map(|told| Self(String::from_utf8_lossy(&told).into_owned())))
+    }
+
     pub(crate) fn get(&self, field: &str) -> Option<&str> {
         let mut lines = self.0.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(name, _)| *name == field).map(|(_, value)| value)
     }
 
+    /// Whether it has replicas that follow it. Whoever takes a backup over the network counts as one that is being
+    /// brought up to date, and goes away again.
     pub(crate) fn has_replicas(&self) -> bool {
-        self.get("connected_slaves").is_some_and(|count| count != "0")
+        let mut lines = self.0.lines().filter_map(|line| line.split_once(':'));
+        lines.any(|(name, value)| name.starts_with("slave") && value.contains("state=online"))
     }
 
     /// Whether the version is this one or newer; one that is not told is.

@@ -35,6 +35,8 @@ pub enum Advice {
     AttemptsMayBeEvicted,
     /// A primary that is cut off from its replicas takes writes.
     NoMinReplicas,
+    /// Only replicas keep what is written.
+    NoAppendOnly,
 }
 
 impl Advice {
@@ -48,6 +50,7 @@ impl Advice {
             Self::DurabilityUnknown => "redis_durability_unknown",
             Self::AttemptsMayBeEvicted => "redis_attempts_may_be_evicted",
             Self::NoMinReplicas => "redis_no_min_replicas",
+            Self::NoAppendOnly => "redis_no_append_only",
         }
     }
 }
@@ -75,6 +78,10 @@ impl fmt::Display for Advice {
             }
             Self::NoMinReplicas => {
                 "min-replicas-to-write is 0: a primary that is cut off takes writes that are lost at failover; set it to 1"
+            }
+            Self::NoAppendOnly => {
+                "appendonly is no: a primary that is restarted before another one takes over comes back with old data, its \
+                 replicas follow it, and tokens that were rotated meanwhile are lost; set it to yes on all servers"
             }
         })
     }
@@ -129,7 +136,7 @@ struct Settings {
 
 impl Settings {
     async fn read(mut session: Session) -> redis::RedisResult<Self> {
-        let info = allowed(session.command::<String>(&redis::cmd("INFO")).await)?;
+        let info = Info::of(&mut session.connection, &[]).await?;
         let mut settings = HashMap::new();
         // One after the other: older servers take one name only.
         for name in ["appendfsync", "min-replicas-to-write"] {
@@ -139,7 +146,7 @@ impl Settings {
             settings.extend(answer.unwrap_or_default());
         }
         Ok(Self {
-            info: info.map(Info),
+            info,
             sync: settings.remove("appendfsync"),
             min_replicas: settings.remove("min-replicas-to-write"),
         })
@@ -187,7 +194,8 @@ impl Settings {
                 let server = server.to_owned();
                 return Err(OpenError::KeepsNothing { server });
             }
-            (Some("1"), Some("always")) | (Some("0"), _) => {}
+            (Some("0"), _) => advice.push(Advice::NoAppendOnly),
+            (Some("1"), Some("always")) => {}
             (Some("1"), Some("everysec")) => {
                 advice.push(Advice::SyncedEachSecond);
                 if !info.is_at_least(7, 2) {

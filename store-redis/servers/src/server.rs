@@ -135,6 +135,12 @@ impl Server {
         std::fs::read(self.folder.path().join("root.pem")).unwrap()
     }
 
+    /// The certificate that it shows, which others may show as well, and its key.
+    pub fn certificate(&self) -> (Vec<u8>, Vec<u8>) {
+        let read = |name| std::fs::read(self.folder.path().join(name)).unwrap();
+        (read("cert.pem"), read("key.pem"))
+    }
+
     /// Where it runs.
     pub fn seat(&self) -> &Seat {
         &self.seat

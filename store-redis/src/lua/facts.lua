@@ -74,8 +74,8 @@ local function index(old, new, id)
     end
 end
 
-local function record(id, revision)
-    redis.call('XADD', KEYS[6], 'MAXLEN', '~', '100000', '1-*', 'i', id, 'r', revision)
+local function record(id, revision, length)
+    redis.call('XADD', KEYS[6], 'MAXLEN', '~', length, '1-*', 'i', id, 'r', revision)
 end
 
 -- Tells the other processes at once that a connection is another one now. Whoever may not publish is not heard at once.

@@ -1,5 +1,8 @@
 -- KEYS: the store's record of itself. ARGV: format, buckets, whether it must be there. Answers what stands there.
-if ARGV[3] == '1' and redis.call('HLEN', KEYS[1]) == 0 then return false end
+-- Only one that is not whole is written, so that a store can be opened while its server takes no writes.
+local found = redis.call('HMGET', KEYS[1], 'format', 'buckets')
+if found[1] and found[2] then return found end
+if ARGV[3] == '1' and not found[1] and not found[2] then return false end
 redis.call('HSETNX', KEYS[1], 'format', ARGV[1])
 redis.call('HSETNX', KEYS[1], 'buckets', ARGV[2])
 return redis.call('HMGET', KEYS[1], 'format', 'buckets')

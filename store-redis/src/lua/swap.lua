@@ -1,4 +1,4 @@
--- ARGV: id, row, expected revision, channel. Answers 1 (swapped), 0 (another revision) or -1 (no such row).
+-- ARGV: id, row, expected revision, channel, length of the history. Answers 1 (swapped), 0 (another revision) or -1 (no such row).
 --
 -- A refresh changes nothing that lists and search know, only the body and when the row is due: that is done here, without a
 -- function being made or anything behind the facts being read. Whatever changes more goes on in swap_facts.lua.
@@ -18,6 +18,6 @@ if string.sub(present, 45) == string.sub(row, 45, facts) then
     elseif was ~= due then
         redis.call('ZADD', KEYS[7], due, ARGV[1])
     end
-    redis.call('XADD', KEYS[6], 'MAXLEN', '~', '100000', '1-*', 'i', ARGV[1], 'r', own)
+    redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[5], '1-*', 'i', ARGV[1], 'r', own)
     return 1
 end

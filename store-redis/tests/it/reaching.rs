@@ -30,6 +30,8 @@ async fn an_address_must_be_one_of_redis() {
         "redis://u:secret@127.0.0.1/zero",
         "redis://u:secret@127.0.0.1/?protocol=resp3",
         "redis://u:secret@127.0.0.1/?prefix=",
+        "redis://u:secret@127.0.0.1/?prefix=a&prefix=b",
+        "redis://u:secret@127.0.0.1/?prefix=%ff",
         "redis://u:secret@127.0.0.1/?prefix={x}",
         "rediss://u:secret@127.0.0.1/#insecure",
     ] {
@@ -136,8 +138,44 @@ async fn tls_is_checked() {
     assert_eq!(other_name.await.unwrap_err().code(), "redis_unreachable");
     let plain = format!("redis://localhost:{}", server.port());
     assert_eq!(refused(&plain).await, "redis_unreachable");
+    let address = format!("rediss://localhost:{}", server.port());
     let no_roots = RedisStore::builder(&address).root_certificates("not PEM").open();
-    assert!(no_roots.await.is_err());
+    assert_eq!(no_roots.await.unwrap_err().code(), "redis_bad_address");
+}
+
+/// As Redis is set unless told otherwise: whoever comes must show a certificate, too.
+#[tokio::test]
+async fn tls_may_want_a_certificate_of_ours() {
+    let server = Server::start_tls(&["--tls-auth-clients", "yes"]);
+    let address = format!("rediss://localhost:{}", server.port());
+    let without = RedisStore::builder(&address).root_certificates(server.root());
+    assert_eq!(
+        without.clone().open().await.unwrap_err().code(),
+        "redis_unreachable"
+    );
+    let (certificate, key) = server.certificate();
+    let with = without.clone().client_certificate(certificate.clone(), key);
+    assert_eq!(charge(&with.open().await.unwrap()).await, 1);
+    let broken = without.client_certificate(certificate, "not PEM");
+    assert_eq!(broken.open().await.unwrap_err().code(), "redis_bad_address");
+}
+
+/// What has a meaning in an address is written in percent there; a plus has none.
+#[tokio::test]
+async fn users_and_passwords_may_have_any_characters() {
+    let server = Server::start(&["--user", "a/b", "on", ">p@ss:w/rd+?#", "~*", "&*", "+@all"]);
+    let port = server.port();
+    let address = format!("redis://a%2Fb:p%40ss%3Aw%2Frd+%3F%23@127.0.0.1:{port}/0?prefix=%6dine");
+    assert_eq!(charge(&RedisStore::open(&address).await.unwrap()).await, 1);
+    let same = format!("redis://a%2Fb:p%40ss%3Aw%2Frd%2B%3F%23@127.0.0.1:{port}?prefix=mine");
+    assert_eq!(charge(&RedisStore::open(&same).await.unwrap()).await, 2);
+}
+
+#[tokio::test]
+async fn a_host_may_be_an_address_of_version_6() {
+    let server = Server::start(&["--bind", "127.0.0.1", "::1"]);
+    let address = format!("redis://[::1]:{}", server.port());
+    assert_eq!(charge(&RedisStore::open(&address).await.unwrap()).await, 1);
 }
 
 /// A Sentinel and the server that it names are both reached by TLS.
