@@ -249,12 +249,16 @@ impl RedisStore {
 
     /// The run of the primary of a place, and whether it has replicas by now.
     async fn run(&self, place: Place) -> Result<Arc<Run>, StoreError> {
-        let asked = self.link().once(place, |mut session| async move {
-            if session.run.take_look() {
-                session.run.learn(&Told::by(&mut session.connection).await?);
-            }
-            Ok(session.run)
-        });
+        let asked = self.link().again(
+            place,
+            |mut session| async move {
+                if session.run.take_look() {
+                    session.run.learn(&Told::by(&mut session.connection).await?);
+                }
+                Ok(session.run)
+            },
+            |_| true,
+        );
         asked
             .await
             .map_err(|failure| failure.store_error("confirm_connection"))

@@ -5,14 +5,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use grantry::{
     id::IntegrationId,
-    store::{Charged, ConnectionStore as _, PendingRow, PendingStore as _, UsageKey, UsageStore as _},
+    store::{
+        Charged, ConnectionStore as _, PendingRow, PendingStore as _, StoreErrorKind, UsageKey,
+        UsageStore as _,
+    },
     time::Timestamp,
 };
 use grantry_redis_servers::Server;
 use grantry_store_redis::{Advice, OpenError, RedisStore};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
-use crate::outage::{all, insert};
+use crate::outage::{all, insert, row};
 
 async fn advice(address: &str) -> Vec<Advice> {
     RedisStore::open(address).await.unwrap().advice().to_vec()
@@ -227,6 +230,40 @@ async fn a_store_keeps_its_parts() {
     let again = RedisStore::open(&server.address()).await.unwrap();
     let listed = again.list_connections(&all(None), None, 50).await.unwrap();
     assert_eq!(listed.items.len(), 20);
+}
+
+/// What lives on a full server is served on, also by a process that starts now.
+#[tokio::test]
+async fn a_store_on_a_full_server_can_be_opened() {
+    let server = Server::start(&[]);
+    let store = RedisStore::open(&server.address()).await.unwrap();
+    insert(&store, "con_1").await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let again = RedisStore::builder(&server.address()).must_exist(true);
+    let again = again.open().await.unwrap();
+    let listed = again.list_connections(&all(None), None, 50).await.unwrap();
+    assert_eq!(listed.items.len(), 1);
+    let other = format!("{}?prefix=other", server.address());
+    assert_eq!(refused(&other).await, "redis_takes_no_writes");
+}
+
+/// Processes that all come back at once may be more than it takes: none of them is told that its data is damaged.
+#[tokio::test]
+async fn a_server_with_too_many_clients_is_unavailable() {
+    let server = Server::start(&[]);
+    let store = RedisStore::open(&server.address()).await.unwrap();
+    insert(&store, "con_1").await;
+    let client = redis::Client::open(server.address()).unwrap();
+    let mut only = client.get_multiplexed_async_connection().await.unwrap();
+    let mut say = async |words: &[&str]| {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]).exec_async(&mut only).await.unwrap();
+    };
+    say(&["CONFIG", "SET", "maxclients", "1"]).await;
+    say(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    assert_eq!(refused(&server.address()).await, "redis_unreachable");
+    let read = store.connection(&row("con_1", 0).id).await;
+    assert_eq!(read.unwrap_err().kind(), StoreErrorKind::Unavailable);
 }
 
 #[tokio::test]

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use grantry::{
     id::ConnectionId,
-    store::{ConnectionStore as _, Revision, Swap},
+    store::{ConnectionStore as _, Inserted, Revision, Swap},
 };
 use grantry_redis_servers::{Server, Signal};
 use grantry_store_redis::{RedisBuilder, RedisStore};
-use tokio::task::JoinSet;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet};
 
-use crate::outage::{insert, row};
+use crate::{
+    opening::refused,
+    outage::{insert, row},
+};
 
 /// A primary, and a replica that has caught up with it.
 async fn pair() -> (Server, Server) {
@@ -48,7 +51,7 @@ async fn is_confirmed_at_last(store: &RedisStore, id: &ConnectionId, revision: R
     let mut waits = 0;
     while !store.confirm_connection(id, revision).await.unwrap() {
         waits += 1;
-        assert!(waits < 100, "the replica does not go on");
+        assert!(waits < 300, "the replica does not go on");
     }
 }
 
@@ -161,4 +164,61 @@ async fn the_address_says_how_many_replicas() {
     is_confirmed_at_last(&open("?wait_for_replicas=1").await, &id, revision).await;
     let none = open("?wait_for_replicas=0").await;
     assert!(none.confirm_connection(&id, revision).await.unwrap());
+}
+
+/// Its replica was there a moment ago and is not back yet: if it died now, the replica would know nothing of this write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_came_back_alone_is_given_time() {
+    let (mut primary, mut replica) = pair().await;
+    let store = at(&primary, Duration::from_millis(100)).open().await.unwrap();
+    replica.kill();
+    primary.kill();
+    primary.restart();
+    let mut waits = 0;
+    let revision = loop {
+        match store.insert_connection(&row("con_1", 0)).await {
+            Ok(Inserted::Created(revision)) => break revision,
+            other => assert!(waits < 500, "the primary does not come back: {other:?}"),
+        }
+        waits += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let id = row("con_1", 0).id;
+    assert!(!store.confirm_connection(&id, revision).await.unwrap());
+    // It may be the last one for good.
+    is_confirmed_at_last(&store, &id, revision).await;
+}
+
+/// A backup over the network looks like a replica for a while, and never says that it has anything.
+#[tokio::test]
+async fn who_takes_a_backup_is_no_replica() {
+    let server = Server::start(&[]);
+    let mut backup = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+    backup.write_all(b"SYNC\r\n").await.unwrap();
+    while !server
+        .command(&["INFO", "replication"])
+        .contains("connected_slaves:1")
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let store = RedisStore::open(&server.address()).await.unwrap();
+    let revision = insert(&store, "con_1").await;
+    let id = row("con_1", 0).id;
+    assert!(store.confirm_connection(&id, revision).await.unwrap());
+    server.command(&["CONFIG", "SET", "appendonly", "no"]);
+    assert_eq!(refused(&server.address()).await, "redis_keeps_nothing");
+}
+
+/// The connection that waits for replicas rests between refreshes, until something on the way cuts it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_cut_while_it_rested_costs_nothing() {
+    let (primary, _replica) = pair().await;
+    let store = at(&primary, Duration::from_secs(20)).open().await.unwrap();
+    let revision = insert(&store, "con_1").await;
+    let id = row("con_1", 0).id;
+    for _ in 0..3 {
+        assert!(store.confirm_connection(&id, revision).await.unwrap());
+        primary.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    }
+    assert_eq!(store.unconfirmed(), 0);
 }
