@@ -236,17 +236,6 @@ impl Failure {
         matches!(self.cause, Cause::Forbidden | Cause::Mistake)
     }
 
-    /// The same of a server that lets nobody in: it has too many clients, for one.
-    pub(crate) fn to_connect(self) -> Self {
-        match self.cause {
-            Cause::Mistake | Cause::Foreign => Self {
-                cause: Cause::Busy,
-                what: "the server refused the connection",
-            },
-            _ => self,
-        }
-    }
-
     /// Whether the server does not know the command, or not so.
     pub(crate) fn is_mistake(self) -> bool {
         self.cause == Cause::Mistake

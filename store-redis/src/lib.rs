@@ -36,10 +36,11 @@
 //! - Other writes are as durable as the servers make them. With `appendonly yes` they survive the end of a server, and
 //!   with `appendfsync always` a power failure. [`RedisStore::advice`] tells what of this is amiss; servers that keep
 //!   nothing are refused unless the host accepts that ([`RedisBuilder::accept_loss`]), and so are those that drop keys when
-//!   their memory is full.
+//!   their memory is full. This is judged when the store is opened: give all servers that may take over the same settings.
 //! - A server that died or was replaced costs the calls that were under way, which fail as unknown. The next ones look for
 //!   the new primary; each process does so with pauses that grow and differ.
-//! - No call takes longer than its time limit, whatever the servers do.
+//! - No call to a server takes longer than its time limit, whatever the servers do. Lists that are merged, and writes that
+//!   are confirmed, make several.
 //! - A page of a list takes the time of a page, not of the store, wherever it begins. Only where conditions are each met
 //!   often and hardly ever together are the rows of the rarest looked through, two thousand at a time, so that no other
 //!   call waits for it.
@@ -56,12 +57,15 @@
 //!   `down-after-milliseconds 1000` on a loaded machine, and cost grants. Give Sentinels several seconds, and let
 //!   `wait_for_replicas` be the number of replicas.
 //! - A process that starts while its primary is cut off from all replicas takes it for one that has none.
-//!   `min-replicas-to-write 1` closes this; [`Advice::NoMinReplicas`] says where it is missing.
+//!   `min-replicas-to-write 1` closes this; [`Advice::NoMinReplicas`] says where it is missing. A process that saw replicas
+//!   gives a server that took over, or came back, ten seconds to have one; then it takes it for the last one.
+//! - A primary without an append-only file that is restarted before another one takes over comes back with old data, and its
+//!   replicas follow it: they lose what they confirmed. [`Advice::NoAppendOnly`] says where that can be.
 //! - A process that can reach only a primary which is cut off, and was replaced, reads what was true before, until the
 //!   primary hears of it. It presents nothing, since nothing is confirmed, but serves access tokens that live.
 //! - While a slot of a Cluster moves to another node, writes to its connections and lists of all wait for it, since a
-//!   script's keys are on two nodes then. What takes longer than the time limit fails, and may be tried again. Single
-//!   connections can be read all the time.
+//!   script's keys are on two nodes then. What takes longer than the time limit fails, and may be tried again. A
+//!   connection that is there can be read all the time.
 //!
 //! # How keys are laid out
 //! The part in braces of a key decides in which slot of a Cluster it lies, and a script may only use keys of one
@@ -86,8 +90,9 @@
 //! An ACL user needs, in this order, `+@read +@write +@scripting +@connection -@dangerous +time +info +config|get +publish
 //! +subscribe`, on a Cluster `+cluster|slots` besides, on the keys and channels that begin with the prefix
 //! (`~grantry:* &grantry:*`). Without `config|get` it is not known how writes are kept, and the disk is not waited for.
-//! Without `info` no setting is known and no replica is waited for, nor which run of a server it is, so that the clock of
-//! a server is taken for the same after a restart. Without `publish` and `subscribe` changes are seen when they are looked
+//! Without `info` no setting is known, no replica is waited for that was not asked for, and it is not known which run of a
+//! server it is, so that the clock of a server is taken for the same after a restart; behind Sentinels nothing works. The
+//! user for the Sentinels needs `+sentinel|masters +role`. Without `publish` and `subscribe` changes are seen when they are looked
 //! for.
 
 mod address;
@@ -208,7 +213,7 @@ impl RedisStore {
     }
 
     /// Waits until the row with this revision would outlive its primary; `false` if it would not, as far as is known in
-    /// time, or has another revision.
+    /// time, or has another revision. Where there is nothing to wait for it is not looked at.
     async fn confirm(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
         let bucket = self.layout().bucket(id);
         let Some(run) = self.confirm_all(bucket).await? else {

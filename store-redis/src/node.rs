@@ -120,7 +120,7 @@ impl Node {
             failed => {
                 attempts.pause = Some((pause, SystemClock.boot() + spread(pause)));
                 Err(match failed {
-                    Ok(Err(error)) => Failure::of(&error).to_connect(),
+                    Ok(Err(error)) => Failure::of(&error),
                     _ => Failure::TIMEOUT,
                 })
             }

@@ -16,7 +16,8 @@ pub struct Sentinels {
 
 impl Sentinels {
     /// Starts them with these settings; the replicas have caught up, and a primary that does not answer for three seconds
-    /// is replaced. The Sentinels answer everybody, and know a user `watcher` with the password `watching`.
+    /// is replaced. The Sentinels answer everybody, and know a user `watcher` with the password `watching`,
+    /// who may do what the store needs.
     pub fn start(settings: &[&str]) -> Self {
         Self::start_at(&[&Seat::here(), &Seat::here(), &Seat::here()], settings)
     }
@@ -34,7 +35,7 @@ impl Sentinels {
             "sentinel monitor {SERVICE} {address} {port} 2\n\
              sentinel down-after-milliseconds {SERVICE} 3000\n\
              sentinel failover-timeout {SERVICE} 3000\n\
-             user watcher on >watching allchannels +@all\n"
+             user watcher on >watching +sentinel|masters +role\n"
         );
         let start = |seat: &&Seat| Server::start_sentinel(seat, &configuration);
         let sentinels = seats.iter().map(start).collect();
