@@ -23,7 +23,8 @@
 //!
 //! With `rediss` in place of `redis` all connections have TLS. User, password, port and database may be left out. Behind
 //! all may stand `?prefix=` with what all keys begin with, which is `grantry` unless set, and `?wait_for_replicas=` (see
-//! [`RedisBuilder::wait_for_replicas`]).
+//! [`RedisBuilder::wait_for_replicas`]). What has a meaning in a URL is percent-encoded, a plus is a plus. Certificates are
+//! given to [`RedisBuilder`].
 //!
 //! # What it promises
 //! - A write is one script: done whole or not at all, and idempotent by its random write id. A write that got no answer
