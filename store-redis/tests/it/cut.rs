@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,9 +22,9 @@ use grantry::{
 use grantry_redis_servers::Server;
 use grantry_store_redis::RedisStore;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
 };
 
 use crate::outage::{insert, row};
@@ -91,6 +92,48 @@ async fn pass_on(mut store: TcpStream, mut server: TcpStream, cut: &AtomicBool) 
             },
         }
     }
+}
+
+/// Stands between a store and its server, on any number of connections. The first of them falls silent when that is said,
+/// and stays open.
+async fn that_may_fall_silent(server: &Server) -> (u16, Arc<Notify>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (port, silence) = (listener.local_addr().unwrap().port(), Arc::new(Notify::new()));
+    let (server, silent) = (server.port(), silence.clone());
+    #[expect(clippy::disallowed_methods, reason = "they end with the test's runtime")]
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut store, _) = listener.accept().await.unwrap();
+            let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await.unwrap();
+            let silent = silent.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = copy_bidirectional(&mut store, &mut server) => {}
+                    () = silent.notified(), if number == 0 => std::future::pending::<()>().await,
+                }
+            });
+        }
+    });
+    (port, silence)
+}
+
+/// Callers have less patience than the store, and go. The connection that did not answer them must not be the one that the
+/// next ones find.
+#[tokio::test]
+async fn a_connection_that_fell_silent_is_left_behind_by_callers_who_do_not_wait() {
+    let patience = Duration::from_millis(1500);
+    let server = Server::start(&[]);
+    let (port, silence) = that_may_fall_silent(&server).await;
+    let store = RedisStore::open(&format!("redis://127.0.0.1:{port}"))
+        .await
+        .unwrap();
+    insert(&store, "con_1").await;
+    let id = row("con_1", 0).id;
+    silence.notify_one();
+    let asked = tokio::time::timeout(patience, store.connection(&id)).await;
+    assert!(asked.is_err(), "it does not answer");
+    let again = tokio::time::timeout(patience, store.connection(&id)).await;
+    assert!(again.expect("another one answers").unwrap().0.is_some());
 }
 
 #[tokio::test]
