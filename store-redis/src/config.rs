@@ -54,7 +54,8 @@ impl RedisBuilder {
 
     /// How many replicas must have a turn before its token is presented, and a new token set before it counts as saved.
     /// Unless set it is one, wherever the primary has replicas or had some: a primary that lost all of them may be cut off
-    /// and replaced, so that what is written to it is lost. Where the last replica was taken away for good, open the
+    /// and replaced, so that what is written to it is lost. One that just took over, or came back, has ten seconds to get
+    /// one; after that it is taken for the last. Where the last replica was taken away for good, open the
     /// store again. With 0 nothing waits for replicas, and a failover may cost grants. The address can say it too, as
     /// `?wait_for_replicas=`.
     ///

@@ -214,15 +214,12 @@ impl RedisStore {
     }
 
     /// Waits until the row with this revision would outlive its primary; `false` if it would not, as far as is known in
-    /// time, or has another revision. Where there is nothing to wait for it is not looked at.
+    /// time, or has another revision.
     async fn confirm(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
         let bucket = self.layout().bucket(id);
         let Some(run) = self.confirm_all(bucket).await? else {
             return Ok(false);
         };
-        if !self.shared.confirm.waits(&run) {
-            return Ok(true);
-        }
         // Replicas of a server that took over have all that it has, and it may lack the write. So the row must stand on
         // the very run that was waited for.
         let mut command = redis::cmd("GETRANGE");

@@ -36,7 +36,7 @@ pub(crate) struct Run {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Replicas {
-    /// It was a replica itself when it was asked.
+    /// Not known yet: it was a replica itself when it was asked, or has one that is being brought up to date.
     Unknown,
     /// It had none, for the first time then.
     None(BootInstant),
@@ -126,12 +126,11 @@ impl Told {
         Ok(Self {
             run_id: info.get("run_id").map(str::to_owned),
             tells_of_disk: sync.is_some_and(|sync| sync == "always" || sync == "everysec"),
-            replicas: if info.get("role") == Some("slave") {
-                Replicas::Unknown
-            } else if info.has_replicas() {
-                Replicas::Some
-            } else {
-                Replicas::None(SystemClock.boot())
+            replicas: match info.get("role") {
+                Some("slave") => Replicas::Unknown,
+                _ if info.replicas().any(|replica| replica.contains("state=online")) => Replicas::Some,
+                _ if info.has_replicas() => Replicas::Unknown,
+                _ => Replicas::None(SystemClock.boot()),
             },
         })
     }
@@ -173,11 +172,18 @@ impl Info {
         lines.find(|(name, _)| *name == field).map(|(_, value)| value)
     }
 
-    /// Whether it has replicas that follow it. Whoever takes a backup over the network counts as one that is being
-    /// brought up to date, and goes away again.
+    /// Whether it has replicas.
     pub(crate) fn has_replicas(&self) -> bool {
-        let mut lines = self.0.lines().filter_map(|line| line.split_once(':'));
-        lines.any(|(name, value)| name.starts_with("slave") && value.contains("state=online"))
+        self.replicas().next().is_some()
+    }
+
+    /// What it says of each replica. Whoever takes a backup over the network looks like one, but has no port.
+    fn replicas(&self) -> impl Iterator<Item = &str> {
+        let lines = self.0.lines().filter_map(|line| line.split_once(':'));
+        let replicas = lines.filter(|(name, value)| name.starts_with("slave") && value.contains("state="));
+        replicas
+            .map(|(_, replica)| replica)
+            .filter(|replica| !replica.contains("port=0,"))
     }
 
     /// Whether the version is this one or newer; one that is not told is.

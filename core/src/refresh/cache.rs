@@ -41,6 +41,7 @@ pub(crate) struct Entry {
     refused: AtomicBool,
     /// The row may have changed: it is read before the set is served again.
     doubted: AtomicBool,
+    tried: AtomicBool,
     /// A refresh failed, and is not worth another try before then.
     rests_until: AtomicI64,
     /// The row's revision when the entry was made; `None` while the set is not stored yet.
@@ -85,6 +86,7 @@ impl Entry {
             spread,
             refused: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
+            tried: AtomicBool::new(false),
             rests_until: AtomicI64::new(i64::MIN),
             revision: Mutex::new(revision),
             sealed,
@@ -137,6 +139,11 @@ impl Entry {
 
     pub(crate) fn is_doubted(&self) -> bool {
         self.doubted.load(Ordering::Acquire)
+    }
+
+    /// Whether the set should be tried, for a doubt that many may come upon; `true` once.
+    pub(crate) fn take_trial(&self) -> bool {
+        !self.tried.swap(true, Ordering::AcqRel)
     }
 
     /// A refresh failed: those whose token lives are served without another try until then.

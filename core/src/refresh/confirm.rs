@@ -4,7 +4,6 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    cache::Entry,
     late,
     protocol::{self, Policy},
     schedule,
@@ -20,7 +19,6 @@ use crate::{
     random,
     record::Record,
     store::{Revision, Stored},
-    time::BootInstant,
 };
 
 /// How long the store is waited for. Nothing could be sent any more by then.
@@ -73,39 +71,44 @@ pub(super) async fn turn_is_safe(
     engine.confirmed(&record.id, stored.revision, "turn").await
 }
 
-/// Whether what ended the connection of a set would survive the loss of a machine: until then the connection may live on
-/// that set again. One that was deleted or revoked is to end at once, whatever becomes of its row.
-pub(super) async fn end_is_safe(engine: &Engine, id: &ConnectionId, ended: Option<&Stored>) -> bool {
-    let Some(ended) = ended else { return true };
-    let is_over = matches!(ended.row.index.status, Status::Deleted | Status::Revoked);
-    is_over || engine.confirmed(id, ended.revision, "end").await
+/// What must be safe before a set is let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// The row that it was stored in.
+    Set(Revision),
+    /// The row of a reconnect: should that be lost, the connection lives on the set.
+    Reconnect(Revision),
+    /// Nothing: what was deleted or revoked is to end at once, whatever becomes of its row.
+    Over,
 }
 
-/// A set that was stored.
-pub(super) struct Taken {
-    pub(super) boat: Lifeboat,
-    pub(super) revision: Revision,
-    pub(super) entry: Arc<Entry>,
-    /// When its access token ends.
-    pub(super) ends: BootInstant,
+impl Stands {
+    /// A connection was ended by this row, or is gone.
+    pub(super) fn ended(by: Option<&Stored>) -> Self {
+        match by.map(|row| (row.row.index.status, row.revision)) {
+            None | Some((Status::Deleted | Status::Revoked, _)) => Self::Over,
+            Some((_, revision)) => Self::Reconnect(revision),
+        }
+    }
 }
 
-/// Keeps a set at hand that was stored, until the store would not lose it with a machine; if it did lose it, the set is
-/// stored again. The flight is over by then: callers are served, and the next refresh has its own turn confirmed, which
-/// is written later than this set.
+/// Keeps a set at hand that was stored, or whose connection was ended, until the store would not lose that with a machine;
+/// if it did lose it, the set is stored again. The flight is over by then: callers are served, and the next refresh has its
+/// own turn confirmed, which is written later than this set.
 pub(super) fn keep_until_safe(
     engine: &Arc<Engine>,
     integration: &Arc<Loaded>,
     policy: &Policy,
     id: &ConnectionId,
-    taken: Taken,
+    boat: Lifeboat,
+    stands: Stands,
 ) {
     let (engine, integration) = (engine.clone(), integration.clone());
     let (policy, id) = (*policy, id.clone());
     engine
         .clone()
         .tasks
-        .spawn(async move { Box::pin(until_safe(&engine, &integration, &policy, &id, taken)).await });
+        .spawn(async move { Box::pin(until_safe(&engine, &integration, &policy, &id, boat, stands)).await });
 }
 
 async fn until_safe(
@@ -113,37 +116,47 @@ async fn until_safe(
     integration: &Arc<Loaded>,
     policy: &Policy,
     id: &ConnectionId,
-    taken: Taken,
+    mut boat: Lifeboat,
+    mut stands: Stands,
 ) {
-    let Taken {
-        mut boat,
-        mut revision,
-        entry,
-        ends,
-    } = taken;
     for round in 0.. {
-        if engine.confirmed(id, revision, "set").await {
+        let is_safe = match stands {
+            Stands::Set(revision) => engine.confirmed(id, revision, "set").await,
+            Stands::Reconnect(revision) => {
+                !policy.rules.confirm || engine.confirmed(id, revision, "reconnect").await
+            }
+            Stands::Over => true,
+        };
+        if is_safe {
+            if !matches!(stands, Stands::Set(_)) {
+                // Who ended it may not have seen this set.
+                engine.owe_late(integration, id, &boat).await;
+            }
             break;
         }
+        let looks = engine.cache.looks();
         match engine.look_and_store(&mut boat, integration, policy, id).await {
-            // Somebody wrote the row for a reason of his own.
             Try::Stored {
-                revision: newer,
-                again: false,
-                ..
-            } if newer != revision => {
-                revision = newer;
-                continue;
-            }
-            Try::Stored {
-                revision: newer,
-                again,
-                ..
+                record,
+                revision,
+                written,
             } => {
-                revision = newer;
-                if again && boat.verify {
-                    // Its own error says nothing new: callers meet it by themselves.
-                    let _ = late::verify(engine, integration, id, entry.clone(), ends).await;
+                let news = stands != Stands::Set(revision);
+                stands = Stands::Set(revision);
+                let first = !boat.taken;
+                if first {
+                    let _ = engine.landed(&mut boat, integration, &record, revision, looks);
+                }
+                if written && boat.verify {
+                    let grant = boat.grant.duplicate();
+                    if let Ok(entry) = engine.make_entry(&record, grant, Some(revision), integration) {
+                        // Its own error says nothing new: callers meet it by themselves.
+                        let _ = late::verify(engine, integration, id, entry, boat.ends).await;
+                    }
+                }
+                // Somebody wrote the row for a reason of his own, or the end was lost.
+                if news && (first || !written) {
+                    continue;
                 }
             }
             Try::Failed => {}
@@ -152,10 +165,10 @@ async fn until_safe(
             // the connection was copied, which was confirmed, too.
             Try::Superseded(_) | Try::Moved => break,
             Try::Ended(ended) => {
-                if end_is_safe(engine, id, ended.as_ref()).await {
-                    // Who ended it may not have seen this set.
-                    engine.owe_late(integration, id, &boat).await;
-                    break;
+                let news = matches!(stands, Stands::Set(_));
+                stands = Stands::ended(ended.as_ref());
+                if news {
+                    continue;
                 }
             }
         }

@@ -83,6 +83,10 @@ pub(crate) enum Cause {
 
 impl Engine {
     /// How sets of this integration are taken care of.
+    #[cfg_attr(
+        not(feature = "conformance"),
+        expect(clippy::unused_self, reason = "only tests have settings for it")
+    )]
     fn policy(&self, integration: &Loaded) -> Policy {
         let policy = Policy::new(integration.provider.rotation(&integration.client()));
         #[cfg(feature = "conformance")]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     cache::Entry,
-    confirm::{self, Taken},
+    confirm::{self, Stands},
     flight::{Landing, Pilot},
     late,
     lifeboats::Seat,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     connection::{SetName, Status},
     engine::Engine,
-    error::Code,
+    error::{Code, Error},
     event::What,
     grant::{Grant, tokens_context},
     id::ConnectionId,
@@ -49,8 +49,12 @@ pub(super) struct Lifeboat {
     late: bool,
     environment: Environment,
     region: String,
+    /// Where the connection's API is served is news.
+    moved_instance: bool,
+    /// When the access token ends.
+    pub(super) ends: BootInstant,
     /// The store took it once.
-    taken: bool,
+    pub(super) taken: bool,
     pub(super) seat: Seat,
 }
 
@@ -72,8 +76,8 @@ pub(super) enum Try {
     Stored {
         record: Record,
         revision: Revision,
-        /// The store had taken it before, and lost it.
-        again: bool,
+        /// It was written now, and did not stand there already.
+        written: bool,
     },
     Superseded(Stored),
     /// By this row, or it is gone.
@@ -101,7 +105,7 @@ pub(super) async fn settle(
     turn: Turn,
     pilot: &Pilot,
 ) -> Landing {
-    let instance_changed = answer
+    let moved_instance = answer
         .instance_url
         .as_ref()
         .is_some_and(|url| *url != spent.instance_url);
@@ -121,6 +125,8 @@ pub(super) async fn settle(
         late: false,
         environment: record.facts.environment,
         region: record.facts.profile.region.clone(),
+        moved_instance,
+        ends,
         taken: false,
         seat,
     };
@@ -142,35 +148,15 @@ pub(super) async fn settle(
         };
         match outcome {
             Try::Stored { record, revision, .. } => {
-                boat.taken = true;
-                if boat.recovers {
-                    engine.emit(&record.integration, Some(&id), What::Recovered);
-                }
-                if instance_changed {
-                    engine.emit(&record.integration, Some(&id), What::InstanceChanged);
-                }
-                engine.emit(
-                    &record.integration,
-                    Some(&id),
-                    What::Refreshed(record.facts.row.name),
-                );
-                let grant = boat.grant.duplicate();
-                let entry = engine.make_entry(&record, grant, Some(revision), integration)?;
-                let entry = engine.cache.put(&id, entry, looks);
+                let (made, served) = engine.landed(&mut boat, integration, &record, revision, looks)?;
                 let verify = boat.verify;
                 if policy.rules.confirm {
-                    let taken = Taken {
-                        boat,
-                        revision,
-                        entry: entry.clone(),
-                        ends,
-                    };
-                    confirm::keep_until_safe(engine, integration, policy, &id, taken);
+                    confirm::keep_until_safe(engine, integration, policy, &id, boat, Stands::Set(revision));
                 }
                 return if verify {
-                    late::verify(engine, integration, &id, entry, ends).await
+                    late::verify(engine, integration, &id, made, ends).await
                 } else {
-                    Ok(entry)
+                    Ok(served)
                 };
             }
             Try::Superseded(stored) => {
@@ -184,17 +170,10 @@ pub(super) async fn settle(
             }
             Try::Ended(ended) => {
                 engine.cache.remove(&id);
-                if policy.rules.confirm && !confirm::end_is_safe(engine, &id, ended.as_ref()).await {
-                    // Should the end be lost, the connection lives on this set. Callers are told what stands now.
-                    if let Some(ended) = &ended {
-                        pilot.tell(engine.load(ended, integration, looks).await);
-                    }
-                    tokio::time::sleep(schedule::store_retry(failures, random::spread())).await;
-                    failures = failures.saturating_add(1);
-                    continue;
-                }
+                let end = Stands::ended(ended.as_ref());
+                confirm::keep_until_safe(engine, integration, policy, &id, boat, end);
                 // Who reconnected it meanwhile left a set to serve.
-                return match engine.owe_late(integration, &id, &boat).await {
+                return match ended {
                     Some(stored) => engine.load(&stored, integration, looks).await,
                     None => Err(Code::ConnectionNotFound.into()),
                 };
@@ -265,7 +244,7 @@ impl Engine {
                     return Try::Stored {
                         record,
                         revision,
-                        again: false,
+                        written: false,
                     };
                 }
                 Commit::Superseded => return Try::Superseded(stored(&record, revision)),
@@ -302,7 +281,7 @@ impl Engine {
             Ok(Swap::Swapped(revision)) => Try::Stored {
                 record: next,
                 revision,
-                again: boat.taken,
+                written: true,
             },
             Ok(Swap::Missing) => Try::Ended(None),
             Ok(Swap::Conflict) => Try::Conflict,
@@ -334,6 +313,35 @@ impl Engine {
         let key = self.vault.key_of(&sealed).unwrap_or_default();
         boat.sealed = Some((name, sealed.clone(), key.clone()));
         Ok((sealed, key))
+    }
+
+    /// The store took the set, which is said, and it is served from memory: the entry that was made of it, and the one that
+    /// is served, which may be a newer one.
+    pub(super) fn landed(
+        &self,
+        boat: &mut Lifeboat,
+        integration: &Loaded,
+        record: &Record,
+        revision: Revision,
+        looks: u64,
+    ) -> Result<(Arc<Entry>, Arc<Entry>), Error> {
+        boat.taken = true;
+        let (integration_id, id) = (&record.integration, &record.id);
+        if boat.recovers {
+            self.emit(integration_id, Some(id), What::Recovered);
+        }
+        if boat.moved_instance {
+            self.emit(integration_id, Some(id), What::InstanceChanged);
+        }
+        let name = record.facts.row.name;
+        self.emit(integration_id, Some(id), What::Refreshed(name));
+        let made = self.make_entry(record, boat.grant.duplicate(), Some(revision), integration)?;
+        // A reconnect that was seen meanwhile, and which the store lost since.
+        if self.cache.get(id).is_some_and(|e| e.name().epoch != name.epoch) {
+            self.cache.remove(id);
+        }
+        let served = self.cache.put(id, made.clone(), looks);
+        Ok((made, served))
     }
 
     /// Serves the waiting callers from memory, since the set is safe here but not stored yet.

@@ -212,8 +212,7 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
 
     /// Waits, no longer than the store takes for a write, until the row of this revision would survive the loss of one
     /// machine. `false` says that it would not as far as is known, or that the row has another revision by now; so does an
-    /// error. A store that has nothing to wait for need not look at the row; the default is for one whose answer to a write
-    /// says it already. Dropping the future changes nothing.
+    /// error. The default is for stores whose answer to a write says it already. Dropping the future changes nothing.
     async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
         let _ = (id, revision);
         Ok(true)

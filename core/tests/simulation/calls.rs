@@ -156,10 +156,11 @@ fn finish(sim: &Sim, process: usize, connection: usize, begun: &Begun, given: Op
     let row = state.judge.connections[connection].seen.row;
     let facts = &state.judge.processes[process];
     let refused = state.judge.is_refused(process, connection, begun.name);
-    // A set that another process put in its place may be over by this one's clock.
+    // A set that was put in its place by a machine whose clock is another may be over by this one's.
     let seen = &state.judge.connections[connection].seen;
     let left = sim.machines[process].wall().until(seen.access_ends);
-    let lasts = seen.row.name == begun.name || left > begun.asked + Duration::from_secs(1);
+    let lasts =
+        !sim.plan.faults.clock || seen.row.name == begun.name || left > begun.asked + Duration::from_secs(1);
     let undisturbed = facts.disturbances == begun.disturbances
         && lasts
         && !refused

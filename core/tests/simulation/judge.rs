@@ -130,7 +130,8 @@ impl Judge {
             }
             // Whoever restores a backup brings spent tokens back, and forgets turns.
             let forgotten = |turn_at| rolled_back.is_some_and(|rolled_back| rolled_back >= turn_at);
-            if forgotten(before.turn_at) || turn.is_some_and(|turn| forgotten(turn.at)) {
+            let own = turn.is_some_and(|turn| forgotten(turn.at) && turn.at <= before.turn_at);
+            if forgotten(before.turn_at) || own {
                 continue;
             }
             // A newer set holds the very same token: the provider did not rotate it.

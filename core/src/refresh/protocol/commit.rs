@@ -50,7 +50,7 @@ pub fn commit(row: &Row, spent: SetName, set: u128, policy: &Policy) -> Commit {
             reason: None,
             refresh: Refresh::Idle,
         },
-        verify: is_doubtful(row) && policy.rules.verify_late,
+        verify: is_doubtful(row, set, row.name.generation < spent.generation) && policy.rules.verify_late,
         rolled_back: row.name.generation < spent.generation,
     }
 }
@@ -70,15 +70,16 @@ pub fn follows(row: &Row, name: SetName) -> bool {
     row.name.epoch == name.epoch && row.name > name && row.status == Status::Connected
 }
 
-/// Whether a set that is written over this row should be tried: another presentation than its own may have ended the
-/// family of both.
-fn is_doubtful(row: &Row) -> bool {
-    let attempt = match row.refresh {
-        Refresh::Turn { attempt, .. } | Refresh::Unknown { attempt, .. } => attempt,
-        Refresh::Cooling { unresolved, .. } => unresolved.map_or(0, |u| u.attempt),
-        Refresh::Idle => 0,
+/// Whether `set`, which is written over this row, should be tried: another presentation than its own may have ended the
+/// family of both. Over an `older` row than the set came from, any other presentation was one of a spent token.
+fn is_doubtful(row: &Row, set: u128, older: bool) -> bool {
+    let (attempt, own) = match row.refresh {
+        Refresh::Turn { attempt, holder, .. } => (attempt, holder == set),
+        Refresh::Unknown { attempt, .. } => (attempt, false),
+        Refresh::Cooling { unresolved, .. } => (unresolved.map_or(0, |u| u.attempt), false),
+        Refresh::Idle => (0, false),
     };
-    attempt >= 2 || row.status == Status::Expired
+    attempt >= 2 || (older && attempt == 1 && !own) || row.status == Status::Expired
 }
 
 /// A set that is written again.
@@ -103,6 +104,6 @@ pub fn repair(row: &Row, held: SetName, set: u128, policy: &Policy) -> Option<Re
             reason: None,
             refresh: Refresh::Idle,
         },
-        verify: is_doubtful(row) && policy.rules.verify_late,
+        verify: is_doubtful(row, set, true) && policy.rules.verify_late,
     })
 }

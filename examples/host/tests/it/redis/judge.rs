@@ -225,8 +225,9 @@ impl Fleet {
     }
 
     /// Waits until of everything that was shown it is decided whether it is lost: what lives works again, what does not
-    /// has expired for that reason.
+    /// has expired for that reason. No access token lives any more, since nothing is risked while one does.
     pub(super) async fn decide(&self, verdict: &mut Verdict) {
+        self.world.simulator.expire_sessions(None).unwrap();
         let decided = async {
             for (connection, shown) in &verdict.shown {
                 loop {
