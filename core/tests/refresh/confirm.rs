@@ -330,6 +330,7 @@ async fn a_set_that_comes_after_a_reconnect_is_kept_until_that_is_safe() {
     let (served, turn) = tokio::join!(world.access(&id), between);
     assert_eq!(served, "access-1-2", "callers do not wait for certainty");
     pass(seconds(30)).await;
+    assert_eq!(world.one.broker.health().await.unsaved.len(), 1);
     assert!(world.upstream.revoked().is_empty());
     world.one.store.roll_back(&turn).await;
     pass(seconds(30)).await;

@@ -1,6 +1,6 @@
 //! A store that lost what it once acknowledged (I4).
 
-use grantry::{connection::Status, error::Code, event::What};
+use grantry::{connection::Status, error::Code, event::What, testing::Answer};
 
 use crate::support::{SESSION, World, pass, seconds};
 
@@ -61,9 +61,27 @@ async fn a_set_that_is_put_back_over_an_expired_row_is_tried() {
     assert_eq!(world.upstream.presented(), ["refresh-0-0", "refresh-0-0"]);
 }
 
+/// Whoever presented the spent token never heard that it ended the family.
+#[tokio::test(start_paused = true)]
+async fn a_set_that_is_put_back_over_an_unknown_outcome_is_tried() {
+    let world = World::new().await;
+    let id = world.connect().await;
+    let old = world.row(&id).await;
+    world.clock.step(SESSION);
+    assert_eq!(world.access(&id).await, "access-0-1");
+    world.one.store.roll_back(&old).await;
+    world.upstream.next(Answer::Lost);
+    world.process().broker.credentials(&id).await.unwrap_err();
+    assert!(!world.upstream.lives("refresh-0-1"));
+    assert_eq!(world.stands_at(&id).await, "Unknown");
+    pass(seconds(1)).await;
+    assert_eq!(world.access(&id).await, "access-0-1");
+    pass(seconds(1)).await;
+    assert_eq!(world.status(&id).await, Status::Expired, "visibly");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_row_that_was_rolled_back_while_its_new_set_was_on_the_way_is_repaired() {
-    use grantry::testing::Answer;
     let world = World::new().await;
     let id = world.connect().await;
     let old = world.row(&id).await;
