@@ -1,6 +1,6 @@
 //! A store that lost what it once acknowledged (I4).
 
-use grantry::{connection::Status, error::Code, event::What, testing::Answer};
+use grantry::{connection::Status, error::Code, event::What, id::ConnectionId, testing::Answer};
 
 use crate::support::{SESSION, World, pass, seconds};
 
@@ -40,14 +40,20 @@ async fn the_spent_token_of_a_rolled_back_row_is_not_presented() {
     assert_eq!(world.one.events.count(&What::StoreRolledBack), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_set_that_is_put_back_over_an_expired_row_is_tried() {
+/// A process holds a set that the store lost, and whose family the next presentation ends.
+async fn with_a_lost_set() -> (World, ConnectionId) {
     let world = World::new().await;
     let id = world.connect().await;
     let old = world.row(&id).await;
     world.clock.step(SESSION);
     assert_eq!(world.access(&id).await, "access-0-1");
     world.one.store.roll_back(&old).await;
+    (world, id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_is_put_back_over_an_expired_row_is_tried() {
+    let (world, id) = with_a_lost_set().await;
     // A process that never saw the newer set cannot know better, and ends the family of both.
     let two = world.process();
     let refused = two.broker.credentials(&id).await.unwrap_err();
@@ -64,12 +70,7 @@ async fn a_set_that_is_put_back_over_an_expired_row_is_tried() {
 /// Whoever presented the spent token never heard that it ended the family.
 #[tokio::test(start_paused = true)]
 async fn a_set_that_is_put_back_over_an_unknown_outcome_is_tried() {
-    let world = World::new().await;
-    let id = world.connect().await;
-    let old = world.row(&id).await;
-    world.clock.step(SESSION);
-    assert_eq!(world.access(&id).await, "access-0-1");
-    world.one.store.roll_back(&old).await;
+    let (world, id) = with_a_lost_set().await;
     world.upstream.next(Answer::Lost);
     world.process().broker.credentials(&id).await.unwrap_err();
     assert!(!world.upstream.lives("refresh-0-1"));
