@@ -174,7 +174,7 @@ async fn until_safe(
         }
         if boat.seat.lower(engine.clock.wall()) {
             engine.emit(&integration.id, Some(id), What::Unsaved);
-            tracing::error!(connection = %id, "a new token set is stored, and might be lost with a machine");
+            tracing::error!(connection = %id, "a token set is kept at hand, since what is stored might be lost with a machine");
         }
         tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
     }
