@@ -226,36 +226,41 @@ impl Fleet {
 
     /// Waits until of everything that was shown it is decided whether it is lost: what lives works again, what does not
     /// has expired for that reason. No access token lives any more, since nothing is risked while one does.
-    pub(super) async fn decide(&self, verdict: &mut Verdict) {
+    pub(super) async fn decide(self: &Arc<Self>, verdict: &mut Verdict) {
         self.world.simulator.expire_sessions(None).unwrap();
+        let mut all = JoinSet::new();
+        for (connection, Shown { lost }) in verdict.shown.clone() {
+            let fleet = self.clone();
+            all.spawn(async move { fleet.is_decided(&connection, lost).await });
+        }
+        all.join_all().await;
+        self.count_presentations(verdict).await;
+    }
+
+    async fn is_decided(&self, connection: &str, lost: bool) {
+        let host = &self.hosts()[0];
+        let mut last = String::new();
         let decided = async {
-            for (connection, shown) in &verdict.shown {
-                loop {
-                    let host = &self.hosts()[0];
-                    let asked = self.refresh(host, connection).await;
-                    if asked.is_ok() {
-                        assert!(!shown.lost, "{connection} was lost and works");
-                        break;
-                    }
-                    let path = format!("/api/v1/connections/{connection}");
-                    let detail = host
-                        .get(&path, &self.integration.api_key)
-                        .await
-                        .expect(200)
-                        .json();
-                    if detail["status"] == "expired" {
-                        assert_eq!(detail["reason"], "outcome_unknown", "{detail}");
-                        assert!(shown.lost, "{connection} was not lost and has expired: {detail}");
-                        break;
-                    }
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+            loop {
+                let Err(refused) = self.refresh(host, connection).await else {
+                    assert!(!lost, "{connection} was lost and works");
+                    return;
+                };
+                last = refused;
+                let path = format!("/api/v1/connections/{connection}");
+                let detail = host.get(&path, &self.integration.api_key).await;
+                let detail = detail.expect(200).json();
+                if detail["status"] == "expired" {
+                    assert_eq!(detail["reason"], "outcome_unknown", "{detail}");
+                    assert!(lost, "{connection} was not lost and has expired: {detail}");
+                    return;
                 }
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         };
-        tokio::time::timeout(DECIDED_WITHIN, decided)
-            .await
-            .expect("never decided");
-        self.count_presentations(verdict).await;
+        if tokio::time::timeout(DECIDED_WITHIN, decided).await.is_err() {
+            panic!("{connection} is never decided: {last}\n{}", self.log(connection));
+        }
     }
 }
 
