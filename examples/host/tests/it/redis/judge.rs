@@ -258,9 +258,12 @@ impl Fleet {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         };
-        if tokio::time::timeout(DECIDED_WITHIN, decided).await.is_err() {
-            panic!("{connection} is never decided: {last}\n{}", self.log(connection));
-        }
+        let in_time = tokio::time::timeout(DECIDED_WITHIN, decided).await;
+        assert!(
+            in_time.is_ok(),
+            "{connection} is never decided: {last}\n{}",
+            self.log(connection)
+        );
     }
 }
 
