@@ -93,8 +93,8 @@
 //! (`~grantry:* &grantry:*`). Without `config|get` it is not known how writes are kept, and the disk is not waited for.
 //! Without `info` no setting is known, no replica is waited for that was not asked for, and it is not known which run of a
 //! server it is, so that the clock of a server is taken for the same after a restart; behind Sentinels nothing works. The
-//! user for the Sentinels needs `+sentinel|masters +role`. Without `publish` and `subscribe` changes are seen when they are looked
-//! for.
+//! user for the Sentinels needs `+sentinel|masters +role`. Without `publish` and `subscribe` changes are seen when they
+//! are looked for.
 
 mod address;
 mod changes;
