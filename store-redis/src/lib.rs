@@ -136,7 +136,7 @@ use grantry::{
     store::{Revision, StoreError},
     time::StoreInstant,
 };
-use redis::{Cmd, FromRedisValue};
+use redis::{Cmd, FromRedisValue, RedisResult};
 
 pub use config::RedisBuilder;
 pub use error::OpenError;
@@ -149,6 +149,7 @@ use news::News;
 use place::Place;
 use run::{Run, Told};
 use script::Call;
+use session::Session;
 
 /// A store on Redis. It plays all five roles; clones share its connections.
 #[derive(Clone)]
@@ -252,19 +253,13 @@ impl RedisStore {
 
     /// The run of the primary of a place, and whether it has replicas by now.
     async fn run(&self, place: Place) -> Result<Arc<Run>, StoreError> {
-        let asked = self.link().again(
-            place,
-            |mut session| async move {
-                if session.run.take_look() {
-                    session.run.learn(&Told::by(&mut session.connection).await?);
-                }
-                Ok(session.run)
-            },
-            |_| true,
-        );
-        asked
-            .await
-            .map_err(|failure| failure.store_error("confirm_connection"))
+        self.reads(place, "confirm_connection", |mut session| async move {
+            if session.run.take_look() {
+                session.run.learn(&Told::by(&mut session.connection).await?);
+            }
+            Ok(session.run)
+        })
+        .await
     }
 
     /// Runs a script that writes, once: if it gets no answer nobody knows what became of it.
@@ -291,6 +286,20 @@ impl RedisStore {
         swapped.await.map_err(|failure| failure.store_error(operation))
     }
 
+    /// Makes a call that only reads.
+    async fn reads<T, F>(
+        &self,
+        place: Place,
+        operation: &'static str,
+        call: impl Fn(Session) -> F + Send + Sync,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = RedisResult<T>> + Send,
+    {
+        let read = self.link().again(place, call, |_| true).await;
+        read.map_err(|failure| failure.store_error(operation))
+    }
+
     /// Runs a script that reads, and says on which run of the server.
     async fn read<T: FromRedisValue + Send>(
         &self,
@@ -298,12 +307,10 @@ impl RedisStore {
         operation: &'static str,
         call: &Call,
     ) -> Result<(u64, T), StoreError> {
-        let read = self.link().again(
-            place,
-            |mut session| async move { Ok((session.run.era, session.script(call).await?)) },
-            |_| true,
-        );
-        read.await.map_err(|failure| failure.store_error(operation))
+        self.reads(place, operation, |mut session| async move {
+            Ok((session.run.era, session.script(call).await?))
+        })
+        .await
     }
 
     /// Asks a command that reads, and says on which run of the server.
@@ -313,12 +320,10 @@ impl RedisStore {
         operation: &'static str,
         command: &Cmd,
     ) -> Result<(u64, T), StoreError> {
-        let asked = self.link().again(
-            place,
-            |mut session| async move { Ok((session.run.era, session.command(command).await?)) },
-            |_| true,
-        );
-        asked.await.map_err(|failure| failure.store_error(operation))
+        self.reads(place, operation, |mut session| async move {
+            Ok((session.run.era, session.command(command).await?))
+        })
+        .await
     }
 
     /// The same, with the server's time from just before.
@@ -328,13 +333,11 @@ impl RedisStore {
         operation: &'static str,
         command: &Cmd,
     ) -> Result<(StoreInstant, T), StoreError> {
-        let asked = self.link().again(
-            place,
-            |mut session| async move { Ok((session.run.era, session.since(command).await?)) },
-            |_| true,
-        );
-        let asked = asked.await.map_err(|failure| failure.store_error(operation));
-        asked.map(|(era, ((seconds, micros), answer))| (clock::moment(era, seconds, micros), answer))
+        self.reads(place, operation, |mut session| async move {
+            let ((seconds, micros), answer) = session.since(command).await?;
+            Ok((clock::moment(session.run.era, seconds, micros), answer))
+        })
+        .await
     }
 }
 
