@@ -54,7 +54,9 @@ fn seeds_hold() {
     let sums = run::seeds(from, from + count, number("GRANTRY_THREADS").unwrap_or(2));
     let [seeds, faults, unrecorded, violations] =
         [&sums.seeds, &sums.faults, &sums.unrecorded, &sums.violations].map(|n| n.load(Ordering::Relaxed));
+    let digest = sums.digest.load(Ordering::Relaxed);
     println!("seeds={seeds} faults={faults} unrecorded_presentations={unrecorded} violations={violations}");
+    println!("digest={digest:016x}");
     assert_eq!((unrecorded, violations), (0, 0));
 }
 

@@ -93,6 +93,8 @@ pub struct Sums {
     pub faults: AtomicU64,
     pub unrecorded: AtomicU64,
     pub violations: AtomicU64,
+    /// All hashes, in no order: two builds with the same digest made the same calls in every seed.
+    pub digest: AtomicU64,
 }
 
 /// Runs seeds from `from` to below `to` on some threads.
@@ -119,6 +121,8 @@ fn add(sums: &Sums, number: u64, report: &Report) {
     sums.seeds.fetch_add(1, Ordering::Relaxed);
     sums.faults.fetch_add(report.faults, Ordering::Relaxed);
     sums.unrecorded.fetch_add(report.unrecorded, Ordering::Relaxed);
+    let hash = (report.hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    sums.digest.fetch_xor(hash.rotate_left(29), Ordering::Relaxed);
     let count = u64::try_from(report.violations.len()).unwrap();
     let earlier = sums.violations.fetch_add(count, Ordering::Relaxed);
     if count > 0 {
