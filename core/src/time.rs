@@ -77,7 +77,7 @@ impl Add<Duration> for Timestamp {
 }
 
 /// Time since the machine started, suspends included, in milliseconds. Comparable only within one boot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BootInstant(pub u64);
 
 impl Sub for BootInstant {

@@ -229,8 +229,8 @@ impl Broker {
         let unfinished = if done {
             Vec::new()
         } else {
-            let sets = self.engine.lifeboats.connections();
-            let all: BTreeSet<_> = self.engine.flights.in_the_air().into_iter().chain(sets).collect();
+            let sets = self.engine.unsaved.connections();
+            let all: BTreeSet<_> = self.engine.flights.running().into_iter().chain(sets).collect();
             all.into_iter().collect()
         };
         ShutdownReport { unfinished }

@@ -14,7 +14,7 @@ use crate::{
     provider::{AccessLife, CodeExchange, Expiry, Failure, TokenHttp, TokenSet, Verdict},
     random,
     record::{Facts, Record},
-    refresh::{protocol, schedule},
+    refresh::protocol::{self, schedule},
     secret::{Secret, fingerprint},
     store::{Inserted, Removed, Swap},
 };
@@ -141,7 +141,7 @@ impl Engine {
             // What it lives on stands in another store.
             return false;
         }
-        match crate::refresh::open_grant(self, &record).await {
+        match crate::refresh::open(&*self.vault, &record).await {
             Ok(grant) => grant.refresh_token.as_ref() != Some(token),
             Err(_) => record.sealed.is_empty(),
         }
@@ -332,7 +332,7 @@ impl Engine {
             if record.facts.subject != subject && !attempt.allow_account_change {
                 return Err(Code::AccountMismatch.into());
             }
-            let owed = match crate::refresh::open_grant(self, &record).await {
+            let owed = match crate::refresh::open(&*self.vault, &record).await {
                 Ok(old) => old.refresh_token.is_none() || old.refresh_token != grant.refresh_token,
                 // It may be the very same token.
                 Err(error) if error.is_retryable() => return Err(error.into()),

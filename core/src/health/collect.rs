@@ -29,7 +29,7 @@ impl Engine {
             at: now,
             store_error: None,
             store: self.stores.connections.notices(),
-            unsaved: self.lifeboats.list(),
+            unsaved: self.unsaved.list(),
             outcome_unknown: Findings::default(),
             cooling: Findings::default(),
             expired: Findings::default(),

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::schedule::Window;
+use super::protocol::schedule::Window;
 use crate::{
     connection::{Credentials, SetName},
     id::{ConnectionId, IntegrationId},

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{
     cache::Entry,
-    in_time, late,
+    hand::Held,
+    in_time, open,
     protocol::{self, Repair},
-    status_check, turn, within_check,
+    status_check, verify, within_check,
 };
 use crate::{
     connection::Credentials,
@@ -19,7 +20,7 @@ use crate::{
     provider::Expiry,
     random,
     record::Record,
-    store::{Revision, Stored, Swap},
+    store::{Revision, Swap},
 };
 
 impl Engine {
@@ -82,29 +83,23 @@ impl Engine {
                 return Ok((entry, integration));
             }
         }
-        let entry = self.load(&stored, &integration, looks).await?;
+        let held = Held::decode(&stored, looks)?;
+        let entry = self.load(&held, &integration, None).await?;
         Ok((entry, integration))
     }
 
-    /// Opens a stored row's token set and takes it into memory. `looks` is from before the row was read.
-    pub(crate) async fn load(
+    /// Opens the token set of a row and takes it into memory, with an end that was found out about its access token.
+    pub(super) async fn load(
         self: &Arc<Self>,
-        stored: &Stored,
+        held: &Held,
         integration: &Arc<Loaded>,
-        looks: u64,
-    ) -> Result<Arc<Entry>, Error> {
-        self.load_until(stored, integration, looks, None).await
-    }
-
-    /// [`Engine::load`], with an end that was found out about the access token.
-    pub(crate) async fn load_until(
-        self: &Arc<Self>,
-        stored: &Stored,
-        integration: &Arc<Loaded>,
-        looks: u64,
         end: Option<Expiry>,
     ) -> Result<Arc<Entry>, Error> {
-        let record = Record::decode(stored)?;
+        let Held {
+            record,
+            revision,
+            looks,
+        } = held;
         let newer = |e: &Arc<Entry>| e.name() > record.facts.row.name;
         if let Some(held) = self.cache.get(&record.id).filter(newer) {
             if self.repair(&record.id, &held, integration).await? {
@@ -113,14 +108,14 @@ impl Engine {
             // Who it belonged to is forgotten; the store's word counts.
             self.cache.remove(&record.id);
         }
-        if let Err(ended) = status_check(&record) {
+        if let Err(ended) = status_check(record) {
             self.cache.remove(&record.id);
             return Err(ended);
         }
-        let mut grant = turn::open(self, &record).await?;
+        let mut grant = open(&*self.vault, record).await?;
         grant.expiry = end.unwrap_or(grant.expiry);
-        let entry = self.make_entry(&record, grant, Some(stored.revision), integration)?;
-        Ok(self.cache.put(&record.id, entry, looks))
+        let entry = self.make_entry(record, grant, Some(*revision), integration)?;
+        Ok(self.cache.put(&record.id, entry, *looks))
     }
 
     pub(crate) fn make_entry(
@@ -186,7 +181,7 @@ impl Engine {
         let Some(Repair { row, verify }) =
             protocol::repair(&record.facts.row, held.name(), held.set, &policy)
         else {
-            self.rolled_back(&record);
+            self.rolled_back(&record.integration, id);
             return Ok(false);
         };
         record.facts.row = row;
@@ -208,7 +203,7 @@ impl Engine {
         let tried = match swapped {
             Ok(Swap::Swapped(revision)) => {
                 held.stored_as(revision);
-                self.rolled_back(&record);
+                self.rolled_back(&record.integration, id);
                 verify
             }
             Ok(Swap::Conflict | Swap::Missing) => false,
@@ -226,15 +221,16 @@ impl Engine {
     fn verify_behind(self: &Arc<Self>, id: &ConnectionId, held: &Arc<Entry>, integration: &Arc<Loaded>) {
         let (engine, id) = (self.clone(), id.clone());
         let (held, integration) = (held.clone(), integration.clone());
-        let ends = late::ends_by_the_clock(self, &held);
+        let ends = verify::ends_by_the_clock(self, &held);
         self.tasks.spawn(async move {
+            let policy = engine.policy(&integration);
             // Callers meet what comes of it by themselves.
-            let _ = Box::pin(late::verify(&engine, &integration, &id, held, ends)).await;
+            let _ = Box::pin(verify::verify(&engine, &integration, &policy, &id, held, ends)).await;
         });
     }
 
-    pub(super) fn rolled_back(&self, record: &Record) {
-        self.emit(&record.integration, Some(&record.id), What::StoreRolledBack);
+    pub(super) fn rolled_back(&self, integration: &IntegrationId, id: &ConnectionId) {
+        self.emit(integration, Some(id), What::StoreRolledBack);
         metrics::counter!("grantry_store_rolled_back").increment(1);
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{
-    protocol::{Policy, Refresh},
-    schedule::Window,
+use super::protocol::{
+    Policy, Refresh,
+    schedule::{IDLE_MARGIN, LAST_SECONDS, Window},
 };
 use crate::{connection::Status, provider::Rotation, record::Facts, time::Timestamp};
 
@@ -35,11 +35,6 @@ impl Default for KeepAlive {
         }
     }
 }
-
-/// How much of an access token's life counts as none, when a token may have to be presented again.
-pub(crate) const LAST_SECONDS: Duration = Duration::from_secs(30);
-/// How near a refresh token's idle limit may come before waiting costs more than it saves.
-pub(crate) const IDLE_MARGIN: Duration = Duration::from_secs(24 * 3600);
 
 /// When a sweep should look at a row that is written `now`: to revoke what is owed, to resolve an unknown outcome, or to
 /// keep the grant alive. `spread` (0 to 255) moves it, so that connections of one day do not all come on one other day.

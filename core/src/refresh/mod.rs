@@ -4,58 +4,54 @@
 //! |---|---|
 //! | serve from memory | `cache`, `entry` |
 //! | serve, wait or refresh behind | this file |
-//! | one flight per connection and process | `flight` |
-//! | take the turn, gate | `turn` |
-//! | present once | `present` |
-//! | what a refusal means | `refused` |
-//! | store what came back | `settle`, `late`, `lifeboats` |
+//! | one refresh per connection and process | `single_flight`, `lead` |
+//! | what is decided | `protocol` |
+//! | carry out what the machines ask for | `run`, `attempt`, `keep_set`, `verify`, `present`, `hand` |
+//! | which sets are in this process only | `unsaved` |
 //! | whether a write survives the loss of a machine | `confirm` |
-//! | what came back after a copy to another store | `moved` |
-//! | what all of them decide | `protocol` |
 //! | see other processes' changes | `watch` |
 //! | end a connection, revoke upstream | `end`, `revoke` |
 //! | what is due though nobody asks | `keep_alive`, `sweep` |
 //! | whether a token host is worth asking | `hosts`, `breaker` |
 
+mod attempt;
 pub(crate) mod breaker;
 pub(crate) mod cache;
 mod confirm;
 mod end;
 mod entry;
-pub(crate) mod flight;
+mod hand;
 pub(crate) mod hosts;
 pub(crate) mod keep_alive;
-mod late;
-pub(crate) mod lifeboats;
-mod moved;
+mod keep_set;
+mod lead;
 mod present;
 pub mod protocol;
-mod refused;
 pub(crate) mod revoke;
-pub(crate) mod schedule;
-pub(crate) mod settle;
+mod run;
+pub(crate) mod single_flight;
 pub(crate) mod sweep;
-mod turn;
+pub(crate) mod unsaved;
+mod verify;
 pub(crate) mod watch;
 
 use std::{future::Future, sync::Arc, time::Duration};
-
-use cache::Entry;
-pub(crate) use end::Payer;
-use protocol::Policy;
-pub(crate) use turn::open as open_grant;
-#[cfg(feature = "conformance")]
-pub(crate) use turn::open_with as open_grant_with;
 
 use crate::{
     connection::{SetName, Status},
     engine::Engine,
     error::{Advice, Code, Error},
+    grant::{Grant, tokens_context},
     id::{ConnectionId, IntegrationId},
     integrations::Loaded,
     record::Record,
     store::{StoreError, StoreErrorKind},
+    vault::TokenVault,
 };
+use cache::Entry;
+pub(crate) use end::Payer;
+use protocol::Policy;
+use single_flight::Waiter;
 
 /// How long somebody whose token lives waits for the store.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
@@ -120,7 +116,7 @@ impl Engine {
             if now < window.hard {
                 if !rests {
                     // Still good: refreshed behind the caller's back.
-                    drop(self.depart(id, &entry, &integration, Cause::Caller));
+                    drop(self.join(id, &entry, &integration, Cause::Caller));
                 }
                 return Ok(entry);
             }
@@ -150,7 +146,7 @@ impl Engine {
         let wait = async {
             // A flight may have been in the air for an older wish; then one more is flown.
             for _ in 0..2 {
-                match self.depart(id, held, integration, Cause::Caller).landing().await {
+                match self.join(id, held, integration, Cause::Caller).outcome().await {
                     Some(Ok(entry)) if better(&entry) => return Ok(entry),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(error),
@@ -165,26 +161,26 @@ impl Engine {
             .unwrap_or_else(|_| Err(Error::new(Code::RefreshInProgress).retry_after(Duration::from_secs(2))))
     }
 
-    /// Joins the connection's flight, or starts one.
-    fn depart(
+    /// Joins the connection's refresh, or starts one.
+    fn join(
         self: &Arc<Self>,
         id: &ConnectionId,
         held: &Arc<Entry>,
         integration: &Arc<Loaded>,
         cause: Cause,
-    ) -> flight::Board {
-        let (board, pilot) = self.flights.join(id);
-        if let Some(pilot) = pilot {
+    ) -> Waiter {
+        let (waiter, leader) = self.flights.join(id);
+        if let Some(leader) = leader {
             if self.tasks.closing() {
-                pilot.land(Err(Code::ShuttingDown.into()));
-                return board;
+                leader.finish(Err(Code::ShuttingDown.into()));
+                return waiter;
             }
             let (engine, id) = (self.clone(), id.clone());
             let (held, integration) = (held.clone(), integration.clone());
             self.tasks
-                .spawn(async move { turn::fly(&engine, &id, &held, &integration, cause, pilot).await });
+                .spawn(lead::refresh(engine, integration, held, cause, leader, id));
         }
-        board
+        waiter
     }
 
     /// Refreshes a connection for which nobody asked. A flight that does not land is not waited for: the sweep has others
@@ -195,9 +191,9 @@ impl Engine {
         held: &Arc<Entry>,
         integration: &Arc<Loaded>,
     ) -> Result<Arc<Entry>, Error> {
-        let board = self.depart(id, held, integration, Cause::KeepAlive);
-        match tokio::time::timeout(LONGEST_FLIGHT, board.landing()).await {
-            Ok(Some(landing)) => landing,
+        let waiter = self.join(id, held, integration, Cause::KeepAlive);
+        match tokio::time::timeout(LONGEST_FLIGHT, waiter.outcome()).await {
+            Ok(Some(outcome)) => outcome,
             Ok(None) => Err(Error::new(Code::Internal).because("refresh_aborted")),
             Err(_) => Err(Code::RefreshInProgress.into()),
         }
@@ -220,6 +216,16 @@ impl Engine {
         };
         self.serve(id, within, want).await
     }
+}
+
+/// Opens the tokens of a row.
+///
+/// # Errors
+/// The vault's; `connection_corrupt`.
+pub(crate) async fn open(vault: &dyn TokenVault, record: &Record) -> Result<Grant, Error> {
+    let context = tokens_context(&record.integration, &record.id, record.facts.row.name);
+    let opened = vault.open(&context, &record.sealed).await?;
+    Grant::decode(opened.expose())
 }
 
 /// What a store answers, if it does so soon.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 
-use super::schedule;
+use super::protocol::schedule;
 use crate::{
     connection::{Reason, Status},
     engine::Engine,
@@ -124,7 +124,7 @@ impl Engine {
         };
         let token = grant.refresh_token.as_ref().unwrap_or(&grant.access_token);
         // The connection may live on the very same token again: then nothing is owed any more.
-        match super::turn::open(self, record).await {
+        match super::open(&*self.vault, record).await {
             Ok(living) if living.refresh_token.as_ref() == Some(token) => return Paid::Gone,
             Err(error) if error.is_retryable() => return Paid::NotTried,
             Ok(_) | Err(_) => {}

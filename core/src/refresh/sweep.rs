@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::{StreamExt as _, future::join_all, stream};
 
-use super::{hosts::Host, in_time, protocol};
+use super::{hand::Held, hosts::Host, in_time, protocol};
 use crate::{
     connection::Status,
     engine::Engine,
@@ -238,7 +238,8 @@ async fn refresh(engine: &Arc<Engine>, due: Due) -> Result<Duration, Error> {
         looks,
         ..
     } = due;
-    let entry = engine.load(&stored, &integration, looks).await?;
+    let held = Held::decode(&stored, looks)?;
+    let entry = engine.load(&held, &integration, None).await?;
     let kept = engine.keep_alive(&stored.row.id, &entry, &integration).await?;
     // An unknown outcome over an access token that lives: nothing is risked before it ends.
     let lives = engine.clock.wall().until(kept.expiry.at());

@@ -3,7 +3,7 @@
 use crate::{
     error::Error,
     record::Record,
-    refresh::{open_grant_with, protocol::Row},
+    refresh::{open, protocol::Row},
     store::Stored,
     time::Timestamp,
     vault::TokenVault,
@@ -36,7 +36,7 @@ impl Seen {
         let grant = if record.sealed.is_empty() {
             None
         } else {
-            Some(open_grant_with(vault, &record).await?)
+            Some(open(vault, &record).await?)
         };
         let text =
             |secret: Option<&crate::secret::Secret>| secret.map_or(String::new(), |s| s.expose().to_owned());

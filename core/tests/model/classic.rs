@@ -1,18 +1,24 @@
 //! The two usual designs, in the same world: a lock with a time-out around the refresh.
 
-use grantry::connection::Status;
+use grantry::{
+    connection::{SetName, Status},
+    refresh::protocol::{
+        Machine, Moment, Policy, Refresh, Row, Step,
+        attempt::{Answer, Command, Event},
+        machine::{Note, Read, Write, Written},
+    },
+};
 
 use crate::{
     explore::{End, Verdict},
-    row::{Age, Phase, Row},
+    row::{ME, NOW},
     runs::{Run, STRICT, each, explored, tell},
     scenarios,
-    state::{At, Name, Process, State, Work},
     upstream::Mode,
-    world::{Design, World},
+    world::Design,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Classic {
     /// Whoever got tokens writes them and unlocks; a refused grant is marked dead.
     BlindWrite,
@@ -21,69 +27,128 @@ pub enum Classic {
     CompareAndSet,
 }
 
-impl World {
-    /// The lock stands in the row as a turn; there is no gate, and an unknown outcome leaves no trace.
-    pub fn by_lock(&mut self, classic: Classic, state: &State, i: usize, out: &mut Vec<State>) {
-        let process = state.processes[i];
-        let (row, rest) = (state.row, self.rest(process));
-        let checks = classic == Classic::CompareAndSet;
-        let holder = state.processes.iter().position(|p| p.holds);
+/// A refresh under a lock, which stands in the row as a turn; there is no gate, and an unknown outcome leaves no trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lock {
+    classic: Classic,
+    /// The set that is spent.
+    spent: SetName,
+    at: At,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum At {
+    Reading,
+    Locking(Row),
+    Presenting,
+    ReadingAgain(Found),
+    Writing(Row, Found),
+    Done,
+}
+
+/// What the answer was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Found {
+    Tokens,
+    Dead,
+    Nothing,
+}
+
+impl Lock {
+    pub fn new(classic: Classic) -> Self {
+        Self {
+            classic,
+            spent: SetName::default(),
+            at: At::Reading,
+        }
+    }
+
+    fn lock(&mut self, row: &Row) -> At {
+        self.spent = row.name;
+        let free = match row.refresh {
+            Refresh::Turn { until, .. } => until.millis <= NOW.millis,
+            _ => true,
+        };
+        if row.status != Status::Connected || !free {
+            return At::Done;
+        }
+        let refresh = Refresh::Turn {
+            holder: ME,
+            until: NOW.plus(std::time::Duration::from_secs(1)),
+            attempt: 1,
+        };
+        At::Locking(Row { refresh, ..*row })
+    }
+
+    fn write(&self, row: &Row, found: Found) -> At {
+        let checks = self.classic == Classic::CompareAndSet;
+        let mine = matches!(row.refresh, Refresh::Turn { holder: ME, .. });
         // Another's lock stays, if one looks.
-        let kept = if checks && !process.holds {
-            (row.refresh, state.age, holder)
+        let refresh = if checks && !mine {
+            row.refresh
         } else {
-            (Phase::Idle, Age::Living, None)
+            Refresh::Idle
         };
-        let unlocked = |row: Row| {
-            (
-                Row {
-                    refresh: kept.0,
-                    ..row
-                },
-                kept.1,
-                kept.2,
-            )
-        };
-        let written = match process.at {
-            At::Idle | At::Take if row.refresh == Phase::Idle || state.age != Age::Living => {
-                let work = Work {
-                    name: row.name,
-                    token: state.token().unwrap(),
-                    attempt: 1,
-                    ..Work::NONE
-                };
-                let mine = Process { work, ..process };
-                let locked = Row {
-                    refresh: Phase::Turn(1),
-                    ..row
-                };
-                return self.swap(
-                    state,
-                    i,
-                    (locked, Age::Living, Some(i)),
-                    mine.to(At::Ready),
-                    rest,
-                    out,
-                );
-            }
-            At::Commit if row.name == process.work.name || !checks => Row {
-                name: Name {
-                    generation: process.work.name.generation + 1,
+        let row = Row { refresh, ..*row };
+        let same = row.name == self.spent || !checks;
+        let next = match found {
+            Found::Tokens if same => Row {
+                name: SetName {
+                    generation: self.spent.generation + 1,
                     ..row.name
                 },
-                set: process.work.set,
+                set: ME,
                 status: Status::Connected,
                 ..row
             },
-            At::Dead if row.name == process.work.name || !checks => Row {
+            Found::Dead if same => Row {
                 status: Status::Expired,
                 ..row
             },
-            At::Idle | At::Take => return out.push(state.with(i, rest)),
-            _ if process.holds || !checks => row,
-            _ => return out.push(state.with(i, rest)),
+            _ if mine || !checks => row,
+            _ => return At::Done,
         };
-        self.swap(state, i, unlocked(written), rest, process, out);
+        At::Writing(next, found)
+    }
+}
+
+impl Machine for Lock {
+    type Command = Command;
+    type Event = Event;
+    type Outcome = ();
+    type Notice = ();
+
+    fn step(&self) -> Step<Command, ()> {
+        let swap = |row| {
+            Command::Swap(Write {
+                row,
+                note: Note::Leased,
+            })
+        };
+        Step::Do(match self.at {
+            At::Reading | At::ReadingAgain(_) => Command::Read,
+            At::Locking(row) | At::Writing(row, _) => swap(row),
+            At::Presenting => Command::Present { attempt: 1 },
+            At::Done => return Step::Done(()),
+        })
+    }
+
+    fn on(&mut self, event: Event, _: Moment, _: &Policy) -> Vec<()> {
+        self.at = match (self.at, event) {
+            (At::Reading, Event::Read(Read::Row(view))) => self.lock(&view.row),
+            (At::Locking(_), Event::Written(Written::Swapped)) => At::Presenting,
+            (At::Presenting, Event::Answered(answer)) => At::ReadingAgain(match answer {
+                Answer::Received => Found::Tokens,
+                Answer::GrantDead(_) => Found::Dead,
+                _ => Found::Nothing,
+            }),
+            (At::ReadingAgain(found), Event::Read(Read::Row(view))) => self.write(&view.row, found),
+            (At::Writing(_, found), Event::Written(Written::Failed | Written::Conflict)) => {
+                At::ReadingAgain(found)
+            }
+            _ => At::Done,
+        };
+        Vec::new()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     pack::Packed,
     row::{Age, Phase},
     runs::Run,
-    state::State,
+    state::{Process, State},
     world::{Design, Scenario, World},
 };
 
@@ -37,7 +37,9 @@ pub struct Verdict {
     pub violations: BTreeSet<&'static str>,
     pub notes: BTreeSet<&'static str>,
     /// The shortest way to a state in which something that must not be was found.
-    pub trace: Vec<State>,
+    pub trace: Vec<String>,
+    /// How many different machines were met.
+    pub machines: usize,
 }
 
 /// All states in the order in which they were found, each once: an open hash table over a list.
@@ -176,9 +178,11 @@ pub fn explore(run: &Run) -> Verdict {
         bad = bad.or(good.iter().position(|g| !g));
     }
     if let Some(bad) = bad.filter(|_| run.traced) {
-        verdict.trace = graph.way_to(bad, &seen);
+        let way = graph.way_to(bad, &seen);
+        verdict.trace = way.iter().map(|state| world.describe(state)).collect();
     }
     verdict.states = good.len();
+    verdict.machines = world.works.len();
     verdict.violations = world.found;
     verdict.notes = world.notes;
     verdict
@@ -217,5 +221,30 @@ fn wrong(end: End, state: &State, scenario: &Scenario) -> Option<&'static str> {
             Some("LEFT OVER: deleted, and the grant lives though no answer was lost")
         }
         _ => None,
+    }
+}
+
+impl World {
+    /// A state, for people.
+    fn describe(&self, state: &State) -> String {
+        let process = |p: &Process| format!("{:?} {p:?}", self.works.get(p.work));
+        let processes: Vec<_> = state
+            .processes
+            .iter()
+            .filter(|p| p.works())
+            .map(process)
+            .collect();
+        format!(
+            "{:?} {:?} ended={} leaked={} {:?} {:?} {:?} {:?}\n        {}",
+            state.row,
+            state.age,
+            state.ended,
+            state.leaked,
+            state.strays,
+            state.families,
+            state.presented,
+            state.left,
+            processes.join("\n        ")
+        )
     }
 }

@@ -6,8 +6,8 @@
 //! each protective rule is switched off in turn, to show that this checker would notice.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test")]
 
-mod broker;
 mod classic;
+mod drive;
 mod explore;
 mod faults;
 mod opinion;
@@ -19,6 +19,7 @@ mod runs;
 mod scenarios;
 mod state;
 mod upstream;
+mod work;
 mod world;
 
 use explore::End;

@@ -1,5 +1,4 @@
-//! States as 24 bytes, exactly: nothing is hashed away. Processes are alike, so their order does not count, and sets
-//! with one refresh token are told apart by small numbers that are given anew in each state.
+//! States as 24 bytes, exactly: nothing is hashed away. Processes are alike, so their order does not count.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +9,9 @@ use crate::{
     row::{Age, Phase, Row},
     runs::Run,
     scenarios,
-    state::{At, MOST, Name, Process, State, Stray, Work},
-    upstream::{Family, Mode, Set, Token},
+    state::{MOST, Name, Process, Request, State, Stray},
+    upstream::{Family, Mode, Token},
+    work::Number,
     world::{Scenario, World},
 };
 
@@ -53,20 +53,6 @@ impl Bits {
     }
 }
 
-const SET: u32 = 6;
-
-fn set_code(set: Set) -> u8 {
-    assert!(set.serial < 4, "does not fit in a packed state");
-    token_code(set.token) | set.serial << TOKEN
-}
-
-fn set_of(code: u8) -> Set {
-    Set {
-        token: token_of(code & 15),
-        serial: code >> 4,
-    }
-}
-
 const TOKEN: u32 = 4;
 
 fn token_code(token: Token) -> u8 {
@@ -104,43 +90,39 @@ fn phase_of(code: u8) -> Phase {
     }
 }
 
-const PROCESS: u32 = 4 + 1 + 2 + 2 + TOKEN + 2 + PHASE + 1 + 1 + SET;
+const PROCESS: u32 = Number::BITS + 1 + 1 + 1 + 2 + TOKEN + 1 + TOKEN + 2;
 
 fn process_code(process: &Process) -> u32 {
-    let work = &process.work;
-    assert!(work.name.epoch < 4 && work.name.generation < 4 && work.attempt < 4);
-    let mut code = process.at as u32;
-    code = code << 1 | u32::from(process.holds);
-    code = code << 2 | u32::from(work.name.epoch);
-    code = code << 2 | u32::from(work.name.generation);
-    code = code << TOKEN | u32::from(token_code(work.token));
-    code = code << 2 | u32::from(work.attempt);
-    code = code << PHASE | u32::from(phase_code(work.replaced));
-    code = code << 1 | u32::from(work.verify);
-    code = code << 1 | u32::from(work.set.is_some());
-    code << SET | u32::from(work.set.map_or(0, set_code))
+    let mut code = u32::from(process.work.0);
+    code = code << 1 | u32::from(process.my_turn);
+    code = code << 1 | u32::from(process.my_set);
+    code = code << 1 | u32::from(process.stale);
+    code = code << 2 | process.request as u32;
+    code = code << TOKEN | u32::from(token_code(process.spent));
+    code = code << 1 | u32::from(process.set.is_some());
+    code = code << TOKEN | u32::from(process.set.map_or(0, token_code));
+    assert!(process.pauses < 4, "does not fit in a packed state");
+    code << 2 | u32::from(process.pauses)
 }
 
 fn process_of(bits: &mut Bits) -> Process {
-    let set = set_of(bits.byte(SET));
+    let pauses = bits.byte(2);
+    let set = token_of(bits.byte(TOKEN));
     let set = bits.flag().then_some(set);
-    let verify = bits.flag();
-    let replaced = phase_of(bits.byte(PHASE));
-    let attempt = bits.byte(2);
-    let token = token_of(bits.byte(TOKEN));
-    let (generation, epoch) = (bits.byte(2), bits.byte(2));
-    let holds = bits.flag();
-    let at = At::ALL[usize::from(bits.byte(4))];
-    let name = Name { epoch, generation };
-    let work = Work {
-        name,
-        token,
-        attempt,
-        replaced,
+    let spent = token_of(bits.byte(TOKEN));
+    let request = Request::ALL[usize::from(bits.byte(2))];
+    let (stale, my_set, my_turn) = (bits.flag(), bits.flag(), bits.flag());
+    let work = Number(u16::try_from(bits.take(Number::BITS)).unwrap());
+    Process {
+        work,
+        my_turn,
+        my_set,
+        stale,
+        request,
+        spent,
         set,
-        verify,
-    };
-    Process { at, holds, work }
+        pauses,
+    }
 }
 
 const STATUSES: [Status; 3] = [Status::Connected, Status::Expired, Status::Deleted];
@@ -153,22 +135,6 @@ impl State {
         coded.sort_unstable_by_key(|(code, _)| *code);
         self.processes = coded.map(|(_, p)| p);
         self.strays.sort_unstable();
-        // A lone set needs no number.
-        if self.processes.iter().all(|p| p.work.set.is_none()) {
-            if let Some(set) = &mut self.row.set {
-                set.serial = 0;
-            }
-            return self;
-        }
-        let mut known = Vec::new();
-        let received = self.processes.iter_mut().filter_map(|p| p.work.set.as_mut());
-        for set in self.row.set.iter_mut().chain(received) {
-            let number = known.iter().position(|k| *k == *set).unwrap_or(known.len());
-            if number == known.len() {
-                known.push(*set);
-            }
-            set.serial = u8::try_from(number).unwrap();
-        }
         self
     }
 
@@ -183,8 +149,8 @@ impl State {
         for (value, width) in [
             (row.name.epoch, 2),
             (row.name.generation, 2),
-            (row.set.map_or(0, set_code), SET),
-            (row.set.is_some().into(), 1),
+            (row.token.map_or(0, token_code), 4),
+            (row.token.is_some().into(), 1),
             (u8::try_from(place(&STATUSES, row.status)).unwrap(), 2),
             (phase_code(row.refresh), PHASE),
             (state.age as u8, 2),
@@ -215,11 +181,11 @@ impl State {
         let bits = &mut Bits { words, at: 0 };
         let processes = std::array::from_fn::<_, MOST, _>(|_| process_of(bits));
         let (epoch, generation) = (bits.byte(2), bits.byte(2));
-        let set = set_of(bits.byte(SET));
-        let set = bits.flag().then_some(set);
+        let token = token_of(bits.byte(TOKEN));
+        let token = bits.flag().then_some(token);
         let row = Row {
             name: Name { epoch, generation },
-            set,
+            token,
             status: STATUSES[usize::from(bits.byte(2))],
             refresh: phase_of(bits.byte(PHASE)),
         };
@@ -259,7 +225,6 @@ fn packing_keeps_everything_but_names() {
         ],
         ..scenarios::SITS
     };
-    let mut tries = false;
     let run = Run {
         processes: MOST,
         ..Run::of(all, Mode::Revoke)
@@ -270,11 +235,9 @@ fn packing_keeps_everything_but_names() {
     while let Some(state) = queue.pop() {
         let packed = state.pack();
         assert_eq!(State::unpack(packed), state.canonical());
-        tries |= state.processes.iter().any(|p| p.work.verify);
         if seen.insert(packed) {
             world.successors(&state, &mut queue);
         }
     }
-    assert!(tries, "no process keeps that");
     assert!(seen.len() > 500, "{}", seen.len());
 }

@@ -1,26 +1,54 @@
 //! Requests on their way to the provider, and what it makes of them.
 
+use grantry::{
+    connection::Reason,
+    refresh::protocol::{
+        Machine as _, Step,
+        attempt::{Answer, Command},
+    },
+};
+
 use crate::{
+    drive::Way,
     faults::Fault,
-    state::{At, Process, State, Work},
-    upstream::{self, Mode, Set, Token},
+    state::{Request, State},
+    upstream::{self, Mode, Token},
+    work::Work,
     world::World,
 };
 
 /// More presentations of one token are not told apart.
 const COUNTED: u8 = 5;
 
+const LOST: Answer = Answer::Unknown(Reason::AnswerLost);
+const NOT_NOW: Answer = Answer::NotNow {
+    reason: Reason::ServerUnavailable,
+    retry_after: None,
+    jitter: 0,
+};
+
 impl World {
-    pub fn send(&mut self, state: &State, i: usize, out: &mut Vec<State>) {
-        let process = state.processes[i];
-        let Work { token, attempt, .. } = process.work;
-        let mut next = state.with(i, process.to(At::Queued));
+    /// What may become of the process's request next.
+    pub fn request(&mut self, way: &Way, out: &mut Vec<State>) {
+        if way.state.processes[way.i].request == Request::Ready {
+            self.send(way, out);
+        } else {
+            self.wait(&way.state, way.i, out);
+        }
+    }
+
+    fn send(&mut self, way: &Way, out: &mut Vec<State>) {
+        let (state, i) = (&way.state, way.i);
+        let mut process = state.processes[i];
+        process.request = Request::Queued;
+        let token = process.spent;
+        let mut next = state.with(i, process);
         if self.mode != Mode::Reusable {
             if state.in_flight(token, |_| true) {
                 self.found.insert("I1: one refresh token is in flight twice");
             }
             let counts = next.counts(token);
-            if counts.0 >= 1 && attempt == 1 {
+            if counts.0 >= 1 && attempt(&way.work) == 1 {
                 self.found
                     .insert("I2: presented again, and no unknown outcome is on record");
             }
@@ -28,39 +56,52 @@ impl World {
         }
         out.push(next);
         if state.left.may(Fault::NotSent) {
-            out.push(state.with(i, process.to(At::GiveBack)).but(Fault::NotSent));
+            self.answered(&state.but(Fault::NotSent), i, Answer::NotSent, out);
         }
     }
 
     /// A process whose request is on its way or in work.
-    pub fn wait(&mut self, state: &State, i: usize, out: &mut Vec<State>) {
-        let process = state.processes[i];
-        let token = process.work.token;
-        let to = |at| state.with(i, process.to(at));
+    fn wait(&mut self, state: &State, i: usize, out: &mut Vec<State>) {
+        let mut process = state.processes[i];
+        let token = process.spent;
         if state.left.may(Fault::Late) {
-            let mut next = to(At::Unknown).but(Fault::Late);
-            next.stray(token, process.at == At::Processing);
-            out.push(next);
+            let mut next = state.but(Fault::Late);
+            next.processes[i].request = Request::None;
+            next.stray(token, process.request == Request::Processing);
+            self.answered(&next, i, LOST, out);
         }
-        if process.at == At::Queued {
+        if process.request == Request::Queued {
             if state.in_flight(token, |processing| processing) {
-                out.push(uncounted(to(At::InProgress), token));
+                let busy = Answer::InProgress(Reason::AlreadyProcessing);
+                self.answered(&uncounted(*state, token), i, busy, out);
             } else {
-                out.push(to(At::Processing));
+                process.request = Request::Processing;
+                out.push(state.with(i, process));
             }
-            Self::not_processed(state, token, &to, out);
+            for fault in [Fault::RequestLost, Fault::Unprocessed] {
+                if state.left.may(fault) {
+                    self.answered(&state.but(fault), i, LOST, out);
+                }
+            }
+            if state.left.may(Fault::MayPass) {
+                let next = uncounted(state.but(Fault::MayPass), token);
+                self.answered(&next, i, NOT_NOW, out);
+            }
             return;
         }
         let mut answered = *state;
-        let set = self.answer(&mut answered, token);
-        let at = if set.is_some() { At::Commit } else { At::Dead };
-        let work = Work { set, ..process.work };
-        let received = Process { work, ..process }.to(at);
-        out.push(answered.with(i, received));
+        let set = self.process_request(&mut answered, token);
+        let answer = match set {
+            Some(_) => Answer::Received,
+            None => Answer::GrantDead(Reason::GrantExpiredOrRevoked),
+        };
+        let mut told = answered;
+        told.processes[i].set = set;
+        self.answered(&told, i, answer, out);
         if state.left.may(Fault::AnswerLost) {
-            let mut next = answered.with(i, process.to(At::Unknown)).but(Fault::AnswerLost);
+            let mut next = answered.but(Fault::AnswerLost);
             next.leaked |= set.is_some();
-            out.push(next);
+            self.answered(&next, i, LOST, out);
         }
     }
 
@@ -71,7 +112,7 @@ impl World {
         let mut rest = *state;
         rest.strays[j] = None;
         if stray.processing {
-            let set = self.answer(&mut rest, token);
+            let set = self.process_request(&mut rest, token);
             rest.leaked |= set.is_some();
             out.push(rest);
             return;
@@ -83,22 +124,17 @@ impl World {
             next.stray(token, true);
             out.push(next);
         }
-        Self::not_processed(state, token, &|_| rest, out);
-    }
-
-    /// What may happen to a request before anybody works on it.
-    fn not_processed(state: &State, token: Token, to: &dyn Fn(At) -> State, out: &mut Vec<State>) {
         for fault in [Fault::RequestLost, Fault::Unprocessed] {
             if state.left.may(fault) {
-                out.push(to(At::Unknown).but(fault));
+                out.push(rest.but(fault));
             }
         }
         if state.left.may(Fault::MayPass) {
-            out.push(uncounted(to(At::Cool), token).but(Fault::MayPass));
+            out.push(uncounted(rest, token).but(Fault::MayPass));
         }
     }
 
-    fn answer(&mut self, state: &mut State, token: Token) -> Option<Set> {
+    fn process_request(&mut self, state: &mut State, token: Token) -> Option<Token> {
         let before = state.access_dead();
         let family = &mut state.families[usize::from(token.family)];
         let set = upstream::process(self.mode, family, token);
@@ -109,9 +145,35 @@ impl World {
     }
 }
 
+/// Which presentation of the token this is, as far as is recorded.
+fn attempt(work: &Work) -> u32 {
+    let command = match work {
+        Work::Attempt(machine) => machine.step().command(),
+        Work::Lock(lock) => lock.step().command(),
+        _ => None,
+    };
+    match command {
+        Some(Command::Present { attempt }) => attempt,
+        _ => unreachable!(),
+    }
+}
+
 /// A definite "not now" and "busy" are no presentations: the token is unspent.
 fn uncounted(mut state: State, token: Token) -> State {
     let counts = state.counts(token);
     counts.0 = counts.0.saturating_sub(1);
     state
+}
+
+trait Commanded {
+    fn command(self) -> Option<Command>;
+}
+
+impl<O> Commanded for Step<Command, O> {
+    fn command(self) -> Option<Command> {
+        match self {
+            Step::Do(command) => Some(command),
+            Step::Done(_) => None,
+        }
+    }
 }

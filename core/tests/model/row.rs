@@ -1,5 +1,5 @@
 //! The row, without what the protocol does not look at. Its times have no numbers: the refresh state is living, lapsed
-//! or past its quarantine, and moves from one to the next at any moment; the protocol is called with a `now` that fits.
+//! or past its quarantine, and moves from one to the next at any moment; machines are shown times that fit.
 
 use std::time::Duration;
 
@@ -9,15 +9,13 @@ use grantry::{
     time::{StoreInstant, Timestamp},
 };
 
-use crate::{
-    state::Name,
-    upstream::{Set, Token},
-};
+use crate::{state::Name, upstream::Token};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     pub name: Name,
-    pub set: Option<Set>,
+    /// The stored refresh token; none once the connection was ended here.
+    pub token: Option<Token>,
     pub status: Status,
     pub refresh: Phase,
 }
@@ -44,38 +42,29 @@ pub enum Age {
 /// The wall clock. Every cooling is over by then, since waiting longer only hides interleavings.
 pub const WALL: Timestamp = Timestamp(1);
 
-/// Every turn ends at this moment, and every new unknown outcome is of this moment; [`Age`] says how long ago it is.
-pub const MOMENT: StoreInstant = StoreInstant {
+/// The store's time, always: what ages are the times in the row.
+pub const NOW: StoreInstant = StoreInstant {
     era: 1,
-    millis: 1_000_000_000_000,
+    millis: 10_000_000_000_000,
 };
-const LONG: Duration = Duration::from_secs(1_000_000);
-/// Unknown outcomes whose quarantine was over when a turn replaced them.
-const LONG_AGO: StoreInstant = StoreInstant {
-    era: 1,
-    millis: 1_000,
-};
+/// Longer than any quarantine.
+const LONG: u64 = 1_000_000_000;
+/// A lapsed turn reads as an outcome that has been unknown since that long before its end.
+const SENT_BEFORE_END: u64 = 20_000;
 
-const NOBODY: u128 = 99;
+/// How a machine sees itself, and anybody else, in the row: as a lease's holder, and as the writer of the set.
+pub const ME: u128 = 1;
+pub const ANOTHER: u128 = 2;
 
 /// Attempts are counted so far; more of them are alike.
-pub fn capped(attempt: u32) -> u8 {
+fn capped(attempt: u32) -> u8 {
     u8::try_from(attempt.min(3)).unwrap()
 }
 
-pub fn holder(i: usize) -> u128 {
-    i as u128 + 1
-}
-
-/// The store's time, as the row's age asks for it.
-pub fn now(age: Age) -> StoreInstant {
-    match age {
-        Age::Living => StoreInstant {
-            millis: MOMENT.millis - 1,
-            ..MOMENT
-        },
-        Age::Lapsed => MOMENT,
-        Age::Over => MOMENT.plus(LONG),
+fn ago(millis: u64) -> StoreInstant {
+    StoreInstant {
+        millis: NOW.millis - millis,
+        ..NOW
     }
 }
 
@@ -86,16 +75,31 @@ impl Name {
             generation: self.generation.into(),
         }
     }
+
+    fn of(name: SetName) -> Self {
+        let part = |n: u64| u8::try_from(n).unwrap();
+        Self {
+            epoch: part(name.epoch),
+            generation: part(name.generation),
+        }
+    }
 }
 
 impl Phase {
-    /// As what a turn has replaced: a quarantine that was over stays over.
-    pub fn full(self, since: StoreInstant, turn_of: Option<usize>) -> Refresh {
+    fn full(self, age: Age, holder: u128) -> Refresh {
+        let since = match age {
+            Age::Living | Age::Lapsed => ago(SENT_BEFORE_END),
+            Age::Over => ago(LONG),
+        };
         match self {
             Self::Idle => Refresh::Idle,
             Self::Turn(attempt) => Refresh::Turn {
-                holder: turn_of.map_or(NOBODY, holder),
-                until: MOMENT,
+                holder,
+                until: match age {
+                    Age::Living => NOW.plus(Duration::from_millis(1)),
+                    Age::Lapsed => NOW,
+                    Age::Over => ago(LONG - SENT_BEFORE_END),
+                },
                 attempt: attempt.into(),
             },
             Self::Unknown(attempt) => Refresh::Unknown {
@@ -114,16 +118,19 @@ impl Phase {
         }
     }
 
-    pub fn replaced(self) -> Refresh {
-        self.full(LONG_AGO, None)
-    }
-
     /// The phase and how old it is.
-    pub fn of(refresh: Refresh) -> (Self, Age) {
-        let aged = |since| if since == LONG_AGO { Age::Over } else { Age::Lapsed };
+    fn of(refresh: Refresh) -> (Self, Age) {
+        let over = |since| {
+            NOW.since(since)
+                .is_some_and(|span| span.as_millis() > u128::from(LONG / 2))
+        };
+        let aged = |since| if over(since) { Age::Over } else { Age::Lapsed };
         match refresh {
             Refresh::Idle => (Self::Idle, Age::Living),
-            Refresh::Turn { attempt, .. } => (Self::Turn(capped(attempt)), Age::Living),
+            Refresh::Turn { until, attempt, .. } if until.millis > NOW.millis => {
+                (Self::Turn(capped(attempt)), Age::Living)
+            }
+            Refresh::Turn { until, attempt, .. } => (Self::Turn(capped(attempt)), aged(until)),
             Refresh::Unknown { since, attempt } => (Self::Unknown(capped(attempt)), aged(since)),
             Refresh::Cooling { unresolved: None, .. } => (Self::Cooling(0), Age::Living),
             Refresh::Cooling {
@@ -134,55 +141,63 @@ impl Phase {
     }
 }
 
+/// What a machine wants to write.
+pub struct Written {
+    pub name: Name,
+    pub status: Status,
+    pub refresh: Phase,
+    pub age: Age,
+    /// The row names it as the holder of the turn.
+    pub my_turn: bool,
+    /// The row names it as the writer of the set.
+    pub my_set: bool,
+    /// The row has a set.
+    pub has_set: bool,
+}
+
+impl Written {
+    pub fn of(row: &protocol::Row) -> Self {
+        let (refresh, age) = Phase::of(row.refresh);
+        Self {
+            name: Name::of(row.name),
+            status: row.status,
+            refresh,
+            age,
+            my_turn: matches!(row.refresh, Refresh::Turn { holder: ME, .. }),
+            my_set: row.set == ME,
+            has_set: row.set != 0,
+        }
+    }
+}
+
 impl Row {
     pub const FIRST: Self = Self {
         name: Name {
             epoch: 0,
             generation: 0,
         },
-        set: Some(Set {
-            token: Token {
-                family: 0,
-                rotation: 0,
-            },
-            serial: 0,
+        token: Some(Token {
+            family: 0,
+            rotation: 0,
         }),
         status: Status::Connected,
         refresh: Phase::Idle,
     };
 
     /// The run's refreshes are done, or were overtaken by a reconnect.
-    pub fn done(&self, refreshes: u8) -> bool {
+    pub fn done(self, refreshes: u8) -> bool {
         self.name.generation >= refreshes || self.name.epoch > 0
     }
 
-    pub fn full(&self, turn_of: Option<usize>) -> protocol::Row {
+    /// As somebody sees it whose turn or set it may be.
+    pub fn full(self, age: Age, my_turn: bool, my_set: bool) -> protocol::Row {
+        let who = |mine: bool| if mine { ME } else { ANOTHER };
         protocol::Row {
             name: self.name.full(),
-            set: self.set.map_or(0, Set::id),
+            set: if self.token.is_some() { who(my_set) } else { 0 },
             status: self.status,
             reason: None,
-            refresh: self.refresh.full(MOMENT, turn_of),
+            refresh: self.refresh.full(age, who(my_turn)),
         }
-    }
-
-    /// What the protocol wants to write, how old its refresh state is, and whose turn it names.
-    pub fn of(row: &protocol::Row) -> (Self, Age, Option<usize>) {
-        let (refresh, age) = Phase::of(row.refresh);
-        let turn_of = match row.refresh {
-            Refresh::Turn { holder, .. } if holder != NOBODY => usize::try_from(holder - 1).ok(),
-            _ => None,
-        };
-        let part = |n: u64| u8::try_from(n).unwrap();
-        let short = Self {
-            name: Name {
-                epoch: part(row.name.epoch),
-                generation: part(row.name.generation),
-            },
-            set: Set::of(row.set),
-            status: row.status,
-            refresh,
-        };
-        (short, age, turn_of)
     }
 }

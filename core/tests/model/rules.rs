@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use crate::{
-    broker::{Broker, Second},
     explore::{End, Verdict, explore},
     runs::{Run, marks},
     scenarios::{
         ANSWER_LOST, ASLEEP, CRASH, DELETE, ERROR_AFTER, LATE, OUTAGE, PAUSES, RECONNECT, SITS, THEN_REFUSED,
     },
     upstream::Mode,
-    world::{Design, Scenario},
+    world::{Draft, Scenario},
 };
 
 use Mode::{Reject, Reusable, Revoke};
@@ -19,7 +18,7 @@ use Mode::{Reject, Reusable, Revoke};
 /// A rule switched off, where that shows, and how the mark begins that it leaves.
 struct Off {
     what: &'static str,
-    change: fn(&mut Broker),
+    change: fn(&mut Run),
     scenario: Scenario,
     mode: Mode,
     refreshes: u8,
@@ -28,7 +27,7 @@ struct Off {
 
 const fn off(
     what: &'static str,
-    change: fn(&mut Broker),
+    change: fn(&mut Run),
     scenario: Scenario,
     mode: Mode,
     mark: &'static str,
@@ -46,49 +45,52 @@ const fn off(
 const ALL: &[Off] = &[
     off(
         "a superseded set is revoked, and shares its refresh token",
-        |b| b.drops_superseded = false,
+        |run| run.policy = run.policy.without(|rules| rules.superseded_kept = false),
         PAUSES,
         Reusable,
         "SILENT",
     ),
     off(
         "an outage over the second attempt marks dead",
-        |b| b.second_unknown = Second::KillsByAnyone,
+        |run| run.policy = run.policy.without(|rules| rules.no_cap = false),
         OUTAGE,
         Reject,
         "NEEDLESS",
     ),
     off(
         "a turn that lapses twice marks dead",
-        |b| b.second_unknown = Second::KillsByAnyone,
+        |run| run.draft = Some(Draft::AnybodyKills),
         PAUSES,
         Reject,
         "NEEDLESS",
     ),
     off(
         "only its crashed holder may end a second attempt",
-        |b| b.second_unknown = Second::KillsByHolder,
+        |run| {
+            run.policy = run.policy.without(|rules| rules.no_cap = false);
+            run.draft = Some(Draft::HolderKills);
+        },
         CRASH,
         Revoke,
         "STUCK",
     ),
     off(
         "an unknown outcome is forgotten by cooling and giving back",
-        |b| b.policy = b.policy.without(|rules| rules.keep_unknown = false),
+        |run| run.policy = run.policy.without(|rules| rules.keep_unknown = false),
         THEN_REFUSED,
         Reject,
         "I2",
     ),
     off(
         "tokens sat on beyond the quarantine count as healthy",
-        |b| b.policy = b.policy.without(|rules| rules.verify_late = false),
+        |run| run.policy = run.policy.without(|rules| rules.verify_late = false),
         SITS,
         Revoke,
         "SILENT",
     ),
     off(
         "a refusal does not try the newer set",
-        |b| b.tries_newer = false,
+        |run| run.policy = run.policy.without(|rules| rules.verify_newer = false),
         SITS,
         Revoke,
         "SILENT",
@@ -97,7 +99,7 @@ const ALL: &[Off] = &[
         refreshes: 2,
         ..off(
             "a set that was replaced while it was tried ends the trying",
-            |b| b.tries_on = false,
+            |run| run.policy = run.policy.without(|rules| rules.verify_follows = false),
             SITS,
             Revoke,
             "SILENT",
@@ -105,70 +107,69 @@ const ALL: &[Off] = &[
     },
     off(
         "the holder is named after its process",
-        |b| b.holder_per_turn = false,
+        |run| run.policy = run.policy.without(|rules| rules.fresh_holder = false),
         CRASH,
         Revoke,
         "I1",
     ),
     off(
         "a late event is written over a successor's turn",
-        |b| b.policy = b.policy.without(|rules| rules.holder_only = false),
+        |run| run.policy = run.policy.without(|rules| rules.holder_only = false),
         PAUSES,
         Revoke,
         "I1",
     ),
     off(
         "a token is presented again at once",
-        |b| b.policy = b.policy.without(|rules| rules.quarantine = false),
+        |run| run.policy = run.policy.without(|rules| rules.quarantine = false),
         LATE,
         Revoke,
         "I1",
     ),
     off(
         "the same, by a quarantine of no length",
-        |b| b.policy.quarantine = Duration::ZERO,
+        |run| run.policy.quarantine = Duration::ZERO,
         LATE,
         Revoke,
         "I1",
     ),
     off(
         "a token is presented again while the access token lives",
-        |b| b.policy = b.policy.without(|rules| rules.wait_for_death = false),
+        |run| run.policy = run.policy.without(|rules| rules.wait_for_death = false),
         ANSWER_LOST,
         Revoke,
         "a presentation ended",
     ),
     off(
         "a set of an earlier epoch is stored after a delete",
-        |b| b.policy = b.policy.without(|rules| rules.epoch = false),
+        |run| run.policy = run.policy.without(|rules| rules.epoch = false),
         DELETE,
         Reject,
         "REVIVED",
     ),
     off(
         "a set of an earlier epoch counts as superseded after a reconnect, and is not revoked",
-        |b| b.policy = b.policy.without(|rules| rules.epoch = false),
+        |run| run.policy = run.policy.without(|rules| rules.epoch = false),
         RECONNECT,
         Reject,
         "LOST",
     ),
     off(
         "a set that comes after a delete is not revoked",
-        |b| b.revokes_late = false,
+        |run| run.policy = run.policy.without(|rules| rules.owe_late = false),
         DELETE,
         Reject,
         "LEFT OVER",
     ),
 ];
 
-fn run(off: &Off, change: impl FnOnce(&mut Broker)) -> Verdict {
-    let mut broker = Broker::new(off.mode);
-    change(&mut broker);
-    explore(&Run {
-        design: Design::Protocol(broker),
+fn run(off: &Off, change: impl FnOnce(&mut Run)) -> Verdict {
+    let mut run = Run {
         refreshes: off.refreshes,
         ..Run::of(off.scenario, off.mode)
-    })
+    };
+    change(&mut run);
+    explore(&run)
 }
 
 fn shows(verdict: &Verdict, mark: &str) -> bool {
@@ -194,16 +195,16 @@ fn each_rule_is_worth_something() {
 fn an_own_write_is_known_again() {
     let draft = off(
         "an own write is taken for a newer one",
-        |b| b.knows_its_set = false,
+        |run| run.policy = run.policy.without(|rules| rules.own_write = false),
         ERROR_AFTER,
         Reject,
         "SILENT",
     );
-    let revokes = |b: &mut Broker| b.drops_superseded = false;
+    let revokes = |run: &mut Run| run.policy = run.policy.without(|rules| rules.superseded_kept = false);
     assert!(!shows(&run(&draft, revokes), draft.mark));
-    let without = run(&draft, |b| {
-        revokes(b);
-        (draft.change)(b);
+    let without = run(&draft, |run| {
+        revokes(run);
+        (draft.change)(run);
     });
     println!("{}: {:?}", draft.what, marks(&without).collect::<Vec<_>>());
     assert!(shows(&without, draft.mark));
@@ -214,7 +215,7 @@ fn an_own_write_is_known_again() {
 fn in_work_is_an_unknown_outcome() {
     let draft = off(
         "in work passes",
-        |b| b.busy_is_unknown = false,
+        |run| run.policy = run.policy.without(|rules| rules.in_progress_unknown = false),
         ASLEEP,
         Reject,
         "",

@@ -8,13 +8,14 @@ use std::{
     thread,
 };
 
+use grantry::refresh::protocol::Policy;
+
 use crate::{
-    broker::Broker,
     explore::{Verdict, explore},
     faults::{Fault, Faults},
     state::State,
     upstream::Mode,
-    world::{Design, Scenario},
+    world::{Design, Draft, Scenario, rotation},
 };
 
 pub const MODES: [Mode; 3] = [Mode::Reusable, Mode::Reject, Mode::Revoke];
@@ -25,6 +26,11 @@ pub const STRICT: [Mode; 2] = [Mode::Reject, Mode::Revoke];
 pub struct Run {
     pub mode: Mode,
     pub design: Design,
+    /// The protocol's rules, all on but for those whose worth is shown.
+    pub policy: Policy,
+    pub draft: Option<Draft>,
+    /// Others may come in between a read and the swap that follows.
+    pub split: bool,
     pub scenario: Scenario,
     pub processes: usize,
     pub refreshes: u8,
@@ -39,7 +45,10 @@ impl Run {
     pub fn of(scenario: Scenario, mode: Mode) -> Self {
         Self {
             mode,
-            design: Design::Protocol(Broker::new(mode)),
+            design: Design::Protocol,
+            policy: Policy::new(rotation(mode)),
+            draft: None,
+            split: false,
             scenario,
             processes: 2,
             refreshes: 1,
@@ -93,16 +102,17 @@ pub fn tell(runs: &[(Run, Verdict)]) {
         let mut found: Vec<String> = verdict.ends.keys().map(|end| format!("{end:?}")).collect();
         found.extend(marks(verdict).map(str::to_owned));
         println!(
-            "{:9}| {:42}| {} refreshes | {:>9} states | at most {} presentations | {}",
+            "{:9}| {:42}| {} refreshes | {:>9} states | {:>4} machines | at most {} presentations | {}",
             format!("{:?}", run.mode),
             run.scenario.name,
             run.refreshes,
             verdict.states,
+            verdict.machines,
             verdict.presentations,
             found.join(" | "),
         );
         for state in &verdict.trace {
-            println!("    {state:?}");
+            println!("    {state}");
         }
     }
 }

@@ -4,67 +4,13 @@ use std::ops::Not;
 
 use crate::{
     faults::{Fault, Faults},
-    row::{Age, Phase, Row},
-    upstream::{Family, Set, Token},
+    row::{Age, Row},
+    upstream::{Family, Token},
+    work::Number,
 };
 
 /// More processes do not fit in a packed state.
 pub const MOST: usize = 3;
-
-/// Where a process stands in its flight.
-///
-/// Reading the row and writing it by compare-and-swap is one step: a write between the two makes the swap fail, which
-/// changes nothing, and the process reads again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum At {
-    /// This run has fewer processes.
-    Absent,
-    Idle,
-    /// Its write of the turn failed, as far as it knows.
-    Take,
-    Gate,
-    Ready,
-    /// Its request is on the way, or waits at the provider.
-    Queued,
-    /// Its request is being processed.
-    Processing,
-    /// Holds a new token set.
-    Commit,
-    /// Tries a set before it counts as healthy.
-    Verify,
-    /// The grant was refused.
-    Dead,
-    /// No answer.
-    Unknown,
-    /// "A request with this token is in work."
-    InProgress,
-    GiveBack,
-    /// Refused for now.
-    Cool,
-}
-
-impl At {
-    pub const ALL: [Self; 14] = [
-        Self::Absent,
-        Self::Idle,
-        Self::Take,
-        Self::Gate,
-        Self::Ready,
-        Self::Queued,
-        Self::Processing,
-        Self::Commit,
-        Self::Verify,
-        Self::Dead,
-        Self::Unknown,
-        Self::InProgress,
-        Self::GiveBack,
-        Self::Cool,
-    ];
-
-    pub fn waits(self) -> bool {
-        matches!(self, Self::Queued | Self::Processing)
-    }
-}
 
 /// The name of a token set: epoch and generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,96 +19,67 @@ pub struct Name {
     pub generation: u8,
 }
 
-/// What a process holds while it works on a turn.
+/// How far a presentation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Work {
-    /// Which set it spends, or tries.
-    pub name: Name,
-    pub token: Token,
-    pub attempt: u8,
-    pub replaced: Phase,
-    /// What it received.
-    pub set: Option<Set>,
-    /// The received set is tried once it is stored.
-    pub verify: bool,
+pub enum Request {
+    /// There is none.
+    None,
+    /// The gate is passed, and nothing has left the process.
+    Ready,
+    /// It is on the way, or waits at the provider.
+    Queued,
+    Processing,
 }
 
-impl Work {
-    pub const NONE: Self = Self {
-        name: Name {
-            epoch: 0,
-            generation: 0,
-        },
-        token: Token {
-            family: 0,
-            rotation: 0,
-        },
-        attempt: 0,
-        replaced: Phase::Idle,
-        set: None,
-        verify: false,
-    };
+impl Request {
+    pub const ALL: [Self; 4] = [Self::None, Self::Ready, Self::Queued, Self::Processing];
+
+    pub fn is_out(self) -> bool {
+        matches!(self, Self::Queued | Self::Processing)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
-    pub at: At,
+    /// Which machine it runs, in which state.
+    pub work: Number,
     /// The turn in the row is its own.
-    pub holds: bool,
-    pub work: Work,
+    pub my_turn: bool,
+    /// The set in the row is the one that it received.
+    pub my_set: bool,
+    /// The row was written by somebody else since it took it in hand.
+    pub stale: bool,
+    pub request: Request,
+    /// The refresh token in the row that it has in hand.
+    pub spent: Token,
+    /// The set that it received, or tries.
+    pub set: Option<Token>,
+    /// How often it stood still for an hour since its machine began.
+    pub pauses: u8,
 }
 
 impl Process {
     pub const ABSENT: Self = Self {
-        at: At::Absent,
-        holds: false,
-        work: Work::NONE,
+        work: Number::ABSENT,
+        my_turn: false,
+        my_set: false,
+        stale: false,
+        request: Request::None,
+        spent: Token {
+            family: 0,
+            rotation: 0,
+        },
+        set: None,
+        pauses: 0,
     };
 
-    /// The process at its next step, with as much of its memory as that needs.
-    pub fn to(self, at: At) -> Self {
-        let Work {
-            name,
-            attempt,
-            replaced,
-            set,
-            verify,
-            ..
-        } = self.work;
-        let work = match at {
-            At::Absent | At::Idle => Work::NONE,
-            At::Take | At::Gate | At::Ready | At::Queued | At::Processing => self.work,
-            At::Commit => Work {
-                name,
-                set,
-                verify,
-                ..Work::NONE
-            },
-            At::Verify => Work {
-                name,
-                set,
-                ..Work::NONE
-            },
-            At::Dead => Work {
-                name,
-                attempt,
-                ..Work::NONE
-            },
-            At::Unknown => Work {
-                attempt,
-                ..Work::NONE
-            },
-            At::InProgress => Work {
-                attempt,
-                replaced,
-                ..Work::NONE
-            },
-            At::GiveBack | At::Cool => Work {
-                replaced,
-                ..Work::NONE
-            },
-        };
-        Self { at, work, ..self }
+    pub const IDLE: Self = Self {
+        work: Number::IDLE,
+        ..Self::ABSENT
+    };
+
+    pub fn works(&self) -> bool {
+        self.work != Number::ABSENT && self.work != Number::IDLE
     }
 }
 
@@ -209,9 +126,7 @@ impl State {
             presented: [(0, 0); 3],
             left,
         };
-        for process in &mut state.processes[..processes] {
-            process.at = At::Idle;
-        }
+        state.processes[..processes].fill(Process::IDLE);
         state
     }
 
@@ -219,19 +134,16 @@ impl State {
         self.families[usize::from(token.family)]
     }
 
-    /// The stored refresh token.
-    pub fn token(&self) -> Option<Token> {
-        self.row.set.map(|set| set.token)
-    }
-
     /// The stored refresh token is the living one.
     pub fn alive(&self) -> bool {
-        self.token().is_some_and(|t| self.family(t).lives_on(t))
+        self.row.token.is_some_and(|t| self.family(t).lives_on(t))
     }
 
     /// The stored access token is of no use.
     pub fn access_dead(&self) -> bool {
-        self.token().is_some_and(|t| self.ended || self.family(t).revoked)
+        self.row
+            .token
+            .is_some_and(|t| self.ended || self.family(t).revoked)
     }
 
     /// Where the presentations of a token are counted.
@@ -254,12 +166,22 @@ impl State {
         self
     }
 
-    /// The row is written; `holder` has the turn that it names.
-    pub fn write(&mut self, row: Row, age: Age, holder: Option<usize>) {
-        self.ended &= self.row.set == row.set;
+    /// The row is written by process `by`, or by people. `my_turn` and `my_set`: it names that process.
+    pub fn write(&mut self, row: Row, age: Age, by: Option<usize>, (my_turn, my_set): (bool, bool)) {
+        let new_set = my_set && by.is_some_and(|i| !self.processes[i].my_set);
+        let same_set = self.row.token == row.token && !new_set;
+        self.ended &= same_set;
+        let same_turn = !my_turn && matches!(row.refresh, crate::row::Phase::Turn(_));
         (self.row, self.age) = (row, age);
         for (i, process) in self.processes.iter_mut().enumerate() {
-            process.holds = holder == Some(i);
+            if by == Some(i) {
+                (process.my_turn, process.my_set) = (my_turn, my_set);
+                process.stale = false;
+            } else {
+                process.my_turn &= same_turn;
+                process.my_set &= same_set;
+                process.stale |= process.works();
+            }
         }
     }
 
@@ -272,13 +194,14 @@ impl State {
     /// Whether a request with this token is at the provider.
     pub fn in_flight(&self, token: Token, processing: impl Fn(bool) -> bool) -> bool {
         let stray = |s: &Stray| s.token == token && processing(s.processing);
-        let own = |p: &Process| p.at.waits() && p.work.token == token && processing(p.at == At::Processing);
+        let own = |p: &Process| {
+            p.request.is_out() && p.spent == token && processing(p.request == Request::Processing)
+        };
         self.strays.iter().flatten().any(stray) || self.processes.iter().any(own)
     }
 
     /// Nobody does anything, and nothing is on its way.
     pub fn rests(&self) -> bool {
-        let idle = |p: &Process| matches!(p.at, At::Absent | At::Idle);
-        self.processes.iter().all(idle) && self.strays.iter().any(Option::is_some).not()
+        self.processes.iter().any(Process::works).not() && self.strays.iter().any(Option::is_some).not()
     }
 }

@@ -32,55 +32,18 @@ impl Family {
     }
 }
 
-/// A token set that was given out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Set {
-    pub token: Token,
-    /// Tells two answers with one refresh token apart.
-    pub serial: u8,
-}
-
-impl Set {
-    /// Not in use by any other set: see `State::canonical`.
-    const FRESH: u8 = 3;
-
-    /// The set's random id, as the row holds it.
-    pub fn id(self) -> u128 {
-        1 + u128::from(self.token.family) * 10_000
-            + u128::from(self.token.rotation) * 100
-            + u128::from(self.serial)
-    }
-
-    pub fn of(id: u128) -> Option<Self> {
-        let id = u32::try_from(id.checked_sub(1)?).unwrap();
-        let part = |n: u32| u8::try_from(n).unwrap();
-        let token = Token {
-            family: part(id / 10_000),
-            rotation: part(id / 100 % 100),
-        };
-        Some(Self {
-            token,
-            serial: part(id % 100),
-        })
-    }
-}
-
-/// Processes a presentation. `None`: the grant is refused.
-pub fn process(mode: Mode, family: &mut Family, token: Token) -> Option<Set> {
+/// Processes a presentation: the new set's refresh token. `None`: the grant is refused.
+pub fn process(mode: Mode, family: &mut Family, token: Token) -> Option<Token> {
     if family.revoked {
         return None;
     }
     if mode == Mode::Reusable {
-        let serial = Set::FRESH;
-        return Some(Set { token, serial });
+        return Some(token);
     }
     if token.rotation == family.living {
         family.living += 1;
         let rotation = family.living;
-        return Some(Set {
-            token: Token { rotation, ..token },
-            serial: 0,
-        });
+        return Some(Token { rotation, ..token });
     }
     family.revoked = mode == Mode::Revoke;
     None

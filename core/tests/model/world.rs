@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use grantry::{connection::Status, provider::Rotation, refresh::protocol};
+use grantry::{connection::Status, provider::Rotation, refresh::protocol::Policy};
 
 use crate::{
-    broker::Broker,
     classic::Classic,
     faults::Fault,
     row::{Age, Phase, Row},
     runs::Run,
-    state::{At, Process, State},
-    upstream::{self, Family, Mode, Set, Token},
+    state::{Name, Process, Request, State},
+    upstream::{self, Family, Mode, Token},
+    work::{Number, Work, Works},
 };
 
 /// What can go wrong, and how often.
@@ -28,16 +28,29 @@ pub struct Scenario {
 /// Who decides.
 #[derive(Clone, Copy, Debug)]
 pub enum Design {
-    Protocol(Broker),
+    Protocol,
     Classic(Classic),
+}
+
+/// What an earlier draft made of a second presentation whose outcome stays unknown: a filter before the machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Draft {
+    /// Whoever sees it marks the connection dead.
+    AnybodyKills,
+    /// Its holder may, and nobody else does anything.
+    HolderKills,
 }
 
 pub struct World {
     pub mode: Mode,
     pub design: Design,
+    pub policy: Policy,
+    pub draft: Option<Draft>,
+    pub split: bool,
     pub scenario: Scenario,
     /// How many refreshes the run has.
     pub refreshes: u8,
+    pub works: Works,
     /// What must never happen.
     pub found: BTreeSet<&'static str>,
     /// Harm that no rule can prevent, and that is counted.
@@ -49,8 +62,12 @@ impl World {
         Self {
             mode: run.mode,
             design: run.design,
+            policy: run.policy,
+            draft: run.draft,
+            split: run.split,
             scenario: run.scenario,
             refreshes: run.refreshes,
+            works: Works::new(),
             found: BTreeSet::new(),
             notes: BTreeSet::new(),
         }
@@ -69,72 +86,62 @@ impl World {
 
     fn process(&mut self, state: &State, i: usize, out: &mut Vec<State>) {
         let process = state.processes[i];
-        match process.at {
-            At::Absent => return,
-            At::Idle => {
-                if state.row.status == Status::Connected && !state.row.done(self.refreshes) {
-                    self.decide(state, i, out);
-                }
-                return;
-            }
-            At::Gate => {
-                let open = process.holds && state.age == Age::Living;
-                out.push(state.with(i, process.to(if open { At::Ready } else { At::GiveBack })));
-            }
-            At::Ready => self.send(state, i, out),
-            At::Queued | At::Processing => self.wait(state, i, out),
-            _ => self.decide(state, i, out),
+        if process.work == Number::ABSENT {
+            return;
         }
+        if process.work == Number::IDLE {
+            if state.row.status == Status::Connected && !state.row.done(self.refreshes) {
+                self.filtered(state, i, out);
+            }
+            return;
+        }
+        self.drive(state, i, out);
         if state.left.may(Fault::Crash) {
             out.push(self.crash(state, i));
         }
     }
 
-    fn decide(&mut self, state: &State, i: usize, out: &mut Vec<State>) {
-        match self.design {
-            Design::Protocol(broker) => self.by_protocol(&broker, state, i, out),
-            Design::Classic(classic) => self.by_lock(classic, state, i, out),
+    fn filtered(&mut self, state: &State, i: usize, out: &mut Vec<State>) {
+        let twice =
+            matches!(state.row.refresh, Phase::Turn(2..) | Phase::Unknown(2..)) && state.age == Age::Over;
+        match self.draft.filter(|_| twice && !state.processes[i].my_turn) {
+            Some(Draft::AnybodyKills) => {
+                let row = Row {
+                    status: Status::Expired,
+                    refresh: Phase::Idle,
+                    ..state.row
+                };
+                self.judge(state, row);
+                let mut next = *state;
+                next.write(row, Age::Living, None, (false, false));
+                out.push(next);
+            }
+            Some(Draft::HolderKills) => {}
+            None => self.begin(state, i, out),
         }
     }
 
     fn crash(&self, state: &State, i: usize) -> State {
         let process = state.processes[i];
-        let mut next = state.with(i, self.rest(process)).but(Fault::Crash);
-        if process.at.waits() {
-            next.stray(process.work.token, process.at == At::Processing);
+        let named = !self.policy.rules().fresh_holder;
+        let gone = Process {
+            my_turn: process.my_turn && named,
+            my_set: process.my_set && named,
+            ..Process::IDLE
+        };
+        let mut next = state.with(i, gone).but(Fault::Crash);
+        if process.request.is_out() {
+            next.stray(process.spent, process.request == Request::Processing);
         }
-        let received = process.work.set.filter(|_| process.at == At::Commit);
-        next.leaked |= received.is_some() && received != state.row.set;
+        let holds_set = matches!(self.works.get(process.work), Work::Keep(_));
+        next.leaked |= holds_set && !process.my_set;
         next
     }
 
-    /// The flight is over. The next one is another holder, whoever flies it.
-    pub fn rest(&self, process: Process) -> Process {
-        let named = matches!(
-            self.design,
-            Design::Protocol(Broker {
-                holder_per_turn: false,
-                ..
-            })
-        );
-        Process {
-            holds: process.holds && named,
-            ..process.to(At::Idle)
-        }
-    }
-
-    /// A compare-and-swap on the row as it was read: applied, failed before it was, or applied without an answer.
-    /// Whoever fails goes on as `again`.
-    pub fn swap(
-        &mut self,
-        state: &State,
-        i: usize,
-        (row, age, turn_of): (Row, Age, Option<usize>),
-        then: Process,
-        again: Process,
-        out: &mut Vec<State>,
-    ) {
-        if row.status == Status::Expired && row.set.is_some_and(|s| state.family(s.token).lives_on(s.token)) {
+    /// A row that is about to be written.
+    pub fn judge(&mut self, state: &State, row: Row) {
+        let lives = row.token.is_some_and(|token| state.family(token).lives_on(token));
+        if row.status == Status::Expired && lives {
             self.found
                 .insert("NEEDLESS: marked expired while its refresh token lives");
         }
@@ -144,29 +151,21 @@ impl World {
         if row.name < state.row.name {
             self.found.insert("BACK: epoch or generation went back");
         }
-        let put = |process: Process| {
-            let mut next = state.with(i, process);
-            next.write(row, age, turn_of);
-            next
-        };
-        out.push(put(then));
-        if state.left.may(Fault::ErrorBefore) {
-            out.push(state.with(i, again).but(Fault::ErrorBefore));
-        }
-        if state.left.may(Fault::ErrorAfter) {
-            out.push(put(again).but(Fault::ErrorAfter));
-        }
     }
 
     fn time(&self, state: &State, out: &mut Vec<State>) {
         let aged = |age| State { age, ..*state };
         match (state.row.refresh, state.age) {
             (Phase::Turn(_), Age::Living) => {
-                let lives = state.processes.iter().any(|p| p.holds && p.at != At::Idle);
-                if !lives {
-                    out.push(aged(Age::Lapsed));
-                } else if state.left.may(Fault::Lapse) {
-                    out.push(aged(Age::Lapsed).but(Fault::Lapse));
+                // Of a holder that lives: it stood still, for the turn outlasts whatever it does.
+                match state.processes.iter().position(|p| p.my_turn && p.works()) {
+                    None => out.push(aged(Age::Lapsed)),
+                    Some(holder) if state.left.may(Fault::Lapse) => {
+                        let mut next = aged(Age::Lapsed).but(Fault::Lapse);
+                        next.processes[holder].pauses += 1;
+                        out.push(next);
+                    }
+                    Some(_) => {}
                 }
             }
             // Reusable tokens know no quarantine.
@@ -189,40 +188,56 @@ impl World {
 
     /// The assumption behind the quarantine: when it is over, nothing of this set is on its way.
     fn quiet(&self, state: &State) -> bool {
-        if state.token().is_some_and(|t| state.in_flight(t, |_| true)) {
+        if state.row.token.is_some_and(|t| state.in_flight(t, |_| true)) {
             return false;
         }
-        state.processes.iter().all(|p| match p.at {
-            At::Ready if p.work.name == state.row.name => self.scenario.pause,
-            At::Commit if p.work.name == state.row.name => self.scenario.hold,
-            _ => true,
+        let of_this_set = |p: &&Process| Some(p.spent) == state.row.token;
+        state.processes.iter().filter(of_this_set).all(|p| {
+            let holds_set = matches!(self.works.get(p.work), Work::Keep(_)) && !p.my_set;
+            (p.request != Request::Ready || self.scenario.pause) && (!holds_set || self.scenario.hold)
         })
     }
 
     fn people(state: &State, out: &mut Vec<State>) {
-        let Some(Set { token, .. }) = state.row.set else {
+        let Some(token) = state.row.token else {
             return;
         };
-        let ended = |row: protocol::Row| {
+        let Name { epoch, generation } = state.row.name;
+        let ended = |row: Row| {
             let mut next = *state;
             upstream::revoke(&mut next.families, token);
-            let (row, age, turn_of) = Row::of(&row);
-            next.write(row, age, turn_of);
+            next.write(row, Age::Living, None, (false, false));
             next
         };
-        let row = state.row.full(None);
         if state.left.may(Fault::Reconnect) {
             let token = Token {
                 family: 1,
                 rotation: 0,
             };
-            let serial = 0;
-            let mut next = ended(protocol::reconnect(&row, Set { token, serial }.id()));
+            let mut next = ended(Row {
+                name: Name {
+                    epoch: epoch + 1,
+                    generation: generation + 1,
+                },
+                token: Some(token),
+                status: Status::Connected,
+                refresh: Phase::Idle,
+            });
             next.families[1] = Family::default();
             out.push(next.but(Fault::Reconnect));
         }
         if state.left.may(Fault::Delete) {
-            out.push(ended(protocol::end(&row, Status::Deleted)).but(Fault::Delete));
+            let name = Name {
+                epoch: epoch + 1,
+                generation,
+            };
+            let deleted = Row {
+                name,
+                token: None,
+                status: Status::Deleted,
+                refresh: Phase::Idle,
+            };
+            out.push(ended(deleted).but(Fault::Delete));
         }
     }
 }

@@ -21,16 +21,28 @@
 //! | `outcome` | what is written after a presentation that brought no tokens |
 //! | `commit` | what becomes of tokens that came |
 
+mod acquire;
+pub mod attempt;
 mod commit;
+mod conclude;
+mod expire;
+pub mod keep_set;
+pub mod machine;
 mod outcome;
 mod policy;
+pub(crate) mod schedule;
 mod take;
+pub mod verify;
 
+pub use attempt::Attempt;
 pub use commit::{Commit, Repair, commit, follows, found_dead, repair};
+pub use keep_set::KeepSet;
+pub use machine::{Machine, Moment, Step};
 pub use outcome::{Dead, cool, dead, give_back, in_progress, unknown};
 pub use policy::{Policy, Rules};
 use serde::{Deserialize, Serialize};
-pub use take::{Ask, Take, gate, take};
+pub use take::{Claim, Take, may_still_send, take};
+pub use verify::Verify;
 
 use crate::{
     connection::{Concern, Reason, SetName, Status},

@@ -44,6 +44,11 @@ impl Policy {
         }
     }
 
+    /// Which protective rules are on.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// The same policy with some protective rules switched off, to show what they are worth.
     #[cfg(any(test, feature = "conformance"))]
     #[must_use]
@@ -80,6 +85,18 @@ pub struct Rules {
     pub fresh_holder: bool,
     /// A turn is used, and a stored set is let go, once the store would not lose it with a machine.
     pub confirm: bool,
+    /// What may still be sent is counted from before the row was read, as the turn's end is.
+    pub gate_from_read: bool,
+    /// Before a later presentation the row is read once more.
+    pub recheck: bool,
+    /// A newer set that is found after a refused presentation is tried before it counts as healthy.
+    pub verify_newer: bool,
+    /// A set that replaced a dead one while that was tried is tried, too.
+    pub verify_follows: bool,
+    /// "A request with this token is in work" is an unknown outcome, not a refusal that passes.
+    pub in_progress_unknown: bool,
+    /// A set that came for a connection that had ended is owed a revocation.
+    pub owe_late: bool,
 }
 
 impl Rules {
@@ -96,6 +113,12 @@ impl Rules {
         superseded_kept: true,
         fresh_holder: true,
         confirm: true,
+        gate_from_read: true,
+        recheck: true,
+        verify_newer: true,
+        verify_follows: true,
+        in_progress_unknown: true,
+        owe_late: true,
     };
 }
 

@@ -14,7 +14,7 @@ const LONGEST_COOLING: Duration = Duration::from_secs(25 * 3600);
 
 /// Somebody wants a newer token set than `seen`.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask {
+pub struct Claim {
     /// The set that is not good enough.
     pub seen: SetName,
     /// Random, for this turn only.
@@ -131,24 +131,24 @@ fn lapsed(until: StoreInstant, attempt: u32, policy: &Policy) -> Unresolved {
 }
 
 /// Step 3: may I present the row's refresh token?
-pub fn take(row: &Row, ask: &Ask, policy: &Policy) -> Take {
-    if row.name > ask.seen {
+pub fn take(row: &Row, claim: &Claim, policy: &Policy) -> Take {
+    if row.name > claim.seen {
         return Take::Newer;
     }
-    if row.name < ask.seen {
+    if row.name < claim.seen {
         return Take::Older;
     }
     if row.status != Status::Connected {
         return Take::Ended;
     }
-    let unresolved = match read(row.refresh, ask.now, ask.wall, policy) {
-        Reading::Held { holder } if holder == ask.holder => return Take::Mine,
+    let unresolved = match read(row.refresh, claim.now, claim.wall, policy) {
+        Reading::Held { holder } if holder == claim.holder => return Take::Mine,
         Reading::Held { .. } => return Take::Busy,
         Reading::Cooling { until, reason } => return Take::Cooling { until, reason },
         Reading::Foreign { attempt } => {
             return Take::Rewrite(Row {
                 refresh: Refresh::Unknown {
-                    since: ask.now,
+                    since: claim.now,
                     attempt,
                 },
                 ..*row
@@ -158,14 +158,14 @@ pub fn take(row: &Row, ask: &Ask, policy: &Policy) -> Take {
     };
     let attempt = match unresolved {
         None => 1,
-        Some(unresolved) => match after_unknown(unresolved, ask, policy) {
+        Some(unresolved) => match after_unknown(unresolved, claim, policy) {
             Ok(attempt) => attempt,
             Err(wait) => return wait,
         },
     };
     let turn = Refresh::Turn {
-        holder: ask.holder,
-        until: ask.now.plus(policy.turn),
+        holder: claim.holder,
+        until: claim.now.plus(policy.turn),
         attempt,
     };
     // What is restored must be as it reads now: a lapsed turn comes back as the unknown outcome that it stands for.
@@ -188,8 +188,8 @@ pub fn take(row: &Row, ask: &Ask, policy: &Policy) -> Take {
     clippy::result_large_err,
     reason = "both are the same decision, made once per flight"
 )]
-fn after_unknown(unresolved: Unresolved, ask: &Ask, policy: &Policy) -> Result<u32, Take> {
-    let passed = ask.now.since(unresolved.since).unwrap_or_default();
+fn after_unknown(unresolved: Unresolved, claim: &Claim, policy: &Policy) -> Result<u32, Take> {
+    let passed = claim.now.since(unresolved.since).unwrap_or_default();
     let again = unresolved.attempt.saturating_add(1);
     match policy.rotation {
         Rotation::Reusable => return Ok(1),
@@ -202,7 +202,7 @@ fn after_unknown(unresolved: Unresolved, ask: &Ask, policy: &Policy) -> Result<u
             wait: quarantine.saturating_sub(passed),
         });
     }
-    if !ask.nothing_to_lose && policy.rules.wait_for_death {
+    if !claim.nothing_to_lose && policy.rules.wait_for_death {
         return Err(Take::LetLive);
     }
     Ok(again)
@@ -210,6 +210,6 @@ fn after_unknown(unresolved: Unresolved, ask: &Ask, policy: &Policy) -> Result<u
 
 /// Step 4: may I still send? `passed` is counted on the boot clock from before the row was read that the turn was written
 /// over: the turn's end is reckoned from the store's time that came with it.
-pub fn gate(passed: Duration, policy: &Policy) -> bool {
+pub fn may_still_send(passed: Duration, policy: &Policy) -> bool {
     passed < policy.gate && policy.turn.saturating_sub(passed) > policy.time_limit
 }

@@ -28,6 +28,16 @@ impl Window {
     }
 }
 
+/// How much of an access token's life counts as none, when a token may have to be presented again.
+pub(crate) const LAST_SECONDS: Duration = Duration::from_secs(30);
+/// How near a refresh token's idle limit may come before waiting costs more than it saves.
+pub(crate) const IDLE_MARGIN: Duration = Duration::from_secs(24 * 3600);
+
+/// For how long a token set that was found alive counts so, where the provider does not say until when.
+pub(crate) const FOUND_ALIVE: Duration = Duration::from_secs(300);
+/// For how long callers with a living token are spared a refresh that failed, at the most.
+pub(crate) const LONGEST_REST: Duration = Duration::from_secs(30);
+
 /// The longest wait that a provider may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
 

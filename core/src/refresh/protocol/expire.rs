@@ -1,0 +1,136 @@
+//! The provider says that the grant is gone. The row is read before anything is marked: somebody may have stored a newer
+//! set meanwhile, and only the holder of the lease may speak for the stored one (I6).
+
+use super::{
+    Policy, Row,
+    attempt::{Command, Lease, Notice, Outcome},
+    machine::{Backoff, Note, Read, Step, Wait, Write, Written},
+    outcome::{Dead, dead},
+};
+use crate::connection::{Reason, SetName, Status};
+
+/// How often a store that fails is tried.
+const TRIES: u8 = 7;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Expire {
+    holder: u128,
+    spent: SetName,
+    attempt: u32,
+    reason: Reason,
+    /// A write of mine got no answer.
+    unsure: bool,
+    left: u8,
+    round: Backoff,
+    at: At,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum At {
+    Reading,
+    Writing(Row),
+    Sleeping,
+    Done(Outcome),
+}
+
+impl Expire {
+    pub(super) fn new(lease: &Lease, attempt: u32, reason: Reason) -> Self {
+        Self {
+            holder: lease.holder,
+            spent: lease.spent,
+            attempt,
+            reason,
+            unsure: false,
+            left: TRIES,
+            round: Backoff::default(),
+            at: At::Reading,
+        }
+    }
+
+    pub(super) fn step(&self) -> Step<Command, Outcome> {
+        match self.at {
+            At::Reading => Step::Do(Command::Read),
+            At::Writing(row) => Step::Do(Command::Swap(Write {
+                row,
+                note: Note::Expired {
+                    refusal: Some(self.reason),
+                    reason: row.reason.unwrap_or(self.reason),
+                },
+            })),
+            At::Sleeping => Step::Do(Command::Sleep(Wait::StoreRetry(self.round))),
+            At::Done(outcome) => Step::Done(outcome),
+        }
+    }
+
+    pub(super) fn read(&mut self, read: &Read, policy: &Policy) -> Option<Notice> {
+        let view = match read {
+            Read::Row(view) => view,
+            Read::Missing => {
+                self.at = At::Done(Outcome::NotFound);
+                return None;
+            }
+            Read::Unreadable => {
+                self.at = At::Done(Outcome::StoreFailed);
+                return None;
+            }
+            Read::Failed => {
+                self.failed();
+                return None;
+            }
+        };
+        let row = &view.row;
+        match dead(row, self.holder, self.spent, self.attempt, self.reason) {
+            Dead::Expire(row) => self.at = At::Writing(row),
+            Dead::Newer if policy.rules.verify_newer => self.at = At::Done(Outcome::AdoptAndVerify),
+            Dead::Newer => self.at = At::Done(Outcome::Adopt),
+            Dead::NotMine => {
+                self.at = At::Done(if row.status == Status::Connected {
+                    Outcome::InProgress(Some(self.reason))
+                } else {
+                    Outcome::Ended
+                });
+                // My write was applied though its answer was lost.
+                let stands = row.name == self.spent && row.status == Status::Expired;
+                if self.unsure && stands {
+                    return Some(Notice::Expired(row.reason.unwrap_or(self.reason)));
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn written(&mut self, written: Written) -> Option<Notice> {
+        let At::Writing(row) = self.at else { return None };
+        match written {
+            Written::Swapped => {
+                let why = row.reason.unwrap_or(self.reason);
+                self.at = At::Done(Outcome::Expired(why));
+                return Some(Notice::Expired(why));
+            }
+            Written::Conflict => {
+                self.round.advance();
+                self.at = At::Reading;
+            }
+            Written::Missing => self.at = At::Done(Outcome::NotFound),
+            Written::Failed => {
+                self.failed();
+                self.unsure = true;
+            }
+        }
+        None
+    }
+
+    pub(super) fn woken(&mut self) {
+        self.round.advance();
+        self.at = At::Reading;
+    }
+
+    fn failed(&mut self) {
+        self.left -= 1;
+        self.at = if self.left == 0 {
+            At::Done(Outcome::StoreFailed)
+        } else {
+            At::Sleeping
+        };
+    }
+}
