@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use crate::{
     connection::Status,
     engine::Engine,
-    error::{Code, Error},
+    error::{Code, Error, causes},
     event::What,
     id::{ConnectionId, IntegrationId},
     integrations::{Body, Freeze, Switch},
@@ -105,7 +105,7 @@ impl Engine {
                     Err(error) if error.code() == Code::ConnectionNotFound => {}
                     // It serves nothing, but what is in it cannot be revoked.
                     Err(error) if !error.is_retryable() => {
-                        tracing::error!(connection = %id, code = error.code().as_str(), "a connection cannot be revoked");
+                        tracing::error!(connection = %id, code = error.code().as_str(), causes = causes(&error), "a connection cannot be revoked");
                     }
                     Err(error) => return Err(error),
                 }

@@ -10,7 +10,11 @@ pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], Error> {
     if seeded::fill(&mut bytes) {
         return Ok(bytes);
     }
-    getrandom::fill(&mut bytes).map_err(|_| Error::new(Code::VaultUnavailable).because("randomness"))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::new(Code::VaultUnavailable)
+            .because("randomness")
+            .caused_by(error)
+    })?;
     Ok(bytes)
 }
 

@@ -1,4 +1,7 @@
 //! No public type prints the secret that it holds.
+#![expect(clippy::unwrap_used, reason = "all of this is a test")]
+
+use std::sync::{Arc, Mutex};
 
 use grantry::{
     NewIntegration,
@@ -177,11 +180,29 @@ fn keyrings() {
     }
 }
 
-/// What a transport says about a failure holds nothing of the request.
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a transport says about a failure holds nothing of the request, and the log has its cause.
 #[tokio::test]
 async fn failures() {
     use grantry::provider::Transport as _;
 
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+    let _logs = tracing::subscriber::set_default(subscriber.finish());
     let transport = HttpTransport::builder().allow_loopback(true).build().unwrap();
     assert_silent(&transport, CANARY);
     let targets = [
@@ -198,4 +219,9 @@ async fn failures() {
         assert_silent(&error, CANARY);
         assert!(!error.to_string().contains(CANARY), "{error}");
     }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for cause in ["the name does not resolve", "refused"] {
+        assert!(log.contains(cause), "{log}");
+    }
+    assert!(!log.contains(CANARY), "{log}");
 }

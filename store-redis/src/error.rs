@@ -203,7 +203,7 @@ impl Failure {
             ErrorKind::Parse => (Cause::Lost, "the answer is not one of Redis"),
             ErrorKind::AuthenticationFailed => (Cause::Refused, "the user or the password was refused"),
             ErrorKind::UnexpectedReturnType => (Cause::Foreign, "an answer has another form"),
-            ErrorKind::Server(S::BusyLoading) => (Cause::Busy, "the server is loading its data"),
+            ErrorKind::Server(S::BusyLoading) => (Cause::Busy, "the server is loading its data (LOADING)"),
             ErrorKind::Server(S::MasterDown | S::ClusterDown | S::TryAgain) => {
                 (Cause::Busy, "the server is failing over")
             }
@@ -211,15 +211,15 @@ impl Failure {
                 (Cause::Mistake, "the server is a node of a Cluster")
             }
             ErrorKind::MasterNameNotFoundBySentinel => (Cause::Busy, "no Sentinel names a primary"),
-            ErrorKind::Server(S::ReadOnly) => (Cause::Demoted, "the server is a replica"),
-            ErrorKind::Server(S::NoPerm) => (Cause::Forbidden, "the user may not run a command"),
+            ErrorKind::Server(S::ReadOnly) => (Cause::Demoted, "the server is a replica (READONLY)"),
+            ErrorKind::Server(S::NoPerm) => (Cause::Forbidden, "the user may not run a command (NOPERM)"),
             _ => match error.code() {
-                Some("OOM") => (Cause::Full, "the server's memory is full"),
-                Some("MISCONF") => (Cause::Full, "the server cannot write to its disk"),
-                Some("NOREPLICAS") => (Cause::Full, "the server has too few replicas"),
-                Some("BUSY") => (Cause::Busy, "the server is running a long script"),
+                Some("OOM") => (Cause::Full, "the server's memory is full (OOM)"),
+                Some("MISCONF") => (Cause::Full, "the server cannot write to its disk (MISCONF)"),
+                Some("NOREPLICAS") => (Cause::Full, "the server has too few replicas (NOREPLICAS)"),
+                Some("BUSY") => (Cause::Busy, "the server is running a long script (BUSY)"),
                 Some("NOAUTH" | "WRONGPASS") => (Cause::Refused, "the user or the password was refused"),
-                Some("WRONGTYPE") => (Cause::Foreign, "a key has another type"),
+                Some("WRONGTYPE") => (Cause::Foreign, "a key has another type (WRONGTYPE)"),
                 _ => (Cause::Mistake, "the server refused a command"),
             },
         };

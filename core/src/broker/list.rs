@@ -197,7 +197,7 @@ impl ListConnections {
             .map_err(|_| Code::CursorInvalid)?;
         let opened = match self.broker.engine.vault.open(&self.context(), &sealed).await {
             Ok(opened) => opened,
-            Err(VaultError::Unavailable) => return Err(Code::VaultUnavailable.into()),
+            Err(error @ VaultError::Unavailable(_)) => return Err(error.into()),
             Err(_) => return Err(Code::CursorInvalid.into()),
         };
         let cursor: Cursor = serde_json::from_slice(opened.expose()).map_err(|_| Code::CursorInvalid)?;

@@ -6,7 +6,7 @@ use super::Attempt;
 use crate::{
     connection::{Profile, Reason, Status},
     engine::Engine,
-    error::{Code, Error},
+    error::{Code, Error, causes},
     event::What,
     grant::{Grant, tokens_context},
     id::{ConnectionId, IntegrationId},
@@ -16,7 +16,7 @@ use crate::{
     record::{Facts, Record},
     refresh::protocol::{self, schedule},
     secret::{Secret, fingerprint},
-    store::{Inserted, Removed, Swap},
+    store::{Inserted, Removed, StoreError, Swap},
 };
 
 /// How long the provider may take for each question.
@@ -40,9 +40,13 @@ struct Lost {
 
 impl Lost {
     /// The store did not answer: the grant may be stored all the same.
-    fn unsure() -> Self {
+    fn unsure(cause: Option<StoreError>) -> Self {
+        let error = Error::new(Code::StoreUnavailable);
         Self {
-            error: Code::StoreUnavailable.into(),
+            error: match cause {
+                Some(cause) => error.caused_by(cause),
+                None => error,
+            },
             certain: false,
         }
     }
@@ -95,7 +99,8 @@ impl Engine {
             if lost.certain {
                 self.discard(integration, attempt.reconnect.clone(), token);
             } else {
-                tracing::error!(integration = %integration.id, "whether a new connection is stored is not known");
+                let causes = causes(&lost.error);
+                tracing::error!(integration = %integration.id, causes, "whether a new connection is stored is not known");
             }
             lost.error
         })
@@ -273,11 +278,13 @@ impl Engine {
         );
         self.still_usable(integration).await?;
         let row = self.row(&record);
+        let mut cause = None;
         for round in 0..WRITES {
             match self.stores.connections.insert_connection(&row).await {
                 // The id is random: if it is taken, an earlier try of ours was applied though its answer was lost.
                 Ok(Inserted::Created(_) | Inserted::Occupied) => {}
-                Err(_) => {
+                Err(error) => {
+                    cause = Some(error);
                     tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
                     if !matches!(self.stores.connections.connection(&id).await, Ok((Some(_), _))) {
                         continue;
@@ -289,7 +296,7 @@ impl Engine {
             self.scopes_event(integration, &record);
             return Ok(id);
         }
-        Err(Lost::unsure())
+        Err(Lost::unsure(cause))
     }
 
     /// The connection gets a new grant, which works; the old one is revoked afterwards.
@@ -308,12 +315,13 @@ impl Engine {
         let set = random::id()?;
         let token = grant.refresh_token.as_ref().map(|t| fingerprint(t.expose()));
         self.still_usable(integration).await?;
-        let mut unsure = false;
+        let (mut unsure, mut cause) = (false, None);
         for round in 0..WRITES {
             let stored = match self.stores.connections.connection(id).await {
                 Ok((Some(stored), _)) => stored,
                 Ok((None, _)) => return Err(Code::ConnectionNotFound.into()),
-                Err(_) => {
+                Err(error) => {
+                    cause = Some(error);
                     tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
                     continue;
                 }
@@ -366,15 +374,15 @@ impl Engine {
                 }
                 Ok(Swap::Missing) => return Err(Code::ConnectionNotFound.into()),
                 Ok(Swap::Conflict) => {}
-                Err(_) => {
-                    unsure = true;
+                Err(error) => {
+                    (unsure, cause) = (true, Some(error));
                     tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
                 }
             }
         }
         Err(Lost {
             certain: !unsure,
-            ..Lost::unsure()
+            ..Lost::unsure(cause)
         })
     }
 

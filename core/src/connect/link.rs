@@ -15,7 +15,7 @@ use crate::{
     random,
     store::PendingRow,
     time::Timestamp,
-    vault::{Purpose, SealContext},
+    vault::{Purpose, SealContext, VaultError},
 };
 
 /// How long a link can be used.
@@ -148,7 +148,7 @@ impl Engine {
             .map_err(|_| Code::LinkInvalid)?;
         let opened = match self.vault.open(&context(integration), &sealed).await {
             Ok(opened) => opened,
-            Err(crate::vault::VaultError::Unavailable) => return Err(Code::VaultUnavailable.into()),
+            Err(error @ VaultError::Unavailable(_)) => return Err(error.into()),
             Err(_) => return Err(Code::LinkInvalid.into()),
         };
         let link: Sealed = serde_json::from_slice(opened.expose()).map_err(|_| Code::LinkInvalid)?;

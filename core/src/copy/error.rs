@@ -32,11 +32,12 @@ pub enum CopyError {
     #[error("stopped; run it again to go on")]
     Stopped,
     /// A store failed.
-    #[error("the {side} failed: {error}; run it again to go on")]
+    #[error("the {side} failed; run it again to go on")]
     Store {
         /// `source` or `target`.
         side: &'static str,
         /// How it failed.
+        #[source]
         error: StoreError,
     },
     /// The operating system gave no randomness.

@@ -3,10 +3,13 @@
 //! Three things are kept apart: what happened ([`Code`]), whether the same call may be made again, and what the caller
 //! should do ([`Advice`]). No foreign error text gets in: HTTP clients print URLs with their queries, JSON parsers
 //! print values. Tests compare codes; people read messages.
+//!
+//! What a store, a vault or a connection failed of stays beside that as [`source`](std::error::Error::source), for the
+//! operator's log ([`causes`]) and for nobody else.
 
 mod codes;
 
-use std::{fmt, time::Duration};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 pub use codes::Code;
 
@@ -66,17 +69,39 @@ pub struct PlanUsage {
 
 /// An error of the broker: a stable code, a sentence, and what to do. Cheap to clone, since many callers may wait for
 /// one refresh.
+///
+/// Two errors are equal if they tell a caller the same; what caused them does not count.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Inner>);
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 struct Inner {
     code: Code,
     /// A reason from a closed list, such as the provider's error code as we classed it.
     reason: Option<&'static str>,
     retry_after: Option<Duration>,
     plan: Option<PlanUsage>,
+    /// Shared, so that a clone costs a count.
+    cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
+
+impl PartialEq for Inner {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            code,
+            reason,
+            retry_after,
+            plan,
+            cause: _,
+        } = self;
+        *code == other.code
+            && *reason == other.reason
+            && *retry_after == other.retry_after
+            && *plan == other.plan
+    }
+}
+
+impl Eq for Inner {}
 
 impl Error {
     /// An error with nothing but its code.
@@ -86,6 +111,7 @@ impl Error {
             reason: None,
             retry_after: None,
             plan: None,
+            cause: None,
         }))
     }
 
@@ -107,6 +133,13 @@ impl Error {
     #[must_use]
     pub fn with_plan(mut self, plan: PlanUsage) -> Self {
         self.0.plan = Some(plan);
+        self
+    }
+
+    /// Keeps what led to this error. It must hold no secret, no URL with a query and no bound value: it gets into logs.
+    #[must_use]
+    pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.cause = Some(Arc::from(cause.into()));
         self
     }
 
@@ -179,7 +212,30 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {}
+/// The cause is for logs. Neither `Display` nor `Debug` nor the HTTP surface shows it.
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .cause
+            .as_deref()
+            .map(|cause| cause as &(dyn StdError + 'static))
+    }
+}
+
+/// What led to `error`, nearest cause first, as `store: swap_connection failed: Unavailable: SQLite error 13: …`; empty if
+/// it has no cause. For an operator's log: a caller gets the error alone.
+pub fn causes(error: &dyn StdError) -> String {
+    let mut text = String::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
 
 impl From<crate::id::IdError> for Error {
     fn from(error: crate::id::IdError) -> Self {
@@ -215,5 +271,19 @@ mod tests {
     #[test]
     fn an_error_is_one_word() {
         assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn a_cause_is_for_the_log_only() {
+        let bare = Error::new(Code::StoreUnavailable).because("connection");
+        let disk = std::io::Error::other(std::io::Error::other("the disk is full"));
+        let caused = bare.clone().caused_by(disk);
+        assert_eq!(caused, bare);
+        assert_eq!(caused.to_string(), bare.to_string());
+        assert_eq!(format!("{caused:?} {caused:#?}"), format!("{bare:?} {bare:#?}"));
+        assert_eq!(causes(&caused), "the disk is full");
+        assert_eq!(causes(&bare), "");
+        // A clone has it, too: many callers wait for one refresh.
+        assert!(caused.clone().source().is_some());
     }
 }

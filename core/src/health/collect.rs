@@ -6,7 +6,7 @@ use super::{Finding, Findings, Health, IntegrationFinding, KeyUse, TokenHostDown
 use crate::{
     connection::{Concern, Reason, Status},
     engine::Engine,
-    error::{Code, Error},
+    error::{Code, Error, causes},
     id::ConnectionId,
     integration::IntegrationState,
     record::Record,
@@ -52,7 +52,15 @@ impl Engine {
         let look = tokio::time::timeout(STORE_LIMIT, self.look_into_store(&mut health)).await;
         match look {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => health.store_error = Some(error.code()),
+            Ok(Err(error)) => {
+                let code = error.code();
+                tracing::warn!(
+                    code = code.as_str(),
+                    causes = causes(&error),
+                    "the store cannot be read for the health report"
+                );
+                health.store_error = Some(code);
+            }
             Err(_) => health.store_error = Some(Code::StoreUnavailable),
         }
         health

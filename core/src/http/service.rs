@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     convert::Infallible,
+    error::Error as _,
     fmt,
     future::Future,
     panic::AssertUnwindSafe,
@@ -32,7 +33,7 @@ use super::{
 };
 use crate::{
     Broker,
-    error::{Code, Error, Kind},
+    error::{Code, Error, Kind, causes},
     secret::Secret,
 };
 
@@ -256,14 +257,13 @@ impl HttpService {
     }
 
     fn refuse(&self, problem: Problem, browser: bool, route: &'static str) -> Response<Body> {
-        let code = problem.error.code();
-        if code.kind() == Kind::Internal {
-            tracing::error!(
-                route,
-                code = code.as_str(),
-                reason = problem.error.reason(),
-                "a request failed"
-            );
+        let error = &problem.error;
+        let (code, reason) = (error.code().as_str(), error.reason());
+        if error.code().kind() == Kind::Internal {
+            tracing::error!(route, code, reason, causes = causes(error), "a request failed");
+        } else if error.source().is_some() {
+            // The store, the vault or the network: only the log tells why.
+            tracing::warn!(route, code, reason, causes = causes(error), "a request failed");
         }
         if browser {
             return page::problem(&problem);

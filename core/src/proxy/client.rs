@@ -205,7 +205,7 @@ impl ProxyClient {
                         *sent = before;
                         return Err(Error::new(Code::UpstreamUnreachable).into());
                     }
-                    None => return Err(judge(&error.into_error(), call, &line.state)),
+                    None => return Err(judge(error.into_error(), call, &line.state)),
                 },
             }
         }
@@ -233,7 +233,7 @@ impl ProxyClient {
             .await;
         let stream = match dialled {
             Some(Ok(stream)) => stream,
-            Some(Err(error)) => return Err(unreachable(&*error).into()),
+            Some(Err(error)) => return Err(unreachable(error).into()),
             None => return Err(Error::new(Code::UpstreamUnreachable).because("timeout").into()),
         };
         let state = Arc::new(State::default());
@@ -243,7 +243,7 @@ impl ProxyClient {
             .builder
             .handshake(stream)
             .await
-            .map_err(|_| Error::new(Code::UpstreamUnreachable))?;
+            .map_err(|error| Error::new(Code::UpstreamUnreachable).caused_by(error))?;
         self.tasks.spawn(drive(connection, state.clone()));
         Ok(Line { sender, state })
     }
@@ -334,14 +334,18 @@ impl Deadline<'_> {
 }
 
 /// Why no connection came about. Nothing of the call can have left.
-fn unreachable(error: &(dyn StdError + 'static)) -> Error {
+fn unreachable(error: Box<dyn StdError + Send + Sync>) -> Error {
+    Error::new(class(&*error)).caused_by(error)
+}
+
+fn class(error: &(dyn StdError + 'static)) -> Code {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.downcast_ref() == Some(&ResolveError::Forbidden) {
-            return Code::TargetForbidden.into();
+            return Code::TargetForbidden;
         }
         if error.is::<rustls::Error>() {
-            return Code::UpstreamTls.into();
+            return Code::UpstreamTls;
         }
         // What an I/O error wraps is not its source.
         cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -349,11 +353,11 @@ fn unreachable(error: &(dyn StdError + 'static)) -> Error {
             None => error.source(),
         };
     }
-    Code::UpstreamUnreachable.into()
+    Code::UpstreamUnreachable
 }
 
 /// Why a call that was begun got no answer.
-fn judge(error: &hyper::Error, call: &Call, state: &State) -> Failed {
+fn judge(error: hyper::Error, call: &Call, state: &State) -> Failed {
     if let Some(fault) = call.content.fault() {
         return fault.into();
     }
@@ -361,10 +365,10 @@ fn judge(error: &hyper::Error, call: &Call, state: &State) -> Failed {
         return Error::new(Code::BodyInvalid).because("length").into();
     }
     if error.is_parse() || state.is_flooded() {
-        return Error::new(Code::UpstreamProtocol).into();
+        return Error::new(Code::UpstreamProtocol).caused_by(error).into();
     }
     Failed {
-        error: Code::UpstreamLost.into(),
+        error: Error::new(Code::UpstreamLost).caused_by(error),
         lost: true,
     }
 }

@@ -213,7 +213,7 @@ impl ApiBody {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     self.abort();
-                    return Poll::Ready(Some(Err(broken(&error))));
+                    return Poll::Ready(Some(Err(broken(error))));
                 }
                 Poll::Ready(None) => {
                     self.incoming = None;
@@ -257,9 +257,9 @@ impl ApiBody {
     }
 }
 
-/// What a broken answer is, without the HTTP client's text.
-fn broken(error: &hyper::Error) -> Error {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+/// What a broken answer is.
+fn broken(error: hyper::Error) -> Error {
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
     let framing =
         cause.is_some_and(|e| matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData));
     Error::new(if framing {
@@ -267,6 +267,7 @@ fn broken(error: &hyper::Error) -> Error {
     } else {
         Code::UpstreamTruncated
     })
+    .caused_by(error)
 }
 
 impl Body for ApiBody {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    error::{Code, Error},
+    error::{Code, Error, causes},
     event::What,
     id::{ConnectionId, IntegrationId},
     integrations::Loaded,
@@ -77,7 +77,7 @@ impl Engine {
                     continue;
                 }
                 Err(Failed { error, .. }) => {
-                    tracing::debug!(connection = %id, code = error.code().as_str(), "an API call got no answer");
+                    tracing::debug!(connection = %id, code = error.code().as_str(), causes = causes(&error), "an API call got no answer");
                     return Err(error);
                 }
             };

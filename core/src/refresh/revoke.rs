@@ -116,7 +116,7 @@ impl Engine {
         };
         let opened = match self.vault.open(&context, &sealed).await {
             Ok(opened) => opened,
-            Err(VaultError::Unavailable | VaultError::UnknownKey) => return Paid::NotTried,
+            Err(VaultError::Unavailable(_) | VaultError::UnknownKey) => return Paid::NotTried,
             Err(_) => return Paid::Refused,
         };
         let Ok(grant) = Grant::decode(opened.expose()) else {

@@ -109,7 +109,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// A failure of `operation`. The source must not hold bound values.
+    /// A failure of `operation`. The source gets into the operator's log, and must not hold bound values.
     pub fn new(
         kind: StoreErrorKind,
         operation: &'static str,
@@ -155,6 +155,7 @@ impl From<StoreError> for Error {
             StoreErrorKind::Corrupt | StoreErrorKind::Invalid => Self::new(Code::StoreCorrupt),
         }
         .because(error.operation)
+        .caused_by(error)
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) use tls::{ExtraRoots, client_config};
 
 use crate::{
     address,
+    error::causes,
     provider::{MAX_ANSWER, Sent, Transport, TransportError, TransportFault},
 };
 
@@ -129,7 +130,7 @@ impl Transport for HttpTransport {
         if !is_permitted(request.url(), self.allow_loopback) {
             return Err(FORBIDDEN);
         }
-        let mut answer = self.client.execute(request).await.map_err(|e| class(&e))?;
+        let mut answer = self.client.execute(request).await.map_err(failed)?;
         let headers = std::mem::take(answer.headers_mut());
         let length: usize = headers
             .iter()
@@ -170,6 +171,19 @@ fn is_permitted(url: &Url, allow_loopback: bool) -> bool {
     scheme && plain && (loopback || address.is_none_or(address::is_public))
 }
 
+/// Tells the log what a [`TransportError`] has no room for, such as "connection refused" or a certificate that is not
+/// trusted. The client's own sentence is left out: it has the URL with its query.
+#[expect(clippy::needless_pass_by_value, reason = "what it says ends here")]
+fn failed(error: reqwest::Error) -> TransportError {
+    let host = error.url().and_then(Url::host_str);
+    tracing::warn!(
+        host,
+        causes = causes(&error),
+        "a request to a provider got no answer"
+    );
+    class(&error)
+}
+
 /// What an error of the client means. The connector had not handed over a connection if it is to blame: then, and only
 /// then, not a byte of the request can have left.
 fn class(error: &reqwest::Error) -> TransportError {
@@ -206,7 +220,7 @@ async fn read(mut answer: reqwest::Response) -> Result<Bytes, TransportError> {
         None => FIRST_BUFFER,
     };
     let mut body = Zeroizing::new(Vec::with_capacity(room));
-    while let Some(chunk) = answer.chunk().await.map_err(|e| class(&e))? {
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
         let length = body.len() + chunk.len();
         if length > MAX_ANSWER {
             return Err(TOO_LARGE);

@@ -54,14 +54,14 @@ impl MasterKey {
             let mut key = Zeroizing::new([0; 32]);
             hkdf.expand(label, key.as_mut())
                 .map(|()| key)
-                .map_err(|_| VaultError::Unavailable)
+                .map_err(|_| VaultError::Unavailable(None))
         };
         Ok(Self {
             id,
             cipher: XChaCha20Poly1305::new_from_slice(derive(b"gr1 seal")?.as_ref())
-                .map_err(|_| VaultError::Unavailable)?,
+                .map_err(|_| VaultError::Unavailable(None))?,
             commitments: Hmac::new_from_slice(derive(b"gr1 commit")?.as_ref())
-                .map_err(|_| VaultError::Unavailable)?,
+                .map_err(|_| VaultError::Unavailable(None))?,
             digests: derive(b"gr1 digest")?,
         })
     }
@@ -74,10 +74,10 @@ impl MasterKey {
     pub(super) fn digest(&self, purpose: &str, data: &[u8]) -> Result<[u8; 32], VaultError> {
         let mut key = Zeroizing::new([0; 32]);
         Hkdf::<Sha256>::from_prk(self.digests.as_ref())
-            .map_err(|_| VaultError::Unavailable)?
+            .map_err(|_| VaultError::Unavailable(None))?
             .expand(purpose.as_bytes(), key.as_mut())
-            .map_err(|_| VaultError::Unavailable)?;
-        let mac = Hmac::<Sha256>::new_from_slice(key.as_ref()).map_err(|_| VaultError::Unavailable)?;
+            .map_err(|_| VaultError::Unavailable(None))?;
+        let mac = Hmac::<Sha256>::new_from_slice(key.as_ref()).map_err(|_| VaultError::Unavailable(None))?;
         Ok(mac.chain_update(data).finalize().into_bytes().into())
     }
 
@@ -160,7 +160,7 @@ pub(super) fn seal(
     plaintext: &[u8],
 ) -> Result<Vec<u8>, VaultError> {
     let aad = associated_data(&key.id, context)?;
-    let id_length = u8::try_from(key.id.len()).map_err(|_| VaultError::Unavailable)?;
+    let id_length = u8::try_from(key.id.len()).map_err(|_| VaultError::Unavailable(None))?;
     let header = PREFIX + key.id.len() + NONCE + COMMITMENT;
     // Its full length at once: a buffer that grows would leave a copy of the plaintext behind.
     let mut blob = Vec::with_capacity(header + plaintext.len() + TAG);
@@ -173,7 +173,7 @@ pub(super) fn seal(
     let body = blob.get_mut(header..).unwrap_or_default();
     let Ok(tag) = key.cipher.encrypt_inout_detached(nonce.into(), &aad, body.into()) else {
         blob.zeroize();
-        return Err(VaultError::Unavailable);
+        return Err(VaultError::Unavailable(None));
     };
     blob.extend_from_slice(&tag);
     Ok(blob)

@@ -239,7 +239,7 @@ impl fmt::Debug for Keyring {
 #[async_trait]
 impl TokenVault for Keyring {
     async fn seal(&self, context: &SealContext<'_>, plaintext: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let nonce = random::bytes().map_err(|_| VaultError::Unavailable)?;
+        let nonce = random::bytes().map_err(VaultError::unavailable)?;
         envelope::seal(&self.sealing, &nonce, context, plaintext)
     }
 

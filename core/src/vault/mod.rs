@@ -78,8 +78,8 @@ impl fmt::Debug for Mac {
     }
 }
 
-/// Why a vault did not do it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a vault did not do it. Two of a kind are equal, whatever caused them.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum VaultError {
     /// The blob was changed, cut or moved, or is not for this context.
@@ -91,9 +91,36 @@ pub enum VaultError {
     /// The blob was sealed with a key that was not given.
     #[error("sealed data names a key that was not given")]
     UnknownKey,
-    /// The vault or the machine's randomness cannot be reached now.
+    /// The vault or the machine's randomness cannot be reached now; and why, where that is known. The cause gets into the
+    /// operator's log, and must hold no secret.
     #[error("the vault is unavailable")]
-    Unavailable,
+    Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+}
+
+impl VaultError {
+    /// [`VaultError::Unavailable`], and what caused it.
+    pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable(Some(cause.into()))
+    }
+}
+
+impl PartialEq for VaultError {
+    fn eq(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+impl Eq for VaultError {}
+
+impl fmt::Debug for VaultError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tampered => "Tampered",
+            Self::UnknownEnvelope => "UnknownEnvelope",
+            Self::UnknownKey => "UnknownKey",
+            Self::Unavailable(_) => "Unavailable",
+        })
+    }
 }
 
 impl From<VaultError> for Error {
@@ -102,8 +129,9 @@ impl From<VaultError> for Error {
             VaultError::Tampered => Self::new(Code::Tampered),
             VaultError::UnknownEnvelope => Self::new(Code::Tampered).because("envelope_unknown"),
             VaultError::UnknownKey => Self::new(Code::VaultKeyUnknown),
-            VaultError::Unavailable => Self::new(Code::VaultUnavailable),
+            VaultError::Unavailable(_) => Self::new(Code::VaultUnavailable),
         }
+        .caused_by(error)
     }
 }
 

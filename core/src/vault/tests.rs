@@ -382,7 +382,7 @@ fn published_vectors() {
             VaultError::Tampered => "tampered",
             VaultError::UnknownEnvelope => "unknown_envelope",
             VaultError::UnknownKey => "unknown_key",
-            VaultError::Unavailable => "unavailable",
+            VaultError::Unavailable(_) => "unavailable",
         };
         assert_eq!(name, case.error, "{}", case.name);
     }

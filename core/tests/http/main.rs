@@ -5,6 +5,7 @@
 mod admin;
 mod ask;
 mod browser;
+mod causes;
 mod connections;
 mod credentials;
 mod fake;

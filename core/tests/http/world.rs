@@ -8,7 +8,7 @@ use grantry::{
     id::{ConnectionId, IntegrationId},
     integration::Options,
     secret::Secret,
-    store::{KeyKind, memory::MemoryStore},
+    store::{KeyKind, Stores, memory::MemoryStore},
     vault::Keyring,
 };
 use serde_json::Value;
@@ -42,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) public_url: &'static str,
     pub(crate) monthly_limit: Option<u64>,
     pub(crate) deadline: Duration,
+    /// Puts other stores in place of some roles.
+    pub(crate) roles: fn(&mut Stores),
 }
 
 impl Default for Setup {
@@ -51,6 +53,7 @@ impl Default for Setup {
             public_url: PUBLIC_URL,
             monthly_limit: None,
             deadline: Duration::from_secs(25),
+            roles: |_| {},
         }
     }
 }
@@ -76,7 +79,9 @@ impl World {
         let clock = Hands::new();
         let store = MemoryStore::new(Arc::new(clock.clone()));
         let keys = Keyring::generate().unwrap();
-        let broker = Broker::builder(store.clone(), Keyring::parse(&keys).unwrap())
+        let mut stores = Stores::from(store.clone());
+        (setup.roles)(&mut stores);
+        let broker = Broker::builder(stores, Keyring::parse(&keys).unwrap())
             .provider(fake.clone())
             .transport(fake.clone())
             .clock(clock.clone())

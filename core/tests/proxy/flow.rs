@@ -5,7 +5,7 @@ use std::{io::Write as _, time::Duration};
 use bytes::Bytes;
 use grantry::{
     connection::{Reason, Status},
-    error::{Advice, Code},
+    error::{Advice, Code, Error, causes},
     event::What,
     provider::{Failure, Verdict},
     proxy::ApiRequest,
@@ -186,6 +186,28 @@ async fn lost_answers() {
     let world = World::new(&upstream.origin).await;
     assert_eq!(world.code(ApiRequest::get("/a")).await, "upstream_lost");
     assert_eq!(upstream.calls(), 2);
+}
+
+/// What the network said is in the cause, for the log, and names nothing of the call.
+#[tokio::test]
+async fn causes_of_calls_that_got_no_answer() {
+    let call = || ApiRequest::post("/a-path").query("q", "a-query").body("a-body");
+    // Nobody listens there.
+    let world = World::new("http://127.0.0.1:1").await;
+    let unreachable = world.send(call()).await.unwrap_err();
+    let upstream = Upstream::script(vec![(Vec::new(), Then::Close)]);
+    let world = World::new(&upstream.origin).await;
+    let lost = world.send(call()).await.unwrap_err();
+    for (error, code, cause) in [
+        (unreachable, Code::UpstreamUnreachable, "refused"),
+        (lost, Code::UpstreamLost, "connection closed"),
+    ] {
+        assert_eq!(error, Error::new(code));
+        let causes = causes(&error);
+        assert!(causes.contains(cause), "{causes}");
+        assert!(!causes.contains("a-"), "{causes}");
+        assert!(!format!("{error} {error:?}").contains(cause), "{error:?}");
+    }
 }
 
 /// A connection that the provider closed while it was idle costs nobody a call, POST included.

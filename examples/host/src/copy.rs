@@ -10,7 +10,7 @@ use grantry::{
     time::{BootInstant, Clock as _, SystemClock},
 };
 
-use crate::{CopyArgs, secrets::Problem, serve};
+use crate::{CopyArgs, secrets::Problem, serve, with_causes};
 
 /// How many characters the bar has.
 const WIDTH: u64 = 30;
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: CopyArgs) -> Result<(), Problem> {
         () = interrupted => return Err("copy_stopped: run it again to go on".into()),
     };
     shown.end();
-    let report = done.map_err(|error| format!("{}: {error}", error.code()))?;
+    let report = done.map_err(|error| format!("{}: {}", error.code(), with_causes(&error)))?;
     print!("{}", summary(&report));
     Ok(())
 }

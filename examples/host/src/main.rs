@@ -136,10 +136,17 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("grantry-host: {problem}");
+            eprintln!("grantry-host: {}", with_causes(&*problem));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What went wrong and what led to it, such as a disk that is full.
+fn with_causes(problem: &dyn std::error::Error) -> String {
+    let causes = grantry::error::causes(problem);
+    let colon = if causes.is_empty() { "" } else { ": " };
+    format!("{problem}{colon}{causes}")
 }
 
 /// Structured logs on standard error, at the level of `RUST_LOG` or `info`.

@@ -126,6 +126,18 @@ async fn child() {
                 broker.update_connection(&id(), update).await.unwrap();
                 tell(&json!("written"));
             }
+            "name" => {
+                let update = ConnectionUpdate {
+                    owner: Some(order["owner"].as_str().unwrap().to_owned()),
+                    ..ConnectionUpdate::default()
+                };
+                let error = broker.update_connection(&id(), update).await.unwrap_err();
+                tell(&json!({
+                    "code": error.code().as_str(),
+                    "shown": format!("{error} {error:?}"),
+                    "causes": grantry::error::causes(&error),
+                }));
+            }
             "roam" => roam(&mut work, &broker, &order),
             "quit" => break,
             other => panic!("no such order: {other}"),

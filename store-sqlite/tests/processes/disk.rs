@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use grantry::Broker;
 use rusqlite::Connection;
+use serde_json::json;
 
 use crate::{
     faults::{Disk, Fault},
@@ -153,6 +154,30 @@ async fn at_every_call(fault: Fault, length: Length) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk() {
     at_every_call(Fault::Full, Length::Once).await;
+}
+
+/// An operator must be able to see it, and a caller has no use for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_named_as_the_cause() {
+    let mut scene = Scene::new().await;
+    let id = scene.world.connect().await.id;
+    scene.child.write(&id).await;
+    scene.disk.arm(Fault::Full, 0, u64::MAX);
+    let order = json!({ "do": "name", "id": id.as_str(), "owner": "a-bound-value" });
+    scene.child.order(&order);
+    let told = scene.child.next().await.unwrap();
+    scene.disk.over();
+    assert_eq!(told["code"], "store_unavailable", "{told}");
+    let (shown, causes) = (told["shown"].as_str().unwrap(), told["causes"].as_str().unwrap());
+    assert!(
+        causes.contains("SQLite error 13") && causes.contains("disk is full"),
+        "{causes}"
+    );
+    assert!(!shown.contains("SQLite") && !shown.contains("full"), "{shown}");
+    for value in ["a-bound-value", id.as_str()] {
+        assert!(!causes.contains(value) && !shown.contains(value), "{told}");
+    }
+    scene.child.quit().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

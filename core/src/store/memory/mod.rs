@@ -83,7 +83,7 @@ impl fmt::Debug for MemoryStore {
 
 /// The revision after `counter`: counted on, with a write id that was never used.
 fn next_revision(counter: u64, operation: &'static str) -> Result<Revision, StoreError> {
-    let write = random::id().map_err(|_| StoreError::bare(StoreErrorKind::Unavailable, operation))?;
+    let write = random::id().map_err(|e| StoreError::new(StoreErrorKind::Unavailable, operation, e))?;
     Ok(Revision {
         counter: counter + 1,
         write,
