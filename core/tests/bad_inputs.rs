@@ -29,7 +29,8 @@ use grantry::{
     oauth::State,
     secret::Secret,
     store::{
-        ConnectionRow, ConnectionStore as _, MemoryStore, PendingRow, PendingStore as _, Stored, Swap, Taken,
+        ConnectionRow, ConnectionStore as _, MemoryStore, PendingRow, PendingStore as _, Put, Stored, Swap,
+        Taken,
     },
     time::Timestamp,
     vault::{Keyring, Purpose, SealContext, TokenVault as _},
@@ -491,7 +492,7 @@ async fn an_attempt_without_a_verifier() {
         expires_at: Timestamp(i64::MAX),
         body: body.into(),
     };
-    assert!(world.store.put_pending(&row).await.unwrap());
+    assert_eq!(world.store.put_pending(&row).await.unwrap(), Put::Stored);
     let got = world
         .back(&format!("code=c&state={state}"), &begun.cookie())
         .send()

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use grantry::{
     id::{IntegrationId, KeyId},
-    store::{KeyKind, KeyRow, KeyStore, StoreError, StoreErrorKind},
+    store::{KeyInserted, KeyKind, KeyRevoked, KeyRow, KeyStore, StoreError},
     time::Timestamp,
 };
 
@@ -14,17 +14,22 @@ const NEVER: i64 = i64::MIN;
 
 #[async_trait]
 impl KeyStore for RedisStore {
-    async fn insert_key(&self, row: &KeyRow, max_live: u32, now: Timestamp) -> Result<bool, StoreError> {
+    async fn insert_key(
+        &self,
+        row: &KeyRow,
+        max_live: u32,
+        now: Timestamp,
+    ) -> Result<KeyInserted, StoreError> {
         let mut call = script::KEY.on(self.layout().keys());
         call.arg("insert").arg(row.id.as_str()).arg(encode(row));
         call.arg(name(row.integration.as_ref())).arg(max_live).arg(now.0);
         match self.write(Place::Keys, "insert_key", &call).await? {
             1_i64 => {
                 self.outlives(Place::Keys).await;
-                Ok(true)
+                Ok(KeyInserted::Created)
             }
-            0 => Ok(false),
-            _ => Err(StoreError::bare(StoreErrorKind::Invalid, "insert_key")),
+            0 => Ok(KeyInserted::TooMany),
+            _ => Ok(KeyInserted::Occupied),
         }
     }
 
@@ -48,15 +53,18 @@ impl KeyStore for RedisStore {
         rows.ok_or_else(|| row::corrupt("list_keys"))
     }
 
-    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRevoked, StoreError> {
         let mut call = script::KEY.on(self.layout().keys());
         call.arg("revoke").arg(id.as_str()).arg(&at.0.to_be_bytes()[..]);
-        let revoked = self.write::<i64>(Place::Keys, "revoke_key", &call).await? == 1;
-        if revoked {
-            // Nor may the revocation be undone.
-            self.outlives(Place::Keys).await;
+        match self.write(Place::Keys, "revoke_key", &call).await? {
+            1_i64 => {
+                // Nor may the revocation be undone.
+                self.outlives(Place::Keys).await;
+                Ok(KeyRevoked::Revoked)
+            }
+            0 => Ok(KeyRevoked::Already),
+            _ => Ok(KeyRevoked::Missing),
         }
-        Ok(revoked)
     }
 
     async fn remove_keys(&self, integration: &IntegrationId) -> Result<(), StoreError> {

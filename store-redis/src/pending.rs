@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use grantry::{
-    store::{PendingRow, PendingStore, StoreError, Taken},
+    store::{PendingRow, PendingStore, Put, StoreError, Taken},
     time::Timestamp,
 };
 use redis::Value;
@@ -17,7 +17,7 @@ const GARBAGE_AFTER: i64 = 24 * 3600 * 1000;
 
 #[async_trait]
 impl PendingStore for RedisStore {
-    async fn put_pending(&self, row: &PendingRow) -> Result<bool, StoreError> {
+    async fn put_pending(&self, row: &PendingRow) -> Result<Put, StoreError> {
         let PendingRow {
             key,
             guard,
@@ -32,7 +32,8 @@ impl PendingStore for RedisStore {
             .arg(bytes)
             .arg(expires_at.0)
             .arg(GARBAGE_AFTER);
-        Ok(self.write::<i64>(Place::Attempts, "put_pending", &call).await? == 1)
+        let stored: u8 = self.write(Place::Attempts, "put_pending", &call).await?;
+        Ok(if stored == 1 { Put::Stored } else { Put::Occupied })
     }
 
     async fn take_pending(

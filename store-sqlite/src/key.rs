@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use grantry::{
     id::{IntegrationId, KeyId},
-    store::{KeyKind, KeyRow, KeyStore, StoreError},
+    store::{KeyInserted, KeyKind, KeyRevoked, KeyRow, KeyStore, StoreError},
     time::Timestamp,
 };
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::{SqliteStore, row, writer::Durability};
 
@@ -26,7 +26,12 @@ const LIST: &str = "SELECT id, kind, integration, digest, digest_key, created_at
 
 #[async_trait]
 impl KeyStore for SqliteStore {
-    async fn insert_key(&self, row: &KeyRow, max_live: u32, now: Timestamp) -> Result<bool, StoreError> {
+    async fn insert_key(
+        &self,
+        row: &KeyRow,
+        max_live: u32,
+        now: Timestamp,
+    ) -> Result<KeyInserted, StoreError> {
         let row = row.clone();
         self.write("insert_key", Durability::Full, move |db| {
             let KeyRow {
@@ -39,12 +44,15 @@ impl KeyStore for SqliteStore {
                 expires_at,
                 revoked_at,
             } = &row;
+            if is_there(db, id)? {
+                return Ok(KeyInserted::Occupied);
+            }
             let integration = integration.as_ref().map(IntegrationId::as_str);
             let live: i64 = db
                 .prepare_cached(LIVE)?
                 .query_row(params![integration, kind.as_str(), now.0], |row| row.get(0))?;
             if live >= i64::from(max_live) {
-                return Ok(false);
+                return Ok(KeyInserted::TooMany);
             }
             db.prepare_cached(INSERT)?.execute(params![
                 id.as_str(),
@@ -56,7 +64,7 @@ impl KeyStore for SqliteStore {
                 expires_at.map(|at| at.0),
                 revoked_at.map(|at| at.0),
             ])?;
-            Ok(true)
+            Ok(KeyInserted::Created)
         })
         .await
     }
@@ -75,13 +83,19 @@ impl KeyStore for SqliteStore {
         })
     }
 
-    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRevoked, StoreError> {
         let id = id.clone();
         self.write("revoke_key", Durability::Full, move |db| {
             let revoked = db
                 .prepare_cached("UPDATE api_key SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL")?
                 .execute(params![id.as_str(), at.0])?;
-            Ok(revoked == 1)
+            Ok(if revoked == 1 {
+                KeyRevoked::Revoked
+            } else if is_there(db, &id)? {
+                KeyRevoked::Already
+            } else {
+                KeyRevoked::Missing
+            })
         })
         .await
     }
@@ -95,6 +109,11 @@ impl KeyStore for SqliteStore {
         })
         .await
     }
+}
+
+fn is_there(db: &Connection, id: &KeyId) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM api_key WHERE id = ?1")?
+        .exists([id.as_str()])
 }
 
 fn key(row: &Row<'_>) -> rusqlite::Result<KeyRow> {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use grantry::{
-    store::{PendingRow, PendingStore, StoreError, Taken},
+    store::{PendingRow, PendingStore, Put, StoreError, Taken},
     time::Timestamp,
 };
 use rusqlite::{OptionalExtension as _, params};
@@ -11,7 +11,7 @@ use crate::{SqliteStore, row, writer::Durability};
 
 #[async_trait]
 impl PendingStore for SqliteStore {
-    async fn put_pending(&self, row: &PendingRow) -> Result<bool, StoreError> {
+    async fn put_pending(&self, row: &PendingRow) -> Result<Put, StoreError> {
         let row = row.clone();
         self.write("put_pending", Durability::Full, move |db| {
             let PendingRow {
@@ -26,7 +26,7 @@ impl PendingStore for SqliteStore {
                      ON CONFLICT (key) DO NOTHING",
                 )?
                 .execute(params![key, guard, expires_at.0, &body[..]])?;
-            Ok(stored == 1)
+            Ok(if stored == 1 { Put::Stored } else { Put::Occupied })
         })
         .await
     }

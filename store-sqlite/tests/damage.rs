@@ -14,8 +14,8 @@ use grantry::{
     id::{ConnectionId, IntegrationId, KeyId},
     integration::Environment,
     store::{
-        ConnectionRow, ConnectionStore as _, Index, Inserted, KeyKind, KeyRow, KeyStore as _, StoreError,
-        StoreErrorKind, Stored,
+        ConnectionRow, ConnectionStore as _, Index, Inserted, KeyInserted, KeyKind, KeyRow, KeyStore as _,
+        StoreError, StoreErrorKind, Stored,
     },
     time::Timestamp,
 };
@@ -124,7 +124,10 @@ async fn what_cannot_be_written_at_all() {
         expires_at: None,
         revoked_at: None,
     };
-    assert!(store.insert_key(&key, 2, Timestamp(0)).await.unwrap());
+    assert_eq!(
+        store.insert_key(&key, 2, Timestamp(0)).await.unwrap(),
+        KeyInserted::Created
+    );
     let db = Connection::open(&path).unwrap();
     let rows = [
         ("W01 NULL", "UPDATE connection SET body = NULL"),

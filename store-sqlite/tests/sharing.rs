@@ -19,7 +19,7 @@ use grantry::{
     integration::Environment,
     store::{
         Charged, ConnectionFilter, ConnectionRow, ConnectionStore as _, Index, Inserted, PendingRow,
-        PendingStore as _, Revision, StatusFilter, Swap, Taken, UsageKey, UsageStore as _,
+        PendingStore as _, Put, Revision, StatusFilter, Swap, Taken, UsageKey, UsageStore as _,
     },
     time::Timestamp,
 };
@@ -142,7 +142,7 @@ async fn processes_share_a_file() {
             expires_at: Timestamp(1),
             body: Bytes::new(),
         };
-        assert!(store.put_pending(&pending).await.unwrap());
+        assert_eq!(store.put_pending(&pending).await.unwrap(), Put::Stored);
     }
     let begin = store.connection_changes(None).await.unwrap().next;
     let children: Vec<_> = (0..PROCESSES)

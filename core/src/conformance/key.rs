@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     id::KeyId,
-    store::{KeyKind, KeyRow, KeyStore},
+    store::{KeyInserted, KeyKind, KeyRevoked, KeyRow, KeyStore},
     time::Timestamp,
 };
 
@@ -27,6 +27,11 @@ fn row(id: &str, kind: KeyKind, of: Option<&str>) -> KeyRow {
 
 fn key(id: &str) -> KeyId {
     KeyId::new(id).unwrap()
+}
+
+async fn put(store: &impl KeyStore, row: &KeyRow, max_live: u32) {
+    let inserted = store.insert_key(row, max_live, NOW).await.works();
+    assert_eq!(inserted, KeyInserted::Created, "{}", row.id);
 }
 
 async fn list(store: &impl KeyStore, of: Option<&str>) -> Vec<String> {
@@ -51,7 +56,7 @@ pub async fn keys_come_back<F: Fixture<Store: KeyStore>>(fixture: &F) {
     ];
     for row in &rows {
         assert_eq!(store.key(&row.id).await.works(), None);
-        assert!(store.insert_key(row, 10, NOW).await.works());
+        put(&store, row, 10).await;
         assert_eq!(peer.key(&row.id).await.works().as_ref(), Some(row));
     }
     drop((store, peer));
@@ -72,7 +77,7 @@ pub async fn keys_are_listed_by_integration<F: Fixture<Store: KeyStore>>(fixture
         ("k4", KeyKind::Admin, None),
         ("k1", KeyKind::Admin, None),
     ] {
-        assert!(store.insert_key(&row(id, kind, of), 10, NOW).await.works());
+        put(&store, &row(id, kind, of), 10).await;
     }
     assert_eq!(list(&peer, Some("int_a")).await, ["K9", "k2", "k5"]);
     assert_eq!(list(&peer, Some("int_b")).await, ["k3"]);
@@ -87,61 +92,32 @@ pub async fn only_live_keys_of_a_kind_count<F: Fixture<Store: KeyStore>>(fixture
     let (store, peer) = (fixture.open().await, fixture.open().await);
     let mut expired = row("k1", KeyKind::Api, Some("int_a"));
     expired.expires_at = Some(NOW);
-    assert!(store.insert_key(&expired, 1, NOW).await.works());
-    assert!(
-        store
-            .insert_key(&row("k2", KeyKind::Api, Some("int_a")), 1, NOW)
-            .await
-            .works()
-    );
-    assert!(
-        store
-            .insert_key(&row("k3", KeyKind::Public, Some("int_a")), 1, NOW)
-            .await
-            .works()
-    );
-    assert!(
-        store
-            .insert_key(&row("k4", KeyKind::Api, Some("int_b")), 1, NOW)
-            .await
-            .works()
-    );
-    assert!(
-        store
-            .insert_key(&row("k5", KeyKind::Admin, None), 1, NOW)
-            .await
-            .works()
-    );
+    put(&store, &expired, 1).await;
+    put(&store, &row("k2", KeyKind::Api, Some("int_a")), 1).await;
+    put(&store, &row("k3", KeyKind::Public, Some("int_a")), 1).await;
+    put(&store, &row("k4", KeyKind::Api, Some("int_b")), 1).await;
+    put(&store, &row("k5", KeyKind::Admin, None), 1).await;
 
     let one_too_many = row("k6", KeyKind::Api, Some("int_a"));
-    assert!(!peer.insert_key(&one_too_many, 1, NOW).await.works());
+    let refused = peer.insert_key(&one_too_many, 1, NOW).await.works();
+    assert_eq!(refused, KeyInserted::TooMany);
     assert_eq!(
         store.key(&one_too_many.id).await.works(),
         None,
         "a refused key is not stored"
     );
-    assert!(
-        !peer
-            .insert_key(&row("k7", KeyKind::Admin, None), 1, NOW)
-            .await
-            .works()
-    );
-    assert!(
-        !peer
-            .insert_key(&row("k8", KeyKind::Admin, None), 0, NOW)
-            .await
-            .works()
-    );
+    for (id, max_live) in [("k7", 1), ("k8", 0)] {
+        let admin = row(id, KeyKind::Admin, None);
+        let refused = peer.insert_key(&admin, max_live, NOW).await.works();
+        assert_eq!(refused, KeyInserted::TooMany);
+    }
     let earlier = Timestamp(NOW.0 - 1);
-    assert!(
-        !peer.insert_key(&one_too_many, 2, earlier).await.works(),
-        "the expired one was live before"
-    );
-    assert!(store.revoke_key(&key("k2"), NOW).await.works());
-    assert!(
-        peer.insert_key(&one_too_many, 1, NOW).await.works(),
-        "a revoked key counts no more"
-    );
+    let refused = peer.insert_key(&one_too_many, 2, earlier).await.works();
+    assert_eq!(refused, KeyInserted::TooMany, "the expired one was live before");
+    let revoked = store.revoke_key(&key("k2"), NOW).await.works();
+    assert_eq!(revoked, KeyRevoked::Revoked);
+    // A revoked key counts no more.
+    put(&peer, &one_too_many, 1).await;
 }
 
 /// However many keys are made at once, no more than `max_live` are.
@@ -154,38 +130,48 @@ pub async fn the_limit_holds_in_a_race<F: Fixture<Store: KeyStore>>(fixture: &F)
             async move { store.insert_key(&mine, 2, NOW).await.works() }
         });
         let results = way.run(calls).await;
-        assert_eq!(results.iter().filter(|stored| **stored).count(), 2, "{way:?}");
+        let created = results.iter().filter(|key| **key == KeyInserted::Created).count();
+        assert_eq!(created, 2, "{way:?}");
+        assert!(!results.contains(&KeyInserted::Occupied), "{way:?}");
         assert_eq!(list(&handles[0], Some(of)).await.len(), 2, "{way:?}");
     }
 }
 
-/// A taken id is no other key's: it is an error, and the first key stays.
+/// A taken id is no other key's, and the first key stays; also where no further key may be live.
 pub async fn a_taken_id_stays<F: Fixture<Store: KeyStore>>(fixture: &F) {
     let (store, peer) = (fixture.open().await, fixture.open().await);
     let first = row("k1", KeyKind::Api, Some("int_a"));
-    assert!(store.insert_key(&first, 2, NOW).await.works());
-    let mut second = row("k1", KeyKind::Api, Some("int_b"));
-    second.digest = [4; 32];
-    assert!(peer.insert_key(&second, 2, NOW).await.is_err());
-    assert_eq!(store.key(&key("k1")).await.works(), Some(first));
+    put(&store, &first, 2).await;
+    for (of, max_live) in [("int_b", 2), ("int_a", 2), ("int_a", 1)] {
+        let mut second = row("k1", KeyKind::Api, Some(of));
+        second.digest = [4; 32];
+        let inserted = peer.insert_key(&second, max_live, NOW).await.works();
+        assert_eq!(inserted, KeyInserted::Occupied);
+        assert_eq!(store.key(&key("k1")).await.works().as_ref(), Some(&first));
+    }
 }
 
 /// A key is revoked once; the time of the first revocation stays.
 pub async fn a_key_is_revoked_once<F: Fixture<Store: KeyStore>>(fixture: &F) {
     let handles = [fixture.open().await, fixture.open().await];
-    assert!(
-        !handles[0].revoke_key(&key("k9"), NOW).await.works(),
-        "there is no such key"
-    );
+    let missing = handles[0].revoke_key(&key("k9"), NOW).await.works();
+    assert_eq!(missing, KeyRevoked::Missing);
     for (id, way) in ["k1", "k2"].into_iter().zip(AtOnce::WAYS) {
         let written = row(id, KeyKind::Api, Some("int_a"));
-        assert!(handles[0].insert_key(&written, 2, NOW).await.works());
+        put(&handles[0], &written, 2).await;
         let calls = (0..16_i64).map(|i| {
             let store = handles[usize::from(i % 2 == 0)].clone();
             async move { (i, store.revoke_key(&key(id), Timestamp(2_000 + i)).await.works()) }
         });
         let results = way.run(calls).await;
-        let first: Vec<_> = results.iter().filter(|(_, first)| *first).collect();
+        assert!(
+            results.iter().all(|(_, how)| *how != KeyRevoked::Missing),
+            "{way:?}"
+        );
+        let first: Vec<_> = results
+            .iter()
+            .filter(|(_, how)| *how == KeyRevoked::Revoked)
+            .collect();
         assert_eq!(first.len(), 1, "{way:?}");
         let expected = KeyRow {
             revoked_at: Some(Timestamp(2_000 + first[0].0)),
@@ -204,7 +190,7 @@ pub async fn keys_of_an_integration_are_removed<F: Fixture<Store: KeyStore>>(fix
         ("k3", KeyKind::Api, Some("int_b")),
         ("k4", KeyKind::Admin, None),
     ] {
-        assert!(store.insert_key(&row(id, kind, of), 10, NOW).await.works());
+        put(&store, &row(id, kind, of), 10).await;
     }
     peer.remove_keys(&integration("int_a")).await.works();
     peer.remove_keys(&integration("int_c")).await.works();
@@ -226,13 +212,17 @@ pub async fn a_dropped_write_is_whole<F: Fixture<Store: KeyStore>>(fixture: &F) 
             "after {polls} polls"
         );
         assert!(ended.is_none() || seen.is_some(), "an acknowledged key is there");
-        // Fails if the dropped one is there, and either way one is.
-        let _ = peer.insert_key(&written, 100, NOW).await;
+        let inserted = peer.insert_key(&written, 100, NOW).await.works();
+        assert!(
+            seen.is_none() || inserted == KeyInserted::Occupied,
+            "after {polls} polls"
+        );
         assert_eq!(peer.key(&written.id).await.works().as_ref(), Some(&written));
         let dropped = poll_and_drop(store.revoke_key(&written.id, Timestamp(1)), polls).await;
         let again = peer.revoke_key(&written.id, Timestamp(2)).await.works();
-        assert!(dropped.is_none() || !again, "an acknowledged revocation holds");
+        let now = again == KeyRevoked::Revoked;
+        assert!(dropped.is_none() || !now, "an acknowledged revocation holds");
         let at = peer.key(&written.id).await.works().unwrap().revoked_at;
-        assert_eq!(at, Some(Timestamp(if again { 2 } else { 1 })));
+        assert_eq!(at, Some(Timestamp(if now { 2 } else { 1 })));
     }
 }

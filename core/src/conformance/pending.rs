@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{AtOnce, Fixture, poll_and_drop, rows::Works};
 use crate::{
-    store::{PendingRow, PendingStore, Taken},
+    store::{PendingRow, PendingStore, Put, Taken},
     time::Timestamp,
 };
 
@@ -20,7 +20,11 @@ fn row(key: u8, expires_at: i64) -> PendingRow {
 }
 
 async fn put(store: &impl PendingStore, row: &PendingRow) {
-    assert!(store.put_pending(row).await.works(), "the key is free");
+    assert_eq!(
+        store.put_pending(row).await.works(),
+        Put::Stored,
+        "the key is free"
+    );
 }
 
 /// One of sixteen takers gets the row; the others get nothing, and so does everybody later.
@@ -91,7 +95,7 @@ pub async fn a_taken_key_is_refused<F: Fixture<Store: PendingStore>>(fixture: &F
     let mut second = row(1, 5_000);
     second.body = Bytes::from_static(b"second");
     second.guard = [8; 32];
-    assert!(!peer.put_pending(&second).await.works());
+    assert_eq!(peer.put_pending(&second).await.works(), Put::Occupied);
     let taken = peer.take_pending(&[1; 32], &GUARD, Timestamp(0)).await.works();
     assert_eq!(taken, Taken::Row(row(1, 0).body), "the first one stays");
     put(&peer, &second).await;
@@ -113,7 +117,7 @@ pub async fn a_put_race_has_one_winner<F: Fixture<Store: PendingStore>>(fixture:
             async move { (i, store.put_pending(&mine).await.works()) }
         });
         let results = way.run(calls).await;
-        let winners: Vec<_> = results.iter().filter(|(_, stored)| *stored).collect();
+        let winners: Vec<_> = results.iter().filter(|(_, put)| *put == Put::Stored).collect();
         assert_eq!(winners.len(), 1, "{way:?}");
         let taken = handles[0]
             .take_pending(&[key; 32], &GUARD, Timestamp(0))
@@ -181,7 +185,10 @@ pub async fn a_dropped_take_is_whole<F: Fixture<Store: PendingStore>>(fixture: &
         let written = row(key, 1_000);
         let ended = poll_and_drop(store.put_pending(&written), polls).await;
         let again = peer.put_pending(&written).await.works();
-        assert!(ended.is_none() || !again, "an acknowledged row is there");
+        assert!(
+            ended.is_none() || again == Put::Occupied,
+            "an acknowledged row is there"
+        );
         let dropped = poll_and_drop(store.take_pending(&[key; 32], &GUARD, Timestamp(0)), polls).await;
         let mut results: Vec<Taken> = dropped.map(Works::works).into_iter().collect();
         for handle in [&peer, &store, &peer] {

@@ -20,7 +20,7 @@ use crate::{
     oauth::{Pkce, RedirectUri, State},
     provider::AuthorizeRequest,
     record::Record,
-    store::PendingRow,
+    store::{PendingRow, Put},
 };
 
 /// How long a user may take at the provider.
@@ -134,7 +134,10 @@ impl BeginConnect {
             expires_at,
             body: sealed.into(),
         };
-        engine.stores.pending.put_pending(&row).await?;
+        if engine.stores.pending.put_pending(&row).await? == Put::Occupied {
+            // The state is random.
+            return Err(Error::new(Code::Internal).because("state_taken"));
+        }
         Ok(Started {
             url: url.into(),
             expires_at,

@@ -13,7 +13,7 @@ use crate::{
     id::{ConnectionId, IntegrationId},
     oauth::RedirectUri,
     random,
-    store::PendingRow,
+    store::{PendingRow, Put},
     time::Timestamp,
     vault::{Purpose, SealContext, VaultError},
 };
@@ -161,7 +161,7 @@ impl Engine {
             expires_at: link.expires_at,
             body: bytes::Bytes::new(),
         };
-        if !self.stores.pending.put_pending(&marker).await? {
+        if self.stores.pending.put_pending(&marker).await? == Put::Occupied {
             return Err(Code::LinkUsed.into());
         }
         let begin = BeginConnect::new(self.clone(), integration.clone(), binding);

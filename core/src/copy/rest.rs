@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{CopyError, Run};
 use crate::{
     id::IntegrationId,
-    store::{KeyRow, UsageKey},
+    store::{KeyInserted, KeyRow, UsageKey},
     time::Timestamp,
 };
 
@@ -32,16 +32,10 @@ impl Run<'_> {
 
     async fn copy_key(&self, row: &KeyRow) -> Result<(), crate::store::StoreError> {
         let keys = &self.to.keys;
-        match keys.key(&row.id).await? {
-            None => {
-                keys.insert_key(row, u32::MAX, self.clock.wall()).await?;
-            }
-            // What is revoked in one of them is revoked.
-            Some(there) => {
-                if let (Some(at), None) = (row.revoked_at, there.revoked_at) {
-                    keys.revoke_key(&row.id, at).await?;
-                }
-            }
+        let inserted = keys.insert_key(row, u32::MAX, self.clock.wall()).await?;
+        // What is revoked in one of them is revoked.
+        if let (KeyInserted::Occupied, Some(at)) = (inserted, row.revoked_at) {
+            let _already = keys.revoke_key(&row.id, at).await?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::{
     error::{Code, Error},
     id::{IntegrationId, KeyId},
     secret::Secret,
-    store::{KeyKind, KeyRow, KeyStore},
+    store::{KeyInserted, KeyKind, KeyRevoked, KeyRow, KeyStore},
     time::{Clock, Timestamp},
     vault::TokenVault,
 };
@@ -94,10 +94,11 @@ impl Keys {
             expires_at,
             revoked_at: None,
         };
-        if self.store.insert_key(&row, MAX_LIVE, now).await? {
-            Ok((row, key.into_secret()))
-        } else {
-            Err(Code::KeysTooMany.into())
+        match self.store.insert_key(&row, MAX_LIVE, now).await? {
+            KeyInserted::Created => Ok((row, key.into_secret())),
+            KeyInserted::TooMany => Err(Code::KeysTooMany.into()),
+            // The id is random.
+            KeyInserted::Occupied => Err(Error::new(Code::Internal).because("key_id_taken")),
         }
     }
 
@@ -163,7 +164,11 @@ impl Keys {
         let revoked = self.store.revoke_key(id, now).await;
         // Also after a failure, which means that it may have been revoked.
         self.cache.forget(id);
-        Ok(revoked?)
+        match revoked? {
+            KeyRevoked::Revoked => Ok(true),
+            KeyRevoked::Already => Ok(false),
+            KeyRevoked::Missing => Err(Code::KeyNotFound.into()),
+        }
     }
 
     /// All keys of `integration`, or the admin keys if that is `None`: revoked and expired ones too.

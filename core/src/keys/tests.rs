@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     secret::SecretBytes,
-    store::memory::MemoryStore,
+    store::{KeyInserted, KeyRevoked, memory::MemoryStore},
     time::BootInstant,
     vault::{Keyring, Mac, SealContext, VaultError},
 };
@@ -113,7 +113,8 @@ impl Bench {
     async fn edit(&self, row: &KeyRow) {
         let integration = row.integration.as_ref().unwrap();
         self.store.remove_keys(integration).await.unwrap();
-        assert!(self.store.insert_key(row, 9, NOW).await.unwrap());
+        let inserted = self.store.insert_key(row, 9, NOW).await;
+        assert_eq!(inserted.unwrap(), KeyInserted::Created);
     }
 }
 
@@ -150,7 +151,8 @@ async fn unknown_keys_cost_one_digest() {
         id: unknown.id().clone(),
         ..row.clone()
     };
-    assert!(elsewhere.insert_key(&wrong_secret, 9, NOW).await.unwrap());
+    let inserted = elsewhere.insert_key(&wrong_secret, 9, NOW).await;
+    assert_eq!(inserted.unwrap(), KeyInserted::Created);
     assert_eq!(bench.refused(&unknown, NOW).await, Code::KeyUnknown);
     assert_eq!(bench.digests(), before + 2);
 }
@@ -223,7 +225,8 @@ async fn verified_keys_are_remembered_for_less_than_a_second() {
     assert_eq!(bench.digests(), before + 1);
 
     // As if by another process: this one's cache is not told.
-    bench.store.revoke_key(&row.id, NOW).await.unwrap();
+    let revoked = bench.store.revoke_key(&row.id, NOW).await;
+    assert_eq!(revoked.unwrap(), KeyRevoked::Revoked);
     bench.pass(900);
     assert!(bench.keys.verify(&shown, NOW).await.is_ok());
     bench.pass(100);

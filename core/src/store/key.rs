@@ -60,13 +60,41 @@ pub struct KeyRow {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// What became of a new key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum KeyInserted {
+    /// The key is stored.
+    Created,
+    /// As many keys of its kind and integration are live as may be; nothing was changed.
+    TooMany,
+    /// A key with this id exists; nothing was changed.
+    Occupied,
+}
+
+/// What became of a key's revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum KeyRevoked {
+    /// The key is revoked from now on.
+    Revoked,
+    /// It was revoked before; the time of that stays.
+    Already,
+    /// There is no such key.
+    Missing,
+}
+
 /// Keeps keys.
 #[async_trait]
 pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
-    /// Stores the key, but answers `false` and stores nothing if `max_live` keys of its kind and integration are live:
-    /// neither revoked nor expired at `now`. The check and the write are one. An id that is taken is an error, and the
-    /// key that has it stays.
-    async fn insert_key(&self, row: &KeyRow, max_live: u32, now: Timestamp) -> Result<bool, StoreError>;
+    /// Stores the key unless its id is taken, or `max_live` keys of its kind and integration are live: neither revoked nor
+    /// expired at `now`. The check and the write are one. A taken id is [`KeyInserted::Occupied`], however many are live.
+    async fn insert_key(
+        &self,
+        row: &KeyRow,
+        max_live: u32,
+        now: Timestamp,
+    ) -> Result<KeyInserted, StoreError>;
 
     /// Reads a key.
     async fn key(&self, id: &KeyId) -> Result<Option<KeyRow>, StoreError>;
@@ -74,8 +102,8 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// All keys of an integration (or the admin keys), ascending by id.
     async fn list_keys(&self, integration: Option<&IntegrationId>) -> Result<Vec<KeyRow>, StoreError>;
 
-    /// Revokes a key: `true` the first time, `false` if it was revoked before or does not exist.
-    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<bool, StoreError>;
+    /// Revokes a key, once.
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRevoked, StoreError>;
 
     /// Removes all keys of an integration.
     async fn remove_keys(&self, integration: &IntegrationId) -> Result<(), StoreError>;

@@ -26,9 +26,9 @@ pub use connection::{
     Page, Point, StatusFilter, Stored,
 };
 pub use integration::{IntegrationRow, IntegrationStore, StoredIntegration};
-pub use key::{KeyKind, KeyRow, KeyStore};
+pub use key::{KeyInserted, KeyKind, KeyRevoked, KeyRow, KeyStore};
 pub use memory::MemoryStore;
-pub use pending::{PendingRow, PendingStore, Taken};
+pub use pending::{PendingRow, PendingStore, Put, Taken};
 pub use usage::{Charged, DayCount, UsageKey, UsageStore};
 
 use crate::error::{Code, Error};

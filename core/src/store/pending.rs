@@ -21,6 +21,16 @@ pub struct PendingRow {
     pub body: Bytes,
 }
 
+/// What became of a put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Put {
+    /// The row is stored.
+    Stored,
+    /// A row with this key exists; nothing was changed.
+    Occupied,
+}
+
 /// What became of a take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -36,8 +46,8 @@ pub enum Taken {
 /// Keeps things that may be used once.
 #[async_trait]
 pub trait PendingStore: fmt::Debug + Send + Sync + 'static {
-    /// Stores the row unless its key is taken; `false` if it is.
-    async fn put_pending(&self, row: &PendingRow) -> Result<bool, StoreError>;
+    /// Stores the row unless its key is taken.
+    async fn put_pending(&self, row: &PendingRow) -> Result<Put, StoreError>;
 
     /// Gives the row to exactly one caller, over all processes, and removes it: but only if `guard` is its guard and
     /// `now` is before its expiry.

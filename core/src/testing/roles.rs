@@ -8,9 +8,9 @@ use crate::{
     id::{ConnectionId, IntegrationId, KeyId},
     store::{
         Changes, Charged, ConnectionFilter, ConnectionRow, ConnectionStore, DayCount, DueEntry, HotFacts,
-        Inserted, IntegrationRow, IntegrationStore, KeyRow, KeyStore, ListEntry, Notice, Page, PendingRow,
-        PendingStore, Point, Removed, Revision, StoreError, Stored, StoredIntegration, Swap, Taken, UsageKey,
-        UsageStore,
+        Inserted, IntegrationRow, IntegrationStore, KeyInserted, KeyRevoked, KeyRow, KeyStore, ListEntry,
+        Notice, Page, PendingRow, PendingStore, Point, Put, Removed, Revision, StoreError, Stored,
+        StoredIntegration, Swap, Taken, UsageKey, UsageStore,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -156,7 +156,7 @@ impl IntegrationStore for FaultyStore {
 
 #[async_trait]
 impl PendingStore for FaultyStore {
-    async fn put_pending(&self, row: &PendingRow) -> Result<bool, StoreError> {
+    async fn put_pending(&self, row: &PendingRow) -> Result<Put, StoreError> {
         self.call(Op::Pending, self.inner.pending.put_pending(row)).await
     }
 
@@ -178,7 +178,12 @@ impl PendingStore for FaultyStore {
 
 #[async_trait]
 impl KeyStore for FaultyStore {
-    async fn insert_key(&self, row: &KeyRow, max_live: u32, now: Timestamp) -> Result<bool, StoreError> {
+    async fn insert_key(
+        &self,
+        row: &KeyRow,
+        max_live: u32,
+        now: Timestamp,
+    ) -> Result<KeyInserted, StoreError> {
         self.call(Op::Keys, self.inner.keys.insert_key(row, max_live, now))
             .await
     }
@@ -191,7 +196,7 @@ impl KeyStore for FaultyStore {
         self.call(Op::Keys, self.inner.keys.list_keys(integration)).await
     }
 
-    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRevoked, StoreError> {
         self.call(Op::Keys, self.inner.keys.revoke_key(id, at)).await
     }
 

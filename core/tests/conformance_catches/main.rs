@@ -222,7 +222,9 @@ faults! {
     LimitOverKinds => key::only_live_keys_of_a_kind_count;
     LimitOverIntegrations => key::only_live_keys_of_a_kind_count;
     KeyReplaced => key::a_taken_id_stays;
+    LimitBeforeId => key::a_taken_id_stays;
     RevokedTwice => key::a_key_is_revoked_once;
+    MissingRevoked => key::a_key_is_revoked_once;
     KeysUnordered => key::keys_are_listed_by_integration;
     AdminKeysForAll => key::keys_are_listed_by_integration;
     AllKeysRemoved => key::keys_of_an_integration_are_removed;

@@ -6,8 +6,9 @@ use grantry::{
     async_trait,
     id::{IntegrationId, KeyId},
     store::{
-        Charged, DayCount, Inserted, IntegrationRow, IntegrationStore, KeyKind, KeyRow, KeyStore, PendingRow,
-        PendingStore, Removed, Revision, StoreError, StoredIntegration, Swap, Taken, UsageKey, UsageStore,
+        Charged, DayCount, Inserted, IntegrationRow, IntegrationStore, KeyInserted, KeyKind, KeyRevoked,
+        KeyRow, KeyStore, PendingRow, PendingStore, Put, Removed, Revision, StoreError, StoredIntegration,
+        Swap, Taken, UsageKey, UsageStore,
     },
     time::Timestamp,
 };
@@ -92,24 +93,25 @@ impl IntegrationStore for Broken {
 
 #[async_trait]
 impl PendingStore for Broken {
-    async fn put_pending(&self, row: &PendingRow) -> Result<bool, StoreError> {
+    async fn put_pending(&self, row: &PendingRow) -> Result<Put, StoreError> {
         if self.has(Fault::RacyPut) {
             let taken = self.shared.pending.lock().unwrap().contains_key(&row.key);
             self.dawdle(Fault::RacyPut).await;
-            if !taken {
-                self.shared.pending.lock().unwrap().insert(row.key, row.clone());
+            if taken {
+                return Ok(Put::Occupied);
             }
-            return Ok(!taken);
+            self.shared.pending.lock().unwrap().insert(row.key, row.clone());
+            return Ok(Put::Stored);
         }
         match self.shared.pending.lock().unwrap().entry(row.key) {
             Entry::Occupied(mut place) if self.has(Fault::PutReplaces) => {
                 place.insert(row.clone());
-                Ok(true)
+                Ok(Put::Stored)
             }
-            Entry::Occupied(_) => Ok(false),
+            Entry::Occupied(_) => Ok(Put::Occupied),
             Entry::Vacant(place) => {
                 place.insert(row.clone());
-                Ok(true)
+                Ok(Put::Stored)
             }
         }
     }
@@ -167,7 +169,12 @@ impl PendingStore for Broken {
 
 #[async_trait]
 impl KeyStore for Broken {
-    async fn insert_key(&self, row: &KeyRow, max_live: u32, now: Timestamp) -> Result<bool, StoreError> {
+    async fn insert_key(
+        &self,
+        row: &KeyRow,
+        max_live: u32,
+        now: Timestamp,
+    ) -> Result<KeyInserted, StoreError> {
         let mut keys = self.inner.list_keys(row.integration.as_ref()).await?;
         if self.has(Fault::LimitOverIntegrations) {
             for integration in ["int_a", "int_b"] {
@@ -187,7 +194,7 @@ impl KeyStore for Broken {
             Fault::RacyLimit => {
                 self.dawdle(Fault::RacyLimit).await;
                 if full {
-                    return Ok(false);
+                    return Ok(KeyInserted::TooMany);
                 }
                 self.inner.insert_key(row, u32::MAX, now).await
             }
@@ -203,9 +210,10 @@ impl KeyStore for Broken {
             | Fault::LimitCountsExpired
             | Fault::LimitOverKinds
             | Fault::LimitOverIntegrations
+            | Fault::LimitBeforeId
                 if full =>
             {
-                Ok(false)
+                Ok(KeyInserted::TooMany)
             }
             _ => self.inner.insert_key(row, max_live, now).await,
         }
@@ -228,9 +236,12 @@ impl KeyStore for Broken {
         Ok(keys)
     }
 
-    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
-        let first = self.inner.revoke_key(id, at).await?;
-        Ok(first || (self.has(Fault::RevokedTwice) && self.inner.key(id).await?.is_some()))
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRevoked, StoreError> {
+        Ok(match self.inner.revoke_key(id, at).await? {
+            KeyRevoked::Already if self.has(Fault::RevokedTwice) => KeyRevoked::Revoked,
+            KeyRevoked::Missing if self.has(Fault::MissingRevoked) => KeyRevoked::Already,
+            how => how,
+        })
     }
 
     async fn remove_keys(&self, integration: &IntegrationId) -> Result<(), StoreError> {

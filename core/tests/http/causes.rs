@@ -9,7 +9,8 @@ use grantry::{
     async_trait,
     id::IntegrationId,
     store::{
-        Charged, DayCount, PendingRow, PendingStore, StoreError, StoreErrorKind, Taken, UsageKey, UsageStore,
+        Charged, DayCount, PendingRow, PendingStore, Put, StoreError, StoreErrorKind, Taken, UsageKey,
+        UsageStore,
     },
     time::Timestamp,
 };
@@ -30,7 +31,7 @@ fn full<T>(operation: &'static str) -> Result<T, StoreError> {
 
 #[async_trait]
 impl PendingStore for FullDisk {
-    async fn put_pending(&self, _: &PendingRow) -> Result<bool, StoreError> {
+    async fn put_pending(&self, _: &PendingRow) -> Result<Put, StoreError> {
         full("put_pending")
     }
 

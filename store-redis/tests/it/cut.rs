@@ -14,8 +14,8 @@ use bytes::Bytes;
 use grantry::{
     id::IntegrationId,
     store::{
-        Charged, ConnectionStore as _, PendingRow, PendingStore as _, StoreErrorKind, Swap, Taken, UsageKey,
-        UsageStore as _,
+        Charged, ConnectionStore as _, PendingRow, PendingStore as _, Put, StoreErrorKind, Swap, Taken,
+        UsageKey, UsageStore as _,
     },
     time::Timestamp,
 };
@@ -224,7 +224,7 @@ async fn what_may_be_done_once_is_not_asked_again() {
         peer.charge_usage(&key, 1, None).await.unwrap(),
         Charged::Counted(1)
     );
-    assert!(peer.put_pending(&pending).await.unwrap());
+    assert_eq!(peer.put_pending(&pending).await.unwrap(), Put::Stored);
 
     // What is lost is the answer of the call, not one of the begin of a connection.
     let connected = async || assert!(store.connection(&row("con_1", 0).id).await.unwrap().0.is_some());

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use grantry::{
     id::IntegrationId,
     store::{
-        Charged, ConnectionStore as _, PendingRow, PendingStore as _, StoreErrorKind, UsageKey,
+        Charged, ConnectionStore as _, PendingRow, PendingStore as _, Put, StoreErrorKind, UsageKey,
         UsageStore as _,
     },
     time::Timestamp,
@@ -106,7 +106,7 @@ async fn no_expiry_of_the_server_decides_anything() {
         expires_at: Timestamp(1000),
         body: Bytes::from_static(b"attempt"),
     };
-    assert!(store.put_pending(&row).await.unwrap());
+    assert_eq!(store.put_pending(&row).await.unwrap(), Put::Stored);
     charge(&store).await;
     let left = async |key: &str| {
         let answer = server.command(&["TTL", key]);

@@ -5,16 +5,21 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::{
     id::{IntegrationId, KeyId},
-    store::{KeyRow, KeyStore, StoreError, StoreErrorKind},
+    store::{KeyInserted, KeyRevoked, KeyRow, KeyStore, StoreError},
     time::Timestamp,
 };
 
 #[async_trait]
 impl KeyStore for MemoryStore {
-    async fn insert_key(&self, row: &KeyRow, max_live: u32, now: Timestamp) -> Result<bool, StoreError> {
+    async fn insert_key(
+        &self,
+        row: &KeyRow,
+        max_live: u32,
+        now: Timestamp,
+    ) -> Result<KeyInserted, StoreError> {
         let keys = &mut self.state().keys;
         if keys.contains_key(&row.id) {
-            return Err(StoreError::bare(StoreErrorKind::Invalid, "insert_key"));
+            return Ok(KeyInserted::Occupied);
         }
         let live = keys
             .values()
@@ -22,10 +27,10 @@ impl KeyStore for MemoryStore {
             .filter(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now))
             .count();
         if live >= usize::try_from(max_live).unwrap_or(usize::MAX) {
-            return Ok(false);
+            return Ok(KeyInserted::TooMany);
         }
         keys.insert(row.id.clone(), row.clone());
-        Ok(true)
+        Ok(KeyInserted::Created)
     }
 
     async fn key(&self, id: &KeyId) -> Result<Option<KeyRow>, StoreError> {
@@ -41,14 +46,15 @@ impl KeyStore for MemoryStore {
             .collect())
     }
 
-    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
-        match self.state().keys.get_mut(id) {
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRevoked, StoreError> {
+        Ok(match self.state().keys.get_mut(id) {
             Some(key) if key.revoked_at.is_none() => {
                 key.revoked_at = Some(at);
-                Ok(true)
+                KeyRevoked::Revoked
             }
-            _ => Ok(false),
-        }
+            Some(_) => KeyRevoked::Already,
+            None => KeyRevoked::Missing,
+        })
     }
 
     async fn remove_keys(&self, integration: &IntegrationId) -> Result<(), StoreError> {

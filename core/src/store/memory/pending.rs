@@ -6,20 +6,20 @@ use async_trait::async_trait;
 
 use super::MemoryStore;
 use crate::{
-    store::{PendingRow, PendingStore, StoreError, Taken},
+    store::{PendingRow, PendingStore, Put, StoreError, Taken},
     time::Timestamp,
 };
 
 #[async_trait]
 impl PendingStore for MemoryStore {
-    async fn put_pending(&self, row: &PendingRow) -> Result<bool, StoreError> {
-        match self.state().pending.entry(row.key) {
-            Entry::Occupied(_) => Ok(false),
+    async fn put_pending(&self, row: &PendingRow) -> Result<Put, StoreError> {
+        Ok(match self.state().pending.entry(row.key) {
+            Entry::Occupied(_) => Put::Occupied,
             Entry::Vacant(place) => {
                 place.insert(row.clone());
-                Ok(true)
+                Put::Stored
             }
-        }
+        })
     }
 
     async fn take_pending(
