@@ -222,6 +222,10 @@ impl Provider for AtOnce {
         self.salesforce.idle_limit(client)
     }
 
+    fn grants_per_user(&self, client: &Client<'_>) -> Option<u32> {
+        self.salesforce.grants_per_user(client)
+    }
+
     fn session_length(&self, client: &Client<'_>) -> Duration {
         self.salesforce.session_length(client)
     }

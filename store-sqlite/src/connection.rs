@@ -6,7 +6,7 @@ use grantry::{
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index, Inserted,
-        ListEntry, Page, Point, Removed, Revision, StoreError, Stored, Swap,
+        ListEntry, Notice, Page, Point, Removed, Revision, StoreError, Stored, Swap,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -96,6 +96,15 @@ impl ConnectionStore for SqliteStore {
         .await
     }
 
+    /// A write was synced before it was acknowledged, and no other machine takes over.
+    async fn confirm_connection(&self, _: &ConnectionId, _: Revision) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        Vec::new()
+    }
+
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError> {
         // A removal has a revision of its own, so that who knows the row's last one sees that something happened.
         let revision = row::next_revision(expected.counter, "remove_connection")?;
@@ -142,6 +151,11 @@ impl ConnectionStore for SqliteStore {
         self.read("connections_of_concern", |db| {
             list::of_concern(db, concern, before, limit)
         })
+    }
+
+    /// Processes that share a file tell each other nothing.
+    async fn connection_news(&self) {
+        std::future::pending::<()>().await;
     }
 
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {

@@ -234,9 +234,7 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     fn idle_limit(&self, client: &Client<'_>) -> Option<Duration>;
 
     /// How many grants of one user for this app the provider keeps, if it ends the oldest beyond that.
-    fn grants_per_user(&self, _client: &Client<'_>) -> Option<u32> {
-        None
-    }
+    fn grants_per_user(&self, client: &Client<'_>) -> Option<u32>;
 
     /// How long to assume that an access token lives, where nobody says.
     fn session_length(&self, client: &Client<'_>) -> Duration;

@@ -212,17 +212,13 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
 
     /// Waits, no longer than the store takes for a write, until the row of this revision would survive the loss of one
     /// machine. `false` says that it would not as far as is known, or that the row has another revision by now; so does an
-    /// error. The default is for stores whose answer to a write says it already. Dropping the future changes nothing.
-    async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
-        let _ = (id, revision);
-        Ok(true)
-    }
+    /// error. A store whose answer to a write says it already answers `true` without a look. Dropping the future changes
+    /// nothing.
+    async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError>;
 
     /// What an operator should know of how this store keeps what is written. From memory: it asks nobody, and does not
     /// wait. Shown by [`Broker::health`](crate::Broker::health).
-    fn notices(&self) -> Vec<Notice> {
-        Vec::new()
-    }
+    fn notices(&self) -> Vec<Notice>;
 
     /// Removes the row if its revision is `expected`.
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError>;
@@ -252,11 +248,9 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Page<ListEntry>, StoreError>;
 
     /// Ends when something was heard of that should be looked for at once: a connection that ended, an integration that was
-    /// changed, by any process. It may end for nothing. The default never ends, and changes are seen at the pace of the
-    /// broker's looks, as are those that are not heard of.
-    async fn connection_news(&self) {
-        std::future::pending::<()>().await;
-    }
+    /// changed, by any process. It may end for nothing. A store that hears of nothing never ends it, and changes are seen at
+    /// the pace of the broker's looks, as are those that are not heard of.
+    async fn connection_news(&self);
 
     /// What was inserted, swapped or removed since `since`; `None` asks only for the present point.
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError>;

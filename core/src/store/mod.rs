@@ -9,6 +9,8 @@
 //! 3. An `Err` from a write means *unknown*: the engine reads again. Expected outcomes are `Ok`.
 //! 4. Bodies and digests are opaque: never logged, never indexed, never inspected.
 //!
+//! No method has a default, so that a store around another one cannot forget to pass one on.
+//!
 //! Row and filter types are exhaustive structs, and a store destructures them: a column that is added here is a compile
 //! error there, not lost data. Everything else grows inside the opaque `body`.
 

@@ -76,4 +76,12 @@ impl Clock for TestClock {
         // Nothing booted at zero.
         BootInstant(self.passed().saturating_add(1_000_000))
     }
+
+    fn wall_coarse(&self) -> Timestamp {
+        self.wall()
+    }
+
+    fn tick(&self) -> u64 {
+        self.boot().0
+    }
 }

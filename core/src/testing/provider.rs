@@ -123,6 +123,10 @@ impl Provider for FakeProvider {
         self.upstream.settings().idle_limit
     }
 
+    fn grants_per_user(&self, _: &Client<'_>) -> Option<u32> {
+        None
+    }
+
     fn session_length(&self, _: &Client<'_>) -> Duration {
         self.upstream.settings().session
     }

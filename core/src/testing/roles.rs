@@ -86,6 +86,11 @@ impl ConnectionStore for FaultyStore {
         self.call(Op::List, list).await
     }
 
+    /// No script is asked: news may end for nothing, or never.
+    async fn connection_news(&self) {
+        self.inner.connections.connection_news().await;
+    }
+
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {
         let mut changes = self
             .call(Op::Changes, self.inner.connections.connection_changes(since))

@@ -11,7 +11,8 @@ use grantry::{
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index, Inserted,
-        ListEntry, Page, Point, Removed, Revision, StatusFilter, StoreError, StoreErrorKind, Stored, Swap,
+        ListEntry, Notice, Page, Point, Removed, Revision, StatusFilter, StoreError, StoreErrorKind, Stored,
+        Swap,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -402,6 +403,14 @@ impl ConnectionStore for Broken {
         items.truncate(limit);
         let items = items.into_iter().map(|stored| self.show(stored)).collect();
         Ok(Page { items, more })
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        self.inner.notices()
+    }
+
+    async fn connection_news(&self) {
+        self.inner.connection_news().await;
     }
 
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {

@@ -169,6 +169,10 @@ impl Provider for Fake {
         None
     }
 
+    fn grants_per_user(&self, _: &Client<'_>) -> Option<u32> {
+        None
+    }
+
     fn session_length(&self, _: &Client<'_>) -> Duration {
         Duration::from_hours(2)
     }
@@ -269,5 +273,13 @@ impl Clock for Hands {
 
     fn boot(&self) -> BootInstant {
         SystemClock.boot()
+    }
+
+    fn wall_coarse(&self) -> Timestamp {
+        self.wall()
+    }
+
+    fn tick(&self) -> u64 {
+        self.boot().0
     }
 }

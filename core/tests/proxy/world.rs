@@ -97,6 +97,10 @@ impl Provider for Fake {
         None
     }
 
+    fn grants_per_user(&self, _: &Client<'_>) -> Option<u32> {
+        None
+    }
+
     fn session_length(&self, _: &Client<'_>) -> Duration {
         Duration::from_hours(2)
     }

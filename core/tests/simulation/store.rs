@@ -9,7 +9,7 @@ use grantry::{
     refresh::protocol::Refresh,
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted, ListEntry,
-        Page, Point, Removed, Revision, StoreError, StoreErrorKind, Stored, Stores, Swap,
+        Notice, Page, Point, Removed, Revision, StoreError, StoreErrorKind, Stored, Stores, Swap,
     },
     testing::{Fault, FaultyStore, Op, Seen, Weather},
     time::{Clock as _, StoreInstant, Timestamp},
@@ -274,6 +274,14 @@ impl ConnectionStore for Observed {
             .memory
             .connections_of_concern(concern, before, limit)
             .await
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        self.sim.memory.notices()
+    }
+
+    async fn connection_news(&self) {
+        self.sim.memory.connection_news().await;
     }
 
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {

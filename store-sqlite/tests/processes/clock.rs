@@ -41,6 +41,10 @@ impl Clock for SharedClock {
         SystemClock.boot() + self.ahead()
     }
 
+    fn wall_coarse(&self) -> Timestamp {
+        self.wall()
+    }
+
     fn tick(&self) -> u64 {
         SystemClock.tick()
     }

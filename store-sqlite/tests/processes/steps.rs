@@ -11,7 +11,7 @@ use grantry::{
     provider::{Transport, TransportError},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted, ListEntry,
-        Page, Point, Removed, Revision, StoreError, Stored, Swap,
+        Notice, Page, Point, Removed, Revision, StoreError, Stored, Swap,
     },
     time::{StoreInstant, Timestamp},
     transport::HttpTransport,
@@ -129,6 +129,18 @@ impl ConnectionStore for WatchedStore {
         let swapped = self.inner.swap_connection(next, expected).await;
         self.steps.step("swapped");
         swapped
+    }
+
+    async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
+        self.inner.confirm_connection(id, revision).await
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        self.inner.notices()
+    }
+
+    async fn connection_news(&self) {
+        self.inner.connection_news().await;
     }
 
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError> {

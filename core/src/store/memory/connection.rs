@@ -13,7 +13,7 @@ use crate::{
     id::{ConnectionId, IntegrationId},
     store::{
         Change, Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index,
-        Inserted, ListEntry, Page, Point, Removed, Revision, StoreError, Stored, Swap,
+        Inserted, ListEntry, Notice, Page, Point, Removed, Revision, StoreError, Stored, Swap,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -130,6 +130,15 @@ impl ConnectionStore for MemoryStore {
         }
     }
 
+    /// There is no other machine that could take over.
+    async fn confirm_connection(&self, _: &ConnectionId, _: Revision) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        Vec::new()
+    }
+
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError> {
         // A removal has a revision of its own, so that who knows the row's last one sees that something happened.
         let revision = next_revision(expected.counter, "remove_connection")?;
@@ -181,6 +190,11 @@ impl ConnectionStore for MemoryStore {
     ) -> Result<Page<ListEntry>, StoreError> {
         let fits = |index: &Index| index.concern == Some(concern);
         Ok(self.state().connections.descending(before, limit, fits))
+    }
+
+    /// Nothing is heard of: a look costs nothing here.
+    async fn connection_news(&self) {
+        std::future::pending::<()>().await;
     }
 
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {
