@@ -3,24 +3,28 @@
 
 use std::{fs, path::Path};
 
-/// Where the traits of the contract stand, and how many there are in each file.
-const FILES: [(&str, usize); 9] = [
+/// Where the contract stands, and how many traits there are in each file.
+const FILES: [(&str, usize); 10] = [
     ("store/connection.rs", 1),
     ("store/integration.rs", 1),
     ("store/key.rs", 1),
     ("store/pending.rs", 1),
     ("store/usage.rs", 1),
     ("provider/mod.rs", 1),
+    ("provider/http_client.rs", 1),
     ("vault/mod.rs", 1),
     ("event.rs", 1),
     ("time.rs", 1),
 ];
 
-/// A method of a trait, and its signature up to `;` or `{`.
+/// A method of a trait, or a public async function beside one.
+#[derive(Default)]
 struct Method {
-    place: String,
+    docs: String,
+    /// Up to `;` or `{`.
     signature: String,
-    has_body: bool,
+    place: String,
+    of_trait: bool,
 }
 
 fn methods() -> Vec<Method> {
@@ -28,35 +32,43 @@ fn methods() -> Vec<Method> {
     let mut methods = Vec::new();
     for (file, expected) in FILES {
         let text = fs::read_to_string(source.join(file)).unwrap();
-        let traits: Vec<_> = text.split("\npub trait ").skip(1).collect();
-        assert_eq!(traits.len(), expected, "traits in {file}");
-        for body in traits {
-            let body = body.split("\n}\n").next().unwrap();
-            methods.extend(of_trait(file, body));
-        }
+        assert_eq!(text.matches("\npub trait ").count(), expected, "traits in {file}");
+        methods.extend(of_file(file, &text));
     }
     methods
 }
 
-fn of_trait(file: &str, body: &str) -> Vec<Method> {
-    let name = body.split([':', ' ']).next().unwrap();
+fn of_file(file: &str, text: &str) -> Vec<Method> {
     let mut found = Vec::new();
-    let mut signature = String::new();
-    for line in body.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
-        if line.starts_with("fn ") || line.starts_with("async fn ") {
-            signature.clear();
-        } else if signature.is_empty() {
+    let (mut method, mut of_trait) = (Method::default(), false);
+    for line in text.lines() {
+        let code = line.trim();
+        of_trait = line.starts_with("pub trait ") || of_trait && line != "}";
+        let public = code
+            .strip_prefix("pub ")
+            .filter(|code| code.starts_with("async "));
+        let declared = public.or_else(|| {
+            let method = code.starts_with("fn ") || code.starts_with("async fn ");
+            Some(code).filter(|_| of_trait && method)
+        });
+        if code.starts_with("///") {
+            method.docs += code;
+            method.docs.push('\n');
+            continue;
+        } else if let Some(code) = declared {
+            let name = code.split('(').next().unwrap().rsplit(' ').next().unwrap();
+            method.place = format!("{name} in {file}");
+            method.of_trait = of_trait;
+            method.signature = code.to_owned();
+        } else if !method.signature.is_empty() {
+            method.signature += code;
+        } else if code.starts_with('#') {
             continue;
         }
-        signature.push_str(line);
-        if line.ends_with(';') || line.ends_with('{') {
-            let method = signature.split('(').next().unwrap();
-            let method = method.rsplit(' ').next().unwrap();
-            found.push(Method {
-                place: format!("{name}::{method} in {file}"),
-                has_body: line.ends_with('{'),
-                signature: std::mem::take(&mut signature),
-            });
+        if method.signature.ends_with([';', '{']) {
+            found.push(std::mem::take(&mut method));
+        } else if method.signature.is_empty() {
+            method.docs.clear();
         }
     }
     found
@@ -66,12 +78,29 @@ fn of_trait(file: &str, body: &str) -> Vec<Method> {
 #[test]
 fn no_method_has_a_default() {
     let methods = methods();
-    assert!(methods.len() > 50, "{}", methods.len());
-    for method in methods {
-        assert!(
-            !method.has_body,
-            "{} has a default: {}",
-            method.place, method.signature
-        );
+    assert!(methods.len() > 55, "{}", methods.len());
+    for method in methods.iter().filter(|method| method.of_trait) {
+        let required = method.signature.ends_with(';');
+        assert!(required, "{} has a default: {}", method.place, method.signature);
     }
+}
+
+/// What an error means, and what a dropped future leaves, cannot be seen in a signature.
+#[test]
+fn every_method_says_how_it_fails_and_what_dropping_it_leaves() {
+    let mut told = 0;
+    for method in methods() {
+        for (applies, heading) in [
+            (method.signature.contains("-> Result<"), "/// # Errors\n"),
+            (method.signature.starts_with("async "), "/// # Cancel safety\n"),
+        ] {
+            assert!(
+                !applies || method.docs.contains(heading),
+                "{} has no {heading}",
+                method.place
+            );
+            told += usize::from(applies);
+        }
+    }
+    assert!(told > 80, "{told}");
 }

@@ -57,7 +57,13 @@ pub struct TransportError {
 /// [`Sent::No`] only if not one byte of the request can have reached the provider, and cut answers at [`MAX_ANSWER`].
 #[async_trait]
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// Sends `request` and reads the whole answer.
+    /// Sends `request` and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// [`TransportError`] if no whole answer came, and whether the request may have reached the provider.
+    ///
+    /// # Cancel safety
+    /// The request may have been sent and processed; its answer is lost. Nothing is sent after the drop.
     async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Bytes>, TransportError>;
 }
 
@@ -75,6 +81,9 @@ impl ProviderHttp {
     ///
     /// # Errors
     /// [`TransportError`] if no whole answer came.
+    ///
+    /// # Cancel safety
+    /// The request may have been processed. It is one that may be repeated.
     pub async fn send(
         &self,
         request: http::Request<Vec<u8>>,
@@ -129,6 +138,10 @@ impl TokenHttp {
     ///
     /// # Errors
     /// [`TransportError`] if no whole answer came.
+    ///
+    /// # Cancel safety
+    /// Once polled, the request may have been processed, and what it spends is spent: the [`Presentation`] is neither
+    /// certainly not sent nor answered.
     pub async fn send(
         self,
         request: http::Request<Vec<u8>>,

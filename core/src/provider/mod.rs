@@ -254,7 +254,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Exchanges an authorization code. The answer must hold an access token, a subject and an instance URL.
     ///
     /// # Errors
-    /// [`Failure`] as the token endpoint's answer says.
+    /// [`Failure::NotSent`] if the code is certainly unspent, [`Failure::Refused`] if the token endpoint answered so,
+    /// [`Failure::Unknown`] if the code may have been exchanged and the answer is lost or unreadable.
+    ///
+    /// # Cancel safety
+    /// The code may be spent, and a grant left at the provider that nobody holds. Nothing is sent after the drop.
     async fn exchange_code(
         &self,
         http: TokenHttp,
@@ -265,7 +269,12 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Presents a refresh token, once, without a `scope` parameter.
     ///
     /// # Errors
-    /// [`Failure`] as the token endpoint's answer says.
+    /// [`Failure::NotSent`] if the token is certainly unspent, [`Failure::Refused`] if the token endpoint answered so,
+    /// [`Failure::Unknown`] if the token may be spent and the answer is lost or unreadable.
+    ///
+    /// # Cancel safety
+    /// The token may be spent, and its successor lost: what a dropped future leaves is [`Failure::Unknown`]. Nothing is
+    /// sent after the drop. The broker does not drop it for a caller who went away, only at its own time limit.
     async fn refresh(
         &self,
         http: TokenHttp,
@@ -277,13 +286,19 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Revokes a token (RFC 7009). A token that is not known any more counts as revoked.
     ///
     /// # Errors
-    /// [`Failure`] if it is not certain that the token is gone.
+    /// [`Failure`] if it is not certain that the token is gone. Revoking again does no harm.
+    ///
+    /// # Cancel safety
+    /// The token may be revoked. Nothing is sent after the drop.
     async fn revoke(&self, http: &ProviderHttp, client: &Client<'_>, token: &Secret) -> Result<(), Failure>;
 
     /// Asks whether an access token works and until when, by introspection (RFC 7662) or a harmless call.
     ///
     /// # Errors
-    /// [`Failure`] if that could not be found out.
+    /// [`Failure`] if that could not be found out. It says nothing about the token.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: asking spends nothing.
     async fn access_life(
         &self,
         http: &ProviderHttp,
@@ -295,6 +310,9 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Failure`] if the user and the org could not be found out.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: asking spends nothing.
     async fn identify(
         &self,
         http: &ProviderHttp,
@@ -306,6 +324,9 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Failure::Refused`] with [`Verdict::ClientMisconfigured`] if they are wrong, others if it cannot be told now.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it spends nothing.
     async fn verify_client(&self, http: &ProviderHttp, client: &Client<'_>) -> Result<(), Failure>;
 
     /// Reads what an API answer says beside its content. `body_prefix` is its first bytes, only for error statuses.

@@ -200,30 +200,67 @@ pub struct Changes {
 /// Keeps connections.
 #[async_trait]
 pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
-    /// Creates the row unless the id is taken.
+    /// Creates the row unless its id is taken.
+    ///
+    /// # Errors
+    /// Unknown outcome: the row may have been created. Read it to find out.
+    ///
+    /// # Cancel safety
+    /// The row is created whole or not at all, possibly shortly after the drop.
     async fn insert_connection(&self, row: &ConnectionRow) -> Result<Inserted, StoreError>;
 
-    /// Reads a row, and the store's own time with it, on a clock that all handles share for this row. The time is from
-    /// after the call began, and from no later than the row: then a turn is never taken for older than it is.
+    /// Reads a row together with the store's own time, on a clock that all handles share for this row. The time is taken
+    /// after the call began and no later than the row is read, so that a lease never looks older than it is.
+    ///
+    /// # Errors
+    /// The row could not be read, or does not decode. Whether it exists is not known; a missing row is `Ok((None, _))`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
     async fn connection(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), StoreError>;
 
-    /// Replaces the row if its revision is `expected`. It must be durable when it answers.
+    /// Replaces the row if its revision is `expected`. Durable once it is acknowledged.
+    ///
+    /// # Errors
+    /// Unknown outcome: the row may have been replaced. Read it before trying again: a second swap of `expected` would
+    /// report a conflict with the caller's own write.
+    ///
+    /// # Cancel safety
+    /// The row is replaced whole or not at all, possibly shortly after the drop. `expected` fences it: a late swap never
+    /// overwrites a newer row.
     async fn swap_connection(&self, next: &ConnectionRow, expected: Revision) -> Result<Swap, StoreError>;
 
-    /// Waits, no longer than the store takes for a write, until the row of this revision would survive the loss of one
-    /// machine. `false` says that it would not as far as is known, or that the row has another revision by now; so does an
-    /// error. A store whose answer to a write says it already answers `true` without a look. Dropping the future changes
-    /// nothing.
+    /// Waits, bounded by the store's write timeout, until `revision` would survive the loss of one machine. `false` and
+    /// `Err` both mean: not known to; `false` also if the row has another revision by now. A store whose acknowledgement
+    /// already promises it returns `true` at once.
+    ///
+    /// # Errors
+    /// It could not be found out. The row itself is not affected.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: waiting changes nothing about the row.
     async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError>;
 
-    /// What an operator should know of how this store keeps what is written. From memory: it asks nobody, and does not
-    /// wait. Shown by [`Broker::health`](crate::Broker::health).
+    /// What an operator should know about how this store keeps what is written. Answered from memory, without I/O. Shown by
+    /// [`Broker::health`](crate::Broker::health).
     fn notices(&self) -> Vec<Notice>;
 
     /// Removes the row if its revision is `expected`.
+    ///
+    /// # Errors
+    /// Unknown outcome: the row may be gone. Trying again reports [`Removed::Missing`] then.
+    ///
+    /// # Cancel safety
+    /// The row is removed whole or not at all, possibly shortly after the drop. `expected` fences it.
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError>;
 
     /// Lists by id, descending, so that the newest come first: at most `limit` entries below `before`.
+    ///
+    /// # Errors
+    /// The page could not be read, or one of its rows does not decode.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
     async fn list_connections(
         &self,
         filter: &ConnectionFilter,
@@ -232,6 +269,12 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Page<ListEntry>, StoreError>;
 
     /// Rows with `due_at <= until`, ascending by (due_at, id): at most `limit` entries above `after`.
+    ///
+    /// # Errors
+    /// The page could not be read. Nothing is taken off the list by reading it, so the same page can be asked for again.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
     async fn due_connections(
         &self,
         until: Timestamp,
@@ -240,6 +283,12 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Page<DueEntry>, StoreError>;
 
     /// Rows of this concern, over all integrations, by id, descending: at most `limit` below `before`.
+    ///
+    /// # Errors
+    /// The page could not be read, or one of its rows does not decode.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
     async fn connections_of_concern(
         &self,
         concern: Concern,
@@ -247,21 +296,48 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError>;
 
-    /// Ends when something was heard of that should be looked for at once: a connection that ended, an integration that was
-    /// changed, by any process. It may end for nothing. A store that hears of nothing never ends it, and changes are seen at
-    /// the pace of the broker's looks, as are those that are not heard of.
+    /// Resolves when changes should be polled now: some process ended a connection or changed an integration. Spurious
+    /// wake-ups are allowed, and so are missed ones, since the broker polls at its own pace anyway. A store without
+    /// notifications never resolves.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: news that arrives between two calls may be kept for the next one or missed.
     async fn connection_news(&self);
 
     /// What was inserted, swapped or removed since `since`; `None` asks only for the present point.
+    ///
+    /// # Errors
+    /// The history could not be read. The caller keeps its point and asks again from there, so that nothing is missed.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the store does not remember who was told what.
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError>;
 
     /// Writes hot facts without touching revisions. Facts that are `None` stay; a time never goes back; unknown ids are
     /// passed over. It need not be durable at once.
+    ///
+    /// # Errors
+    /// Unknown outcome: the facts of some of the rows may have been written. Writing them again does no harm.
+    ///
+    /// # Cancel safety
+    /// The facts of one row are written together or not at all; of several rows, only some may be written.
     async fn touch_connections(&self, facts: &[(ConnectionId, HotFacts)]) -> Result<(), StoreError>;
 
     /// How many rows of each key id there are, over all integrations.
+    ///
+    /// # Errors
+    /// The rows could not be counted.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
     async fn connections_by_key(&self) -> Result<Vec<(String, u64)>, StoreError>;
 
     /// Whether the integration has a row that is not deleted.
+    ///
+    /// # Errors
+    /// It could not be found out. An error does not mean that there is none.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
     async fn has_connections(&self, integration: &IntegrationId) -> Result<bool, StoreError>;
 }

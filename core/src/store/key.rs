@@ -89,6 +89,12 @@ pub enum KeyRevoked {
 pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// Stores the key unless its id is taken, or `max_live` keys of its kind and integration are live: neither revoked nor
     /// expired at `now`. The check and the write are one. A taken id is [`KeyInserted::Occupied`], however many are live.
+    ///
+    /// # Errors
+    /// Unknown outcome: the key may have been stored, and count as a live one. It can be listed and revoked.
+    ///
+    /// # Cancel safety
+    /// The key is stored whole or not at all, possibly shortly after the drop.
     async fn insert_key(
         &self,
         row: &KeyRow,
@@ -97,14 +103,39 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<KeyInserted, StoreError>;
 
     /// Reads a key.
+    ///
+    /// # Errors
+    /// The key could not be read. Whether it exists is not known, so it must not be accepted; a missing key is `Ok(None)`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
     async fn key(&self, id: &KeyId) -> Result<Option<KeyRow>, StoreError>;
 
     /// All keys of an integration (or the admin keys), ascending by id.
+    ///
+    /// # Errors
+    /// The keys could not be read, or one of them does not decode.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
     async fn list_keys(&self, integration: Option<&IntegrationId>) -> Result<Vec<KeyRow>, StoreError>;
 
     /// Revokes a key, once.
+    ///
+    /// # Errors
+    /// Unknown outcome: the key may have been revoked. Revoking it again does no harm, and reports
+    /// [`KeyRevoked::Already`] then.
+    ///
+    /// # Cancel safety
+    /// The key is revoked or not, possibly shortly after the drop.
     async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRevoked, StoreError>;
 
     /// Removes all keys of an integration.
+    ///
+    /// # Errors
+    /// Unknown outcome: the keys may be gone. Removing them again does no harm.
+    ///
+    /// # Cancel safety
+    /// All of them are removed or none, possibly shortly after the drop.
     async fn remove_keys(&self, integration: &IntegrationId) -> Result<(), StoreError>;
 }

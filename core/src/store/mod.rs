@@ -4,10 +4,13 @@
 //! is a pure function in core, written back by compare-and-swap on the row's [`Revision`].
 //!
 //! To be correct, every implementation must keep these rules:
-//! 1. A write is atomic, durable as the store promises, and visible to every other handle when its future resolves `Ok`.
-//! 2. Dropping a future at any await leaves its write wholly done or wholly undone.
-//! 3. An `Err` from a write means *unknown*: the engine reads again. Expected outcomes are `Ok`.
-//! 4. Bodies and digests are opaque: never logged, never indexed, never inspected.
+//! 1. A write is atomic. Once its future has resolved to `Ok`, the write is durable as the store promises, and visible to
+//!    every other handle.
+//! 2. Dropping a future at any await leaves its write wholly applied or wholly unapplied. A write that was in flight may be
+//!    applied shortly after the drop, but not after a later write of the same row was acknowledged.
+//! 3. An `Err` from a write means *unknown outcome*: the engine reads again. Expected outcomes are `Ok`.
+//! 4. An `Err` from a read says nothing about the row. A row that does not exist is `Ok`.
+//! 5. Bodies and digests are opaque: never logged, never indexed, never inspected.
 //!
 //! No method has a default, so that a store around another one cannot forget to pass one on.
 //!

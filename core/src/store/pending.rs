@@ -47,10 +47,23 @@ pub enum Taken {
 #[async_trait]
 pub trait PendingStore: fmt::Debug + Send + Sync + 'static {
     /// Stores the row unless its key is taken.
+    ///
+    /// # Errors
+    /// Unknown outcome: the row may have been stored. Keys are digests of random values, so a row that nobody knows of is
+    /// never taken, and is purged once it has expired.
+    ///
+    /// # Cancel safety
+    /// The row is stored whole or not at all, possibly shortly after the drop.
     async fn put_pending(&self, row: &PendingRow) -> Result<Put, StoreError>;
 
     /// Gives the row to exactly one caller, over all processes, and removes it: but only if `guard` is its guard and
     /// `now` is before its expiry.
+    ///
+    /// # Errors
+    /// Unknown outcome: the row may be gone, and then nobody has it. Its user begins again.
+    ///
+    /// # Cancel safety
+    /// The row is left for one other caller, or is gone; it is never given twice.
     async fn take_pending(
         &self,
         key: &[u8; 32],
@@ -59,5 +72,11 @@ pub trait PendingStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Taken, StoreError>;
 
     /// Removes at most `limit` expired rows and says how many.
+    ///
+    /// # Errors
+    /// Unknown outcome: some expired rows may have been removed. They cannot be taken anyway.
+    ///
+    /// # Cancel safety
+    /// Some of the expired rows may have been removed.
     async fn purge_pending(&self, now: Timestamp, limit: u32) -> Result<u32, StoreError>;
 }

@@ -42,6 +42,12 @@ pub struct DayCount {
 pub trait UsageStore: fmt::Debug + Send + Sync + 'static {
     /// Adds `amount` to the day, unless the month's total would then be above `limit`. Atomic over all processes. It
     /// need not be durable at once.
+    ///
+    /// # Errors
+    /// Unknown outcome: the calls may have been counted. Charging again may count them twice.
+    ///
+    /// # Cancel safety
+    /// All of `amount` is counted or nothing, possibly shortly after the drop.
     async fn charge_usage(
         &self,
         key: &UsageKey,
@@ -50,11 +56,29 @@ pub trait UsageStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Charged, StoreError>;
 
     /// Takes `amount` back from the day; never below zero.
+    ///
+    /// # Errors
+    /// Unknown outcome: the calls may have been taken back. Refunding again may take them back twice.
+    ///
+    /// # Cancel safety
+    /// All of `amount` is taken back or nothing, possibly shortly after the drop.
     async fn refund_usage(&self, key: &UsageKey, amount: u64) -> Result<(), StoreError>;
 
     /// The days of the month that have calls, ascending.
+    ///
+    /// # Errors
+    /// The counts could not be read.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
     async fn usage_days(&self, integration: &IntegrationId, month: u32) -> Result<Vec<DayCount>, StoreError>;
 
     /// Removes counts of months before `month`.
+    ///
+    /// # Errors
+    /// Unknown outcome: some or all of them may be gone. Purging again does no harm.
+    ///
+    /// # Cancel safety
+    /// Some of the old counts may be gone.
     async fn purge_usage(&self, month: u32) -> Result<(), StoreError>;
 }

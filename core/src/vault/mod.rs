@@ -146,24 +146,37 @@ pub trait TokenVault: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`VaultError::Unavailable`] if it cannot be done now.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: sealing has no effect but its result.
     async fn seal(&self, context: &SealContext<'_>, plaintext: &[u8]) -> Result<Vec<u8>, VaultError>;
 
     /// Opens what [`TokenVault::seal`] gave for the same context.
     ///
     /// # Errors
-    /// [`VaultError`] says why not.
+    /// [`VaultError::Tampered`], [`VaultError::UnknownEnvelope`] and [`VaultError::UnknownKey`] hold for this blob until
+    /// somebody changes it or the keys; [`VaultError::Unavailable`] may pass.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: opening has no effect but its result.
     async fn open(&self, context: &SealContext<'_>, sealed: &[u8]) -> Result<SecretBytes, VaultError>;
 
-    /// Whether a key for sealing is at hand. Asked before a refresh token is spent.
+    /// Checks that sealing would work now. Called before a refresh token is spent, so that what comes back can be stored.
     ///
     /// # Errors
-    /// [`VaultError::Unavailable`] if not.
+    /// [`VaultError::Unavailable`] if it would not.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: checking changes nothing.
     async fn ready(&self) -> Result<(), VaultError>;
 
     /// A keyed digest of `data`: by the key `key`, or by the sealing key if none is named.
     ///
     /// # Errors
-    /// [`VaultError::UnknownKey`] if the named key was not given.
+    /// [`VaultError::UnknownKey`] if the named key was not given; [`VaultError::Unavailable`] if it cannot be done now.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a digest has no effect but its result.
     async fn mac(&self, purpose: &'static str, key: Option<&str>, data: &[u8]) -> Result<Mac, VaultError>;
 
     /// The id of the key that `sealed` was sealed with, if it can be told.
