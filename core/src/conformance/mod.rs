@@ -50,7 +50,13 @@ mod rows;
 pub mod usage;
 pub mod values;
 
-use std::{future::Future, pin::pin, sync::Arc, task::Poll};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use tokio::{sync::Barrier, task::JoinSet};
@@ -108,6 +114,32 @@ async fn poll_and_drop<T>(call: impl Future<Output = T>, times: usize) -> Option
             return Some(result);
         }
         tokio::task::yield_now().await;
+    }
+    None
+}
+
+/// Rings when a call can go on.
+#[derive(Default)]
+struct Bell(tokio::sync::Notify);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// Polls `call` until it has waited for something `stages` times, and what it waited for last has come; so it is held up in
+/// the middle of what it does. Gives its result if it was over before.
+async fn advance<T>(mut call: Pin<&mut impl Future<Output = T>>, stages: usize) -> Option<T> {
+    /// It may wait for what comes only once others go on.
+    const MOMENT: Duration = Duration::from_millis(100);
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(bell.clone());
+    for _ in 0..stages {
+        if let Poll::Ready(done) = call.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(done);
+        }
+        let _ = tokio::time::timeout(MOMENT, bell.0.notified()).await;
     }
     None
 }
@@ -193,6 +225,7 @@ macro_rules! connection_conformance {
                 a_row_that_came_back_is_told
                 only_changes_are_told
                 a_point_ahead_is_a_gap
+                a_write_that_is_late_is_told
                 a_watcher_misses_nothing;
             hot:
                 a_touch_moves_no_revision

@@ -191,7 +191,7 @@ impl From<u64> for Point {
 pub struct Changes {
     /// The rows, each at most once.
     pub changed: Vec<Change>,
-    /// Where to go on.
+    /// Where to go on. Every write that is not told here, and becomes visible later, lies behind it.
     pub next: Point,
     /// Whether changes may have been missed, for instance because the store keeps no older history.
     pub gap: bool,
@@ -305,6 +305,11 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     async fn connection_news(&self);
 
     /// What was inserted, swapped or removed since `since`; `None` asks only for the present point.
+    ///
+    /// [`Changes::next`] must not pass a write that is not visible yet: whoever goes on from there is never told of it, and
+    /// serves what it replaced. So a number that is taken before the commit is not enough, since a later number may be
+    /// committed and read first. Number writes in the order in which they become visible, for instance under a lock that is
+    /// held until the commit; or let `next` stay below the smallest number whose write is still in flight.
     ///
     /// # Errors
     /// The history could not be read. The caller keeps its point and asks again from there, so that nothing is missed.

@@ -178,6 +178,7 @@ fn like(text: &[char], pattern: &[char]) -> bool {
 #[async_trait]
 impl ConnectionStore for Broken {
     async fn insert_connection(&self, row: &ConnectionRow) -> Result<Inserted, StoreError> {
+        let number = self.take_number().await;
         let row = self.spoiled(row);
         let present = self.inner.connection(&row.id).await?.0;
         let email = row.index.email.clone();
@@ -213,6 +214,7 @@ impl ConnectionStore for Broken {
             }
             _ => self.inner.insert_connection(&row).await?,
         };
+        self.commit_number(number, &row.id).await?;
         Ok(match inserted {
             Inserted::Created(revision) => Inserted::Created(self.shown(revision)),
             Inserted::Occupied => Inserted::Occupied,
@@ -238,6 +240,7 @@ impl ConnectionStore for Broken {
     }
 
     async fn swap_connection(&self, next: &ConnectionRow, expected: Revision) -> Result<Swap, StoreError> {
+        let number = self.take_number().await;
         let mut next = self.spoiled(next);
         let present = self.inner.connection(&next.id).await?.0;
         let mut expected = self.accepted(&next.id, expected).await?;
@@ -268,13 +271,16 @@ impl ConnectionStore for Broken {
             }
             _ => {}
         }
-        Ok(match self.inner.swap_connection(&next, expected).await? {
+        let swapped = self.inner.swap_connection(&next, expected).await?;
+        self.commit_number(number, &next.id).await?;
+        Ok(match swapped {
             Swap::Swapped(revision) => Swap::Swapped(self.shown(revision)),
             other => other,
         })
     }
 
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError> {
+        let number = self.take_number().await;
         let present = self.inner.connection(id).await?.0;
         let mut expected = self.accepted(id, expected).await?;
         if let Some(stored) = present {
@@ -286,7 +292,9 @@ impl ConnectionStore for Broken {
             let mut last = self.shared.last_revisions.lock().unwrap();
             last.insert(id.clone(), stored.revision);
         }
-        self.inner.remove_connection(id, expected).await
+        let removed = self.inner.remove_connection(id, expected).await?;
+        self.commit_number(number, id).await?;
+        Ok(removed)
     }
 
     async fn list_connections(
@@ -414,6 +422,9 @@ impl ConnectionStore for Broken {
     }
 
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {
+        if let Some(changes) = self.by_number(since) {
+            return Ok(changes);
+        }
         let mut changes = self.inner.connection_changes(since).await?;
         self.dawdle(Fault::RacyPoint).await;
         let rows: BTreeSet<_> = self

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this is a test")]
 
 mod connections;
+mod naive;
 mod others;
 
 use std::{
@@ -38,6 +39,7 @@ struct Shared {
     first_emails: Mutex<HashMap<ConnectionId, String>>,
     last_revisions: Mutex<HashMap<ConnectionId, grantry::store::Revision>>,
     pending: Mutex<HashMap<[u8; 32], PendingRow>>,
+    sequence: naive::Sequence,
 }
 
 /// The fixture gives this handle and further ones of it.
@@ -184,6 +186,8 @@ faults! {
     TouchTold => changes::only_changes_are_told;
     GapUntold => changes::a_point_ahead_is_a_gap;
     RacyPoint => changes::a_watcher_misses_nothing;
+    NumberBeforeCommit => changes::a_write_that_is_late_is_told;
+    SlowCommitter => changes::a_watcher_misses_nothing;
 
     TouchBumps => hot::a_touch_moves_no_revision;
     TouchGoesBack => hot::facts_go_forward;
