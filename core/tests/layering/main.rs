@@ -1,0 +1,112 @@
+//! Reads the sources of the workspace, and fails on what makes them hard to take apart: an import that goes up
+//! (`floors.rs`), an `impl` of a type outside its own folder (`impls.rs`), a type that is handed to everybody
+//! (`handed.rs`), and files that need each other (`circles.rs`). Each rule is shown to fail on a planted breach.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod circles;
+mod contract;
+mod floors;
+mod handed;
+mod impls;
+mod known;
+mod names;
+mod planted;
+mod syntax;
+mod tree;
+
+use std::{collections::BTreeSet, path::Path};
+
+use floors::Floors;
+use tree::Tree;
+
+fn read(krate: &str) -> Tree {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    Tree::read(&workspace.join(krate).join("src"))
+}
+
+fn read_core() -> (Tree, Floors) {
+    let tree = read("core");
+    let floors = Floors::read(&tree);
+    assert!(floors.has_floors(0), "lib.rs names the layers");
+    (tree, floors)
+}
+
+/// Fails unless what was found is what is known, to the last entry.
+fn only_known(found: &[String], known: &[&str], shown: &str) {
+    let known = known.iter().map(|breach| (*breach).to_owned()).collect();
+    let found = found.iter().cloned().collect::<BTreeSet<_>>();
+    let new: Vec<_> = found.difference(&known).collect();
+    assert!(new.is_empty(), "new breaches: {new:#?}\n{shown}");
+    let mended: Vec<_> = known.difference(&found).collect();
+    assert!(mended.is_empty(), "mended: take these from known.rs: {mended:#?}");
+}
+
+#[test]
+fn no_import_of_core_goes_up() {
+    let (tree, floors) = read_core();
+    assert_eq!(floors::going_up(&tree, &floors), [""; 0]);
+}
+
+#[test]
+fn core_implements_types_in_their_own_folders() {
+    let (tree, floors) = read_core();
+    only_known(&impls::away(&tree, &floors), known::IMPLS, "");
+}
+
+#[test]
+fn core_hands_no_type_to_everybody() {
+    let (tree, floors) = read_core();
+    only_known(&handed::to_everybody(&tree, &floors), known::HANDED, "");
+}
+
+#[test]
+fn core_has_no_circle_of_files() {
+    no_circles("core", known::CIRCLES_IN_CORE);
+}
+
+#[test]
+fn the_other_crates_have_no_circle_of_files() {
+    no_circles("store-sqlite", known::CIRCLES_IN_STORE_SQLITE);
+    no_circles("store-redis", known::CIRCLES_IN_STORE_REDIS);
+    no_circles("store-redis/servers", &[]);
+    no_circles("provider-salesforce", known::CIRCLES_IN_PROVIDER_SALESFORCE);
+    no_circles("provider-salesforce/simulator", known::CIRCLES_IN_SIMULATOR);
+    no_circles("examples/host", known::CIRCLES_IN_HOST);
+    no_circles("examples/quickstart", &[]);
+    no_circles("benches", known::CIRCLES_IN_BENCHES);
+}
+
+/// Fails on a file in a circle that is not among `known`, and shows the circles.
+fn no_circles(krate: &str, known: &[&str]) {
+    let circles = circles::circles(&read(krate));
+    let files: Vec<_> = circles.iter().flat_map(|circle| circle.files.clone()).collect();
+    let shown: Vec<_> = circles.iter().map(ToString::to_string).collect();
+    only_known(&files, known, &format!("in {krate}:\n{}", shown.join("\n")));
+}
+
+#[test]
+fn stores_and_providers_import_the_contract_only() {
+    let store = ["async_trait", "connection", "id", "integration", "store", "time"];
+    let provider = [
+        "async_trait",
+        "connection",
+        "error",
+        "id",
+        "integration",
+        "provider",
+        "secret",
+        "time",
+    ];
+    for krate in ["store-sqlite", "store-redis"] {
+        assert_eq!(
+            contract::beyond(&read(krate), "grantry", &store),
+            BTreeSet::new(),
+            "{krate}"
+        );
+    }
+    let krate = "provider-salesforce";
+    assert_eq!(
+        contract::beyond(&read(krate), "grantry", &provider),
+        BTreeSet::new()
+    );
+}
