@@ -75,7 +75,7 @@ fn an_impl_outside_its_folder_is_caught() {
         ),
         (
             "usage.rs",
-            "use crate::refresh::Cache;\nimpl Cache {}\n#[cfg(test)]\nmod tests { impl crate::engine::Engine {} }",
+            "use crate::refresh::Cache;\nimpl Cache {}\nimpl crate::engine::Engine {}\n#[cfg(test)]\nmod tests { impl crate::engine::Engine {} }",
         ),
     ]);
     let tree = tree.read();
@@ -83,6 +83,7 @@ fn an_impl_outside_its_folder_is_caught() {
         "Cache in usage.rs",
         "Engine in refresh/mod.rs",
         "Engine in refresh/turn.rs",
+        "Engine in usage.rs",
         "Error in refresh/turn.rs",
     ];
     assert_eq!(away(&tree, &Floors::read(&tree)), expected);
