@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::hosts::{self, Login};
 
 /// The session length of an org that changed nothing (Salesforce metadata, `ProfileSessionSetting`: 0 stands for it).
-pub(crate) const SESSION: Duration = Duration::from_hours(2);
+pub(crate) const SESSION: Duration = Duration::from_secs(2 * 3600);
 
 /// Partner apps' refresh tokens die after 30 idle days since 2026 (Salesforce Help, "Limit Idle Refresh Token TTL").
-pub(crate) const IDLE: Duration = Duration::from_hours(30 * 24);
+pub(crate) const IDLE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Spring '26.
 const API_VERSION: &str = "v66.0";
@@ -145,7 +145,7 @@ fn api_version(options: &Options) -> Result<String, OptionError> {
 /// How long to assume that a session lives, from `sessionMinutes`.
 pub(crate) fn session(options: &Options) -> Result<Duration, OptionError> {
     let minutes = number(options, SESSION_MINUTES, 1..=1440)?;
-    Ok(minutes.map_or(SESSION, Duration::from_mins))
+    Ok(minutes.map_or(SESSION, |minutes| Duration::from_secs(minutes * 60)))
 }
 
 /// From `rotation`. Strict unless told: rotation can be switched on in the app any day, and then for good.
@@ -162,7 +162,7 @@ pub(crate) fn idle_limit(options: &Options) -> Result<Option<Duration>, OptionEr
     Ok(match number(options, IDLE_DAYS, 0..=3650)? {
         None => Some(IDLE),
         Some(0) => None,
-        Some(days) => Some(Duration::from_hours(days * 24)),
+        Some(days) => Some(Duration::from_secs(days * 24 * 3600)),
     })
 }
 
@@ -192,8 +192,8 @@ mod tests {
         assert_eq!(config.prompt, "login");
         assert_eq!(config.api_version, "v66.0");
         let none = Options::new();
-        assert_eq!(session(&none), Ok(Duration::from_hours(2)));
-        assert_eq!(idle_limit(&none), Ok(Some(Duration::from_hours(720))));
+        assert_eq!(session(&none), Ok(Duration::from_secs(2 * 3600)));
+        assert_eq!(idle_limit(&none), Ok(Some(Duration::from_secs(720 * 3600))));
         assert_eq!(rotation(&none), Ok(Rotation::Strict));
         let sandbox = Config::read(Environment::Sandbox, &none, false).unwrap();
         assert_eq!(sandbox.login.origin, "https://test.salesforce.com");

@@ -56,9 +56,9 @@ const SOON: Duration = Duration::from_secs(5);
 /// Before an unknown refusal is asked about again.
 const CAUTIOUS: Duration = Duration::from_secs(30);
 /// An admin of the org must act.
-const ADMIN: Duration = Duration::from_mins(15);
+const ADMIN: Duration = Duration::from_secs(15 * 60);
 /// Logins are counted by the hour.
-const HOUR: Duration = Duration::from_hours(1);
+const HOUR: Duration = Duration::from_secs(3600);
 
 const fn row(
     error: &'static str,
@@ -234,7 +234,7 @@ pub(crate) fn judge(spends: Spends, status: StatusCode, headers: &HeaderMap, bod
 }
 
 /// No answer may stop work for longer.
-const LONGEST: Duration = Duration::from_hours(24);
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3). A date is compared with the answer's own `Date`, so
 /// that no clock is read and none needs to be right.

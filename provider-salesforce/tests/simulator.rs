@@ -338,7 +338,7 @@ async fn lives_of_access_tokens() {
     };
     let left = world.now().until(until);
     assert!(
-        left > Duration::from_mins(118) && left <= Duration::from_mins(121),
+        left > Duration::from_secs(118 * 60) && left <= Duration::from_secs(121 * 60),
         "{left:?}"
     );
     world.simulator.expire_sessions(None).unwrap();
@@ -500,7 +500,7 @@ async fn what_an_admin_switches() {
     let token = set.refresh_token.as_ref().unwrap();
     let org = "00D5g00000A1b2CEAR";
     let simulator = &world.simulator;
-    let an_hour = Some(Duration::from_hours(1));
+    let an_hour = Some(Duration::from_secs(3600));
     let refusal = async || match world.refresh(token).await {
         Err(Failure::Refused(refusal)) => refusal,
         other => panic!("not refused: {other:?}"),
@@ -620,9 +620,9 @@ async fn what_the_options_say() {
         assert_eq!(salesforce.rotation(&client), Rotation::Strict);
         assert_eq!(
             salesforce.idle_limit(&client),
-            Some(Duration::from_hours(30 * 24))
+            Some(Duration::from_secs(30 * 24 * 3600))
         );
-        assert_eq!(salesforce.session_length(&client), Duration::from_hours(2));
+        assert_eq!(salesforce.session_length(&client), Duration::from_secs(2 * 3600));
         let instance = format!("{}/", world.simulator.instance_url());
         assert_eq!(
             salesforce.check_instance_url(&client, &instance).as_deref(),
@@ -655,5 +655,8 @@ async fn what_the_options_say() {
     let client = world.client();
     assert_eq!(world.salesforce.rotation(&client), Rotation::Reusable);
     assert_eq!(world.salesforce.idle_limit(&client), None);
-    assert_eq!(world.salesforce.session_length(&client), Duration::from_mins(15));
+    assert_eq!(
+        world.salesforce.session_length(&client),
+        Duration::from_secs(15 * 60)
+    );
 }

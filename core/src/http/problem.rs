@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long to wait before asking again for what an operator must repair first.
-const REPAIR: Duration = Duration::from_mins(1);
+const REPAIR: Duration = Duration::from_secs(60);
 
 /// An error and what the HTTP surface knows beside it.
 #[derive(Debug)]

@@ -85,7 +85,7 @@ impl HttpServiceBuilder {
     /// # Errors
     /// [`HttpConfigError::Deadline`].
     pub fn deadline(mut self, deadline: Duration) -> Result<Self, HttpConfigError> {
-        if !(Duration::from_secs(1)..=Duration::from_mins(10)).contains(&deadline) {
+        if !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&deadline) {
             return Err(HttpConfigError::Deadline);
         }
         self.deadline = deadline;

@@ -58,7 +58,7 @@ impl Default for Limits {
         Self {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(25),
-            idle: Duration::from_mins(1),
+            idle: Duration::from_secs(60),
         }
     }
 }

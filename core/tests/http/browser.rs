@@ -296,7 +296,7 @@ async fn callbacks_that_are_refused() {
         (400, "state_unknown")
     );
     let (late, late_state) = world.begin(&query_of(&world)).await;
-    world.clock.pass(std::time::Duration::from_mins(11));
+    world.clock.pass(std::time::Duration::from_secs(11 * 60));
     let got = world
         .back(&format!("code=c&state={late_state}"), &late.cookie())
         .send()

@@ -255,7 +255,7 @@ async fn connect_links_carry_the_owner_and_work_once() {
         .unwrap()
         .1
         .to_owned();
-    world.clock.pass(std::time::Duration::from_hours(25));
+    world.clock.pass(std::time::Duration::from_secs(25 * 3600));
     let got = world
         .bare("GET", &format!("/connect/{}?{query}", world.integration))
         .send()

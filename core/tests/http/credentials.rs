@@ -40,9 +40,9 @@ async fn a_token_that_ends_soon_is_refreshed_first() {
     let world = World::new().await;
     let id = world.connect("ann@acme.example").await;
     let token = |body: serde_json::Value| body["accessToken"].as_str().unwrap().to_owned();
-    world.clock.pass(Duration::from_mins(114));
+    world.clock.pass(Duration::from_secs(114 * 60));
     assert_eq!(token(world.get(&target(&id)).await), "access-1");
-    world.clock.pass(Duration::from_mins(2));
+    world.clock.pass(Duration::from_secs(2 * 60));
     assert_eq!(token(world.get(&target(&id)).await), "access-2");
     // It has two hours; who needs more gets a new one, which has as many.
     assert_eq!(
@@ -53,7 +53,7 @@ async fn a_token_that_ends_soon_is_refreshed_first() {
         token(world.get(&format!("{}?minValidSeconds=0", target(&id))).await),
         "access-2"
     );
-    world.clock.pass(Duration::from_mins(90));
+    world.clock.pass(Duration::from_secs(90 * 60));
     assert_eq!(token(world.get(&target(&id)).await), "access-2");
     assert_eq!(
         token(world.get(&format!("{}?minValidSeconds=3600", target(&id))).await),

@@ -92,7 +92,7 @@ async fn keys_of_other_brokers_and_ended_keys_open_nothing() {
         .await
         .unwrap();
     world.bare("GET", LIST).key(key).refused(401, "key_revoked").await;
-    let end = world.clock.wall() + Duration::from_mins(1);
+    let end = world.clock.wall() + Duration::from_secs(60);
     let short = world
         .broker
         .mint_key(KeyKind::Api, Some(&world.integration), Some(end))
@@ -103,7 +103,7 @@ async fn keys_of_other_brokers_and_ended_keys_open_nothing() {
         .key(short.secret.expose())
         .granted(200)
         .await;
-    world.clock.pass(Duration::from_mins(2));
+    world.clock.pass(Duration::from_secs(2 * 60));
     world
         .bare("GET", LIST)
         .key(short.secret.expose())

@@ -218,7 +218,7 @@ async fn cursors_are_bound_to_integration_filters_and_time() {
         .refused(400, "cursor_invalid")
         .await;
     // L06.
-    world.clock.pass(std::time::Duration::from_hours(25));
+    world.clock.pass(std::time::Duration::from_secs(25 * 3600));
     ask(&format!("status=connected&cursor={cursor}"))
         .refused(400, "cursor_expired")
         .await;

@@ -177,7 +177,7 @@ impl World {
 
     /// Uses up the access token's life.
     pub(crate) fn token_ends(&self) {
-        self.clock.pass(Duration::from_hours(3));
+        self.clock.pass(Duration::from_secs(3 * 3600));
     }
 }
 

@@ -56,7 +56,7 @@ impl Fake {
             refresh_token: Some(Secret::new(format!("refresh-{number}"))),
             instance_url: Some(self.0.instance.lock().unwrap().clone()),
             scopes: None,
-            expiry: Expiry::Known(now + Duration::from_hours(2)),
+            expiry: Expiry::Known(now + Duration::from_secs(2 * 3600)),
             subject: Some("user-1".to_owned()),
         }
     }
@@ -102,7 +102,7 @@ impl Provider for Fake {
     }
 
     fn session_length(&self, _: &Client<'_>) -> Duration {
-        Duration::from_hours(2)
+        Duration::from_secs(2 * 3600)
     }
 
     fn token_host(&self, _: &Client<'_>) -> String {

@@ -231,7 +231,7 @@ fn the_longer_wait_counts() {
     let limited = find(REFRESH, "rate_limit_exceeded", "");
     assert_eq!(
         limited.refusal(StatusCode::BAD_REQUEST, &headers).retry_after,
-        Some(Duration::from_hours(2))
+        Some(Duration::from_secs(2 * 3600))
     );
     headers.insert(RETRY_AFTER, "1".parse().unwrap());
     assert_eq!(

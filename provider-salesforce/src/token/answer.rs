@@ -25,7 +25,7 @@ use crate::{
 const MAX_TOKEN: usize = 16 * 1024;
 
 /// No access token is believed to live longer.
-const LONGEST_LIFE: Duration = Duration::from_hours(365 * 24);
+const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 const MAX_SCOPES: usize = 256;
 

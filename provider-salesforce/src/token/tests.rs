@@ -100,7 +100,7 @@ fn a_code_exchange() {
     );
     assert_eq!(set.scopes.unwrap(), ["refresh_token", "api", "id"]);
     assert_eq!(set.subject.as_deref(), Some(SUBJECT));
-    assert_eq!(set.expiry, Expiry::Assumed(NOW + Duration::from_hours(2)));
+    assert_eq!(set.expiry, Expiry::Assumed(NOW + Duration::from_secs(2 * 3600)));
 
     assert_eq!(
         script.urls(),
@@ -478,9 +478,9 @@ fn granted_scopes() {
 
 #[test]
 fn lifetimes() {
-    let year = Expiry::Known(NOW + Duration::from_hours(8760));
+    let year = Expiry::Known(NOW + Duration::from_secs(8760 * 3600));
     let known = |seconds| Expiry::Known(NOW + Duration::from_secs(seconds));
-    let assumed = Expiry::Assumed(NOW + Duration::from_hours(2));
+    let assumed = Expiry::Assumed(NOW + Duration::from_secs(2 * 3600));
     for (given, expected) in [
         (json!(3600), known(3600)),
         (json!("3600"), known(3600)),
@@ -516,15 +516,15 @@ fn the_end_that_a_jwt_names() {
         )
     };
     let seconds = NOW.millis() / 1000;
-    let assumed = Expiry::Assumed(NOW + Duration::from_hours(2));
+    let assumed = Expiry::Assumed(NOW + Duration::from_secs(2 * 3600));
     for (token, expected) in [
         (
             jwt(&format!("{{\"exp\":{}}}", seconds + 900)),
-            Expiry::Known(NOW + Duration::from_mins(15)),
+            Expiry::Known(NOW + Duration::from_secs(15 * 60)),
         ),
         (
             jwt(&format!("{{\"exp\":{}}}", u64::MAX)),
-            Expiry::Known(NOW + Duration::from_hours(8760)),
+            Expiry::Known(NOW + Duration::from_secs(8760 * 3600)),
         ),
         (jwt("{}"), assumed),
         (jwt("{\"exp\":-1}"), assumed),
@@ -540,7 +540,7 @@ fn the_end_that_a_jwt_names() {
     // `expires_in` comes first.
     let both = json!({"access_token": jwt("{\"exp\":1}"), "expires_in": 60});
     let set = refreshed(200, sample_with(both)).unwrap();
-    assert_eq!(set.expiry, Expiry::Known(NOW + Duration::from_mins(1)));
+    assert_eq!(set.expiry, Expiry::Known(NOW + Duration::from_secs(60)));
 }
 
 #[test]

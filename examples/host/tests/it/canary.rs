@@ -91,7 +91,8 @@ impl Secrets {
 
 /// The text around a finding.
 fn around(text: &str, at: usize) -> String {
-    text[text.floor_char_boundary(at.saturating_sub(200))..text.ceil_char_boundary(at + 60)].to_owned()
+    let bytes = &text.as_bytes()[at.saturating_sub(200)..text.len().min(at + 60)];
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]

@@ -197,7 +197,7 @@ async fn codes_are_good_once_and_for_15_minutes() {
     );
 
     let code = lab.code().await;
-    lab.simulator.advance(Duration::from_mins(15));
+    lab.simulator.advance(Duration::from_secs(15 * 60));
     let (_, body) = lab.exchange(&code, Some(VERIFIER)).await;
     assert_eq!(body["error_description"], "expired authorization code");
     let (_, body) = lab.exchange("aPrxNobody==", Some(VERIFIER)).await;

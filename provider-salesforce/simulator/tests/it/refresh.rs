@@ -224,30 +224,30 @@ async fn the_sixth_approval_evicts_the_first() {
 async fn sessions_slide_by_halves() {
     let lab = Lab::with(|settings| settings.session_minutes = 60).await;
     let access = lab.grant().access;
-    lab.simulator.advance(Duration::from_mins(29));
+    lab.simulator.advance(Duration::from_secs(29 * 60));
     assert_eq!(
         lab.rest_status(&access).await,
         200,
         "too early to move the last activity"
     );
-    lab.simulator.advance(Duration::from_mins(30));
+    lab.simulator.advance(Duration::from_secs(30 * 60));
     assert_eq!(lab.rest_status(&access).await, 200, "moves it");
-    lab.simulator.advance(Duration::from_mins(59));
+    lab.simulator.advance(Duration::from_secs(59 * 60));
     assert_eq!(lab.rest_status(&access).await, 200);
-    lab.simulator.advance(Duration::from_hours(1));
+    lab.simulator.advance(Duration::from_secs(3600));
     assert_eq!(lab.rest_status(&access).await, 401);
 
     lab.simulator.update(|settings| settings.sliding_sessions = false);
     let access = lab.grant().access;
-    lab.simulator.advance(Duration::from_mins(59));
+    lab.simulator.advance(Duration::from_secs(59 * 60));
     assert_eq!(lab.rest_status(&access).await, 200);
-    lab.simulator.advance(Duration::from_mins(1));
+    lab.simulator.advance(Duration::from_secs(60));
     assert_eq!(lab.rest_status(&access).await, 401);
 }
 
 #[tokio::test]
 async fn refresh_tokens_follow_their_policy() {
-    let day = Duration::from_hours(24);
+    let day = Duration::from_secs(24 * 3600);
     let lab = Lab::with(|settings| settings.refresh_idle_days = Some(30)).await;
     let mut token = lab.grant().refresh;
     for _ in 0..3 {

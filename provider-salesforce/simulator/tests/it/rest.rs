@@ -491,7 +491,9 @@ async fn the_daily_limit_is_kept_for_each_org() {
     );
     let other = api.lab.grant_to("greta@globex.com").access;
     assert_eq!(api.lab.rest_status(&other).await, 200);
-    api.lab.simulator.advance(std::time::Duration::from_hours(24));
+    api.lab
+        .simulator
+        .advance(std::time::Duration::from_secs(24 * 3600));
     assert_eq!(api.get(path).await.0, 401, "the session is over too");
 }
 

@@ -206,7 +206,7 @@ async fn introspection_tells_life_and_end() {
     );
     assert_eq!(body["nbf"], body["iat"]);
     assert_eq!(introspect(&tokens.refresh).await["token_type"], "refresh_token");
-    lab.simulator.advance(Duration::from_mins(30));
+    lab.simulator.advance(Duration::from_secs(30 * 60));
     assert_eq!(introspect(&tokens.access).await, json!({ "active": false }));
     let refused = lab.http.post(&url).form(&[("token", "x")]).send().await.unwrap();
     assert_eq!(refused.status(), 400);
