@@ -102,8 +102,34 @@ impl Auth {
         index
     }
 
+    /// Begins a family whose refresh token was issued elsewhere, before this simulator ran.
+    pub(crate) fn adopt_family(
+        &mut self,
+        user: usize,
+        client_id: &str,
+        scope: String,
+        refresh_token: &str,
+        now: Millis,
+    ) {
+        let index = self.begin_family(user, client_id, scope, None, now);
+        if let Some(own) = self
+            .families
+            .get_mut(index)
+            .and_then(|family| family.refresh.take())
+        {
+            self.refresh.remove(&own.digest);
+        }
+        let adopted = self.remember(refresh_token.to_owned(), index, 1);
+        if let Some(family) = self.families.get_mut(index) {
+            family.refresh = Some(adopted);
+        }
+    }
+
     fn new_refresh_token(&mut self, family: usize, generation: u64) -> Living {
-        let token = ids::refresh_token();
+        self.remember(ids::refresh_token(), family, generation)
+    }
+
+    fn remember(&mut self, token: String, family: usize, generation: u64) -> Living {
         let digest = ids::digest(&token);
         self.refresh.insert(
             digest,

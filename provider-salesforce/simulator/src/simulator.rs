@@ -158,6 +158,20 @@ impl Simulator {
         steer::grant(&self.shared, username, client_id, scope).map_err(UnknownName)
     }
 
+    /// Takes over a refresh token that another simulator issued, which is gone: it becomes the living one of a new family of
+    /// this user, of generation 1. `client_id` may be left out if there is only one client.
+    ///
+    /// # Errors
+    /// If the simulator does not have the user or the client.
+    pub fn adopt(
+        &self,
+        username: &str,
+        client_id: Option<&str>,
+        refresh_token: &str,
+    ) -> Result<(), UnknownName> {
+        steer::adopt(&self.shared, username, client_id, refresh_token).map_err(UnknownName)
+    }
+
     /// Does what a user does who opens an authorize URL, logs in and allows everything, without the pages. Gives the
     /// URL of the client's callback, with code and state.
     ///

@@ -7,6 +7,9 @@ use crate::log::Report;
 use crate::state::{Auth, Shared};
 use crate::token_answer::Draft;
 
+/// What a grant allows if nothing is said.
+const SCOPE: &str = "api refresh_token id";
+
 impl Auth {
     /// The user of this name.
     pub(crate) fn user_named(&self, username: &str) -> Result<usize, String> {
@@ -14,6 +17,16 @@ impl Auth {
             .get(username)
             .copied()
             .ok_or_else(|| format!("there is no user {username}"))
+    }
+
+    /// This client, or the only one.
+    fn client_or_only(&self, client_id: Option<&str>) -> Result<String, String> {
+        let client = match client_id {
+            Some(client_id) => self.clients.get(client_id),
+            None => self.clients.values().next(),
+        };
+        let client = client.map(|client| client.client_id.clone());
+        client.ok_or_else(|| "there is no such client".to_owned())
     }
 }
 
@@ -54,16 +67,25 @@ pub(crate) fn grant(
     let mut auth = shared.auth();
     let now = shared.clock.now();
     let user = auth.user_named(username)?;
-    let client = match client_id {
-        Some(client_id) => auth.clients.get(client_id),
-        None => auth.clients.values().next(),
-    };
-    let client_id = client
-        .map(|client| client.client_id.clone())
-        .ok_or("there is no such client")?;
-    let scope = scope.unwrap_or("api refresh_token id").to_owned();
+    let client_id = auth.client_or_only(client_id)?;
+    let scope = scope.unwrap_or(SCOPE).to_owned();
     let family = auth.begin_family(user, &client_id, scope, None, now);
     let draft = Draft::issue(shared, &mut auth, family, true, now).ok_or("the family is gone")?;
     drop(auth);
     Ok(draft.finish(shared))
+}
+
+/// Takes over a refresh token that was issued elsewhere, before this simulator ran.
+pub(crate) fn adopt(
+    shared: &Shared,
+    username: &str,
+    client_id: Option<&str>,
+    refresh_token: &str,
+) -> Result<(), String> {
+    let mut auth = shared.auth();
+    let user = auth.user_named(username)?;
+    let client_id = auth.client_or_only(client_id)?;
+    let now = shared.clock.now();
+    auth.adopt_family(user, &client_id, SCOPE.to_owned(), refresh_token, now);
+    Ok(())
 }

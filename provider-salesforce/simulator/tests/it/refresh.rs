@@ -300,3 +300,26 @@ async fn users_and_clients_can_be_taken_away() {
     assert_eq!(lab.refresh(&tokens.refresh).await.0, 400);
     assert!(lab.simulator.revoke_user("nobody").is_err());
 }
+
+#[tokio::test]
+async fn a_token_of_another_simulator_is_adopted() {
+    let issued = Lab::start().await.grant().refresh;
+    let lab = Lab::start().await;
+    assert_eq!(lab.refresh(&issued).await.0, 400, "nobody knows it yet");
+    lab.simulator.adopt("tom@acme.com", None, &issued).unwrap();
+    assert_eq!(lab.refresh(&issued).await.0, 200);
+    assert_eq!(lab.refresh(&issued).await.0, 400, "it works once");
+    let log = lab.simulator.log();
+    let results: Vec<_> = log.iter().map(|entry| (entry.result, entry.generation)).collect();
+    assert_eq!(
+        results,
+        [
+            (Outcome::Unknown, None),
+            (Outcome::Granted, Some(1)),
+            (Outcome::Reused, Some(1))
+        ]
+    );
+    assert_eq!(log[1].username.as_deref(), Some("tom@acme.com"));
+    assert!(lab.simulator.families().is_empty(), "reuse ended its family");
+    assert!(lab.simulator.adopt("nobody", None, &issued).is_err());
+}
