@@ -39,6 +39,13 @@ pub(crate) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(path)
 }
 
+/// Where SQLite keeps the write-ahead log of a file.
+pub(crate) fn log(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
+
 #[cfg(unix)]
 fn create_directory(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;

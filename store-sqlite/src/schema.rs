@@ -1,10 +1,10 @@
 //! Opening a file: is it ours, is it whole, is its schema ours; and bringing an older schema up to date.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
-use crate::error::OpenError;
+use crate::{error::OpenError, file};
 
 /// "GrnT" at the place where SQLite lets programs mark their files.
 const APPLICATION_ID: i64 = 0x4772_6e54;
@@ -128,13 +128,19 @@ pub(crate) fn open(path: &Path, busy: Duration) -> Result<Connection, OpenError>
         return Err(OpenError::SqliteTooOld { found });
     }
     let failed = |error| OpenError::from_driver(path.to_owned(), &error);
+    // Whoever closes a file last folds its log into it: not so for a file that is refused.
+    let leave_log = fs::metadata(file::log(path)).is_ok_and(|log| log.len() > 0);
     let mut db = connect(path, busy).map_err(failed)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave_log)
+        .map_err(failed)?;
     let found = identify(&mut db).map_err(failed)?;
     if !found.ours {
         let path = path.to_owned();
         return Err(OpenError::ForeignFile { path });
     }
     check_version(path, found.version)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(failed)?;
     let mode: String = db
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .map_err(failed)?;

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     error::{OpenError, kind, store_error},
-    schema,
+    file, schema,
 };
 
 /// Jobs that wait; beyond that, callers wait.
@@ -187,11 +187,9 @@ struct Thread {
 
 impl Thread {
     fn new(path: PathBuf, busy: Duration, db: Connection) -> Self {
-        let mut log = path.clone().into_os_string();
-        log.push("-wal");
         Self {
+            log: file::log(&path),
             path,
-            log: log.into(),
             busy,
             db: Some(db),
             durability: Durability::Full,

@@ -13,7 +13,7 @@ use grantry::{
     store::{Charged, UsageKey, UsageStore as _},
 };
 use grantry_store_sqlite::{OpenError, SqliteStore};
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 use tempfile::TempDir;
 
 fn place() -> (TempDir, PathBuf) {
@@ -36,11 +36,20 @@ async fn made(path: &Path) {
     SqliteStore::open(path).await.unwrap().close().await;
 }
 
-/// The code with which the file is refused; and it is as it was.
+/// What lies in the file and its log.
+fn bytes(path: &Path) -> (Vec<u8>, Option<Vec<u8>>) {
+    (
+        fs::read(path).unwrap(),
+        fs::read(path.with_extension("db-wal")).ok(),
+    )
+}
+
+/// The code with which the file is refused; and it is as it was, its log too.
 async fn refused(path: &Path) -> (&'static str, String) {
-    let before = fs::read(path).unwrap();
+    let before = bytes(path);
     let error = SqliteStore::open(path).await.unwrap_err();
-    assert_eq!(fs::read(path).unwrap(), before, "a refused file is left as it is");
+    // Compared without showing them.
+    assert!(bytes(path) == before, "a refused file is left as it is");
     (error.code(), error.to_string())
 }
 
@@ -176,6 +185,23 @@ async fn a_newer_schema_is_refused() {
     let (code, text) = refused(&path).await;
     assert_eq!(code, "schema_too_new");
     assert!(text.contains("99"), "{text}");
+}
+
+/// The newer release died before it folded its last writes in, and so before its schema stood in the file.
+#[tokio::test]
+async fn a_newer_schema_in_the_log_is_refused() {
+    let (_directory, path) = place();
+    made(&path).await;
+    let db = Connection::open(&path).unwrap();
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .unwrap();
+    db.execute_batch("PRAGMA user_version = 99").unwrap();
+    drop(db);
+    assert!(bytes(&path).1.is_some_and(|log| !log.is_empty()));
+    let (code, text) = refused(&path).await;
+    assert_eq!(code, "schema_too_new", "{text}");
+    let version = |db: Connection| db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    assert_eq!(version(Connection::open(&path).unwrap()).unwrap(), 99);
 }
 
 #[tokio::test]
