@@ -216,6 +216,29 @@ async fn data_of_others_is_left_as_it_is() {
     }
 }
 
+#[tokio::test]
+async fn a_newer_release_s_store_is_left_as_it_is() {
+    let server = Server::start(&[]);
+    insert(&RedisStore::open(&server.address()).await.unwrap(), "con_1").await;
+    // The second one has no longer what this release would add to a record that is not whole.
+    for newer in [["HSET", "format", "2"], ["HDEL", "buckets", "moved"]] {
+        let [command, field, value] = newer;
+        server.command(&[command, "grantry:{s}:store", field, value]);
+        let before = changes(&server);
+        let error = RedisStore::open(&server.address()).await.unwrap_err();
+        assert_eq!(error.code(), "redis_other_release");
+        assert!(error.to_string().contains("format 2"), "{error}");
+        assert_eq!(changes(&server), before, "nothing was written");
+    }
+}
+
+/// How many changes of its data the server has made.
+fn changes(server: &Server) -> u64 {
+    let answer = server.command(&["INFO", "persistence"]);
+    let count = answer.split("rdb_changes_since_last_save:").nth(1).unwrap();
+    count.lines().next().unwrap().parse().unwrap()
+}
+
 /// Into how many parts the connections are spread was decided when the store was made, also if it lies elsewhere now.
 #[tokio::test]
 async fn a_store_keeps_its_parts() {
