@@ -129,11 +129,12 @@ impl Record {
     pub(crate) fn decode(stored: &Stored) -> Result<Self, Error> {
         let body = &stored.row.body;
         let corrupt = || Error::new(Code::ConnectionCorrupt).because("row_corrupt");
-        let (sealed, at) = part(body, 1).ok_or_else(corrupt)?;
-        let (history, at) = part(body, at).ok_or_else(corrupt)?;
-        if body.first() != Some(&FORMAT) {
+        // Of another format nothing else is known.
+        if body.first().is_some_and(|format| *format != FORMAT) {
             return Err(Error::new(Code::ConnectionCorrupt).because("payload_version"));
         }
+        let (sealed, at) = part(body, 1).ok_or_else(corrupt)?;
+        let (history, at) = part(body, at).ok_or_else(corrupt)?;
         let facts = serde_json::from_slice(&body[at..]).map_err(|_| corrupt())?;
         Ok(Self {
             id: stored.row.id.clone(),

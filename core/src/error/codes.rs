@@ -132,7 +132,7 @@ codes! {
     ConnectionNotFound, "connection_not_found", 404, Request, "There is no such connection, or it was deleted.";
     ConnectionExpired, "connection_expired", 401, Reconnect, "The provider no longer accepts this connection; the user needs to reconnect.";
     ConnectionRevoked, "connection_revoked", 401, Reconnect, "This connection was revoked; the user needs to reconnect.";
-    ConnectionCorrupt, "connection_corrupt", 500, Internal, "The stored connection cannot be read; see the broker's health.";
+    ConnectionCorrupt, "connection_corrupt", 500, Internal, "The stored connection cannot be read. With the reason payload_version a newer release wrote it: run that one. Else it is damaged.";
     ConnectionConflict, "connection_conflict", 409, Retry, "The connection was changed meanwhile; read it again and repeat.";
 
     // Refresh.
