@@ -16,6 +16,7 @@ mod doctor;
 mod drain;
 mod herd;
 mod kill;
+mod old;
 mod python_client;
 mod redis;
 mod status;
