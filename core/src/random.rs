@@ -1,25 +1,23 @@
 //! Randomness, from the operating system only: a generator in user space could be duplicated by a snapshot or a fork.
 //! A simulation that must replay is the exception, and asks for it.
 
-use crate::error::{Code, Error};
+/// The operating system gave no randomness.
+#[derive(Debug)]
+pub(crate) struct NoRandomness;
 
 /// `N` random bytes.
-pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], Error> {
+pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     #[cfg(feature = "conformance")]
     if seeded::fill(&mut bytes) {
         return Ok(bytes);
     }
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Error::new(Code::VaultUnavailable)
-            .because("randomness")
-            .caused_by(error)
-    })?;
+    getrandom::fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(bytes)
 }
 
 /// A random id of 128 bits.
-pub(crate) fn id() -> Result<u128, Error> {
+pub(crate) fn id() -> Result<u128, NoRandomness> {
     Ok(u128::from_le_bytes(bytes()?))
 }
 

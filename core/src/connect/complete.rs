@@ -244,7 +244,7 @@ impl Engine {
             profile,
         } = arrival;
         let id = ConnectionId::generate();
-        let row = protocol::first(random::id()?);
+        let row = protocol::first(random::id().map_err(Error::from)?);
         let now = self.clock.wall();
         let facts = Facts {
             row,
@@ -312,7 +312,7 @@ impl Engine {
             subject,
             profile,
         } = arrival;
-        let set = random::id()?;
+        let set = random::id().map_err(Error::from)?;
         let token = grant.refresh_token.as_ref().map(|t| fingerprint(t.expose()));
         self.still_usable(integration).await?;
         let (mut unsure, mut cause) = (false, None);

@@ -1,7 +1,7 @@
 //! Every stable error code, in one table: what HTTP status it has, what the caller should do, and the sentence that
 //! says so. The HTTP surface, the documents and the tests read this table.
 
-use super::Kind;
+use super::kind::Kind;
 
 macro_rules! codes {
     ($($variant:ident, $text:literal, $status:literal, $kind:ident, $message:literal;)*) => {

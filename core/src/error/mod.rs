@@ -8,34 +8,14 @@
 //! operator's log ([`causes`]) and for nobody else.
 
 mod codes;
+mod kind;
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 pub use codes::Code;
+pub use kind::Kind;
 
-/// What kind of failure a code stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Kind {
-    /// The request is wrong.
-    Request,
-    /// The key is missing, wrong or not allowed to do this.
-    Key,
-    /// A connect attempt failed; the user begins again.
-    Connect,
-    /// The user must connect again.
-    Reconnect,
-    /// The integration or the host is configured wrongly.
-    Configuration,
-    /// It may pass.
-    Retry,
-    /// Whether the call ran at the provider is not known.
-    Outcome,
-    /// A limit is reached.
-    Limit,
-    /// A fault of the broker or of its data.
-    Internal,
-}
+use crate::{id::IdError, random::NoRandomness};
 
 /// What the caller should do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,14 +217,19 @@ pub fn causes(error: &dyn StdError) -> String {
     text
 }
 
-impl From<crate::id::IdError> for Error {
-    fn from(error: crate::id::IdError) -> Self {
-        use crate::id::IdError;
+impl From<IdError> for Error {
+    fn from(error: IdError) -> Self {
         Self::new(match error {
             IdError::Empty => Code::IdEmpty,
             IdError::TooLong => Code::IdTooLong,
             IdError::InvalidCharacter => Code::IdInvalid,
         })
+    }
+}
+
+impl From<NoRandomness> for Error {
+    fn from(_: NoRandomness) -> Self {
+        Self::new(Code::VaultUnavailable).because("randomness")
     }
 }
 
