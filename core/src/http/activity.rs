@@ -4,8 +4,7 @@ use http::StatusCode;
 
 use super::{
     answer,
-    call::Call,
-    route::Reply,
+    call::{Call, Reply},
     shape::{HistoryBody, UsageBody},
 };
 use crate::{Within, id::ConnectionId};

@@ -4,7 +4,12 @@ use http::{HeaderMap, Response, header};
 use url::{Url, form_urlencoded};
 
 use super::{
-    body::Body, call::Call, cookie::Cookies, key, page, problem::Problem, query::Query, route::Reply,
+    body::Body,
+    call::{Call, Reply},
+    cookie::Cookies,
+    key, page,
+    problem::Problem,
+    query::Query,
 };
 use crate::{
     connect::{Binding, Outcome},
@@ -50,7 +55,7 @@ pub(super) fn connect(call: Call) -> Reply {
             }
             (None, Some(link)) => broker.begin_link(&integration, link, binding).await?,
             (Some(public), None) => {
-                key::public(broker, &call.service.admin, public, &integration).await?;
+                key::public(broker, &call.shared.admin, public, &integration).await?;
                 let begin = broker.begin_connect(&integration, binding);
                 match query.get("redirect_uri") {
                     Some(uri) => begin.return_to(uri),
@@ -66,7 +71,7 @@ pub(super) fn connect(call: Call) -> Reply {
             let mut response = page::see_other(&started.url)?;
             response
                 .headers_mut()
-                .insert(header::SET_COOKIE, call.service.cookies.set(&state, &secret)?);
+                .insert(header::SET_COOKIE, call.shared.cookies.set(&state, &secret)?);
             Some(response)
         });
         answer.ok_or_else(|| Error::new(Code::Internal).because("authorize_url").into())
@@ -87,7 +92,7 @@ pub(super) fn callback(call: Call) -> Reply {
         let integration: IntegrationId = call.id("integrationId")?;
         let query = call.parts.uri.query().unwrap_or_default();
         let state = state_of(query).unwrap_or_default();
-        let cookies = call.service.cookies;
+        let cookies = call.shared.cookies;
         let binding = match cookies.read(call.headers(), &state) {
             Some(secret) => Binding::new(secret),
             // Something that nobody has begun with.

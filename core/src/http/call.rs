@@ -1,12 +1,20 @@
 //! A request on its way to its handler: routed, its key checked, its JSON body read.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, request::Parts};
+use http::{HeaderMap, Method, Response, request::Parts};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::{body::Incoming, json, problem::Problem, query::Query, route::Route, service::Inner};
+use super::{
+    body::{Body, Incoming},
+    json,
+    param::Param,
+    problem::Problem,
+    query::Query,
+    shared::Shared,
+    template::Template,
+};
 use crate::{
     Broker, Within,
     error::{Code, Error},
@@ -15,11 +23,17 @@ use crate::{
 
 /// What a handler is given.
 pub(super) struct Call {
-    pub(super) service: Arc<Inner>,
-    pub(super) route: &'static Route,
+    pub(super) shared: Arc<Shared>,
+    /// The path of its route.
+    pub(super) template: Template,
+    /// The parameters that its route takes.
+    pub(super) params: &'static [Param],
     pub(super) parts: Parts,
     pub(super) body: Content,
 }
+
+/// The future that a handler returns.
+pub(super) type Reply = Pin<Box<dyn Future<Output = Result<Response<Body>, Problem>> + Send>>;
 
 /// A request's body.
 pub(super) enum Content {
@@ -31,7 +45,7 @@ pub(super) enum Content {
 
 impl Call {
     pub(super) fn broker(&self) -> &Broker {
-        &self.service.broker
+        &self.shared.broker
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
@@ -44,12 +58,14 @@ impl Call {
 
     /// How long until an answer must have begun, less a moment to give it in.
     pub(super) fn patience(&self) -> Duration {
-        self.service.deadline.saturating_sub(self.service.deadline / 50)
+        self.shared.deadline.saturating_sub(self.shared.deadline / 50)
     }
 
     /// A segment of the path as it was sent.
     pub(super) fn segment(&self, name: &str) -> &str {
-        self.route.param(self.parts.uri.path(), name).unwrap_or_default()
+        self.template
+            .param(self.parts.uri.path(), name)
+            .unwrap_or_default()
     }
 
     /// An id in the path. An id needs no percent-encoding, so a segment with a `%` is none.
@@ -57,9 +73,9 @@ impl Call {
         self.segment(name).parse()
     }
 
-    /// The query, by the table's parameters.
+    /// The query, by its route's parameters.
     pub(super) fn query(&self) -> Result<Query<'_>, Error> {
-        Query::strict(self.parts.uri.query(), self.route.params)
+        Query::strict(self.parts.uri.query(), self.params)
     }
 
     /// The JSON body.

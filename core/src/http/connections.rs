@@ -4,10 +4,9 @@ use http::StatusCode;
 
 use super::{
     answer,
-    call::Call,
+    call::{Call, Reply},
     problem::Problem,
     query::number,
-    route::Reply,
     shape::{ConnectionDetail, ConnectionList, LinkBody, NewConnectLink, UpdateConnection},
 };
 use crate::{

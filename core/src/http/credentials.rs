@@ -6,9 +6,8 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::{
     answer,
-    call::{self, Call},
+    call::{self, Call, Reply},
     query::{Query, number},
-    route::Reply,
     shape::CredentialsBody,
 };
 use crate::{

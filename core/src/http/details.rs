@@ -1,6 +1,6 @@
 //! Parameters and errors of the routes, for the table and for the document made from it.
 
-use super::route::Param;
+use super::param::Param;
 use crate::error::Code;
 
 pub(super) const LIST_FILTERS: &[Param] = &[

@@ -5,9 +5,8 @@ use http::StatusCode;
 
 use super::{
     answer,
-    call::Call,
+    call::{Call, Reply},
     problem::Problem,
-    route::Reply,
     shape_admin::{CreateKey, CreatedKey, KeysBody},
 };
 use crate::{

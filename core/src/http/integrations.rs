@@ -5,9 +5,8 @@ use http::{Response, StatusCode};
 use super::{
     answer,
     body::Body,
-    call::Call,
+    call::{Call, Reply},
     problem::Problem,
-    route::Reply,
     shape_admin::{
         CreateIntegration, CreatedIntegration, IntegrationBody, IntegrationsBody, NewSecret, OfferingsBody,
         UpdateIntegration,

@@ -1,17 +1,14 @@
-//! `GET /openapi.json`: the table and the shapes as an OpenAPI 3.1 document. Nothing in it is written by hand twice.
+//! The table and the shapes as an OpenAPI 3.1 document. Nothing in it is written by hand twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer,
-    call::Call,
+    param::{Param, Place},
     problem::ErrorBody,
-    route::{Handler, Param, Place, Reply, Route, Verb},
+    route::{Handler, Route, Verb},
     table::ROUTES,
 };
 use crate::error::Code;
@@ -57,7 +54,7 @@ pub(super) fn errors(route: &Route) -> Vec<Code> {
         codes.push(Code::IntegrationMismatch);
         // X-Integration-Id.
         codes.extend(ID);
-    } else if route.path_names().next().is_some() {
+    } else if route.template.names().next().is_some() {
         codes.extend(ID);
     }
     if !matches!(route.handler, Handler::Browser(_)) && route.verb != Verb::Any {
@@ -72,23 +69,7 @@ pub(super) fn errors(route: &Route) -> Vec<Code> {
     codes
 }
 
-/// `GET /openapi.json`.
-pub(super) fn get(call: Call) -> Reply {
-    Box::pin(async move {
-        let text = call.service.openapi.get_or_init(|| {
-            let public_url = &call.service.broker.engine.settings.public_url;
-            Bytes::from(document(public_url).to_string())
-        });
-        let mut response = answer::bare(StatusCode::OK, answer::JSON, text.clone());
-        response.headers_mut().insert(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=300"),
-        );
-        Ok(response)
-    })
-}
-
-/// The document.
+/// The document of a service below `public_url`.
 pub(super) fn document(public_url: &str) -> Value {
     // OpenAPI 3.1 takes JSON Schema 2020-12 as it is; only the place of definitions is its own.
     let settings = SchemaSettings::draft2020_12().with(|settings| {
@@ -99,7 +80,7 @@ pub(super) fn document(public_url: &str) -> Value {
     let error = schemas.subschema_for::<ErrorBody<'static>>().to_value();
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for route in ROUTES {
-        let operations = paths.entry(route.template.replace("...}", "}")).or_default();
+        let operations = paths.entry(route.template.0.replace("...}", "}")).or_default();
         for method in route.verb.methods() {
             let name = method.as_str().to_ascii_lowercase();
             let operation = operation(route, &name, &error, &mut schemas);
@@ -143,7 +124,7 @@ fn operation(route: &Route, method: &str, error: &Value, schemas: &mut SchemaGen
     operation.insert("tags".into(), json!([tag]));
     operation.insert("summary".into(), route.summary.into());
     operation.insert("security".into(), security);
-    let mut parameters: Vec<Value> = route.path_names().map(path_parameter).collect();
+    let mut parameters: Vec<Value> = route.template.names().map(path_parameter).collect();
     parameters.extend(route.params.iter().map(parameter));
     if matches!(route.handler, Handler::Api(_)) {
         let header = Param::header(
@@ -169,7 +150,7 @@ fn operation(route: &Route, method: &str, error: &Value, schemas: &mut SchemaGen
 
 /// The handler's place in the table, as a name: `get /api/v1/usage` is `getUsage`.
 fn operation_id(route: &Route, method: &str) -> String {
-    let template = route.template.replace("...", "");
+    let template = route.template.0.replace("...", "");
     let parts = template
         .split(['/', '-', '.'])
         .filter(|part| !matches!(*part, "" | "api" | "v1"));

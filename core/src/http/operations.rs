@@ -4,8 +4,7 @@ use http::StatusCode;
 
 use super::{
     answer,
-    call::Call,
-    route::Reply,
+    call::{Call, Reply},
     shape_admin::{IntegrationBody, IntegrationsBody},
     shape_health::{FreezeWish, HealthBody},
 };

@@ -8,9 +8,8 @@ use http_body::Body as _;
 use super::{
     answer,
     body::{Body, Incoming},
-    call::{self, Call, Content},
+    call::{self, Call, Content, Reply},
     problem::Problem,
-    route::Reply,
     shape::ProxyCall,
 };
 use crate::{

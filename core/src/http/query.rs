@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use url::form_urlencoded;
 
-use super::route::{Param, Place};
+use super::param::{Param, Place};
 use crate::error::{Code, Error};
 
 /// More pairs than that are no question that a route of ours understands.

@@ -8,7 +8,7 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -24,12 +24,14 @@ use tokio::time::Sleep;
 
 use super::{
     body::{Body, Incoming},
-    call::{Call, Content},
+    call::{Call, Content, Reply},
     cookie::Cookies,
-    json, key, page,
+    json, key, openapi, page,
     problem::Problem,
     query::Query,
-    route::{self, Handler, Miss, Route, Verb},
+    route::{Handler, Route, Verb},
+    router::{self, Miss},
+    shared::{Lazy, Shared},
 };
 use crate::{
     Broker,
@@ -99,34 +101,26 @@ impl HttpServiceBuilder {
             admin,
             deadline,
         } = self;
-        let cookies = Cookies::new(&broker.engine.settings.public_url);
-        let inner = Inner {
+        let public_url = broker.engine.settings.public_url.clone();
+        let shared = Shared {
             broker,
             admin,
             deadline,
-            cookies,
-            openapi: OnceLock::new(),
+            cookies: Cookies::new(&public_url),
+            document: Lazy::new(Box::new(move || {
+                openapi::document(&public_url).to_string().into()
+            })),
         };
         HttpService {
-            inner: Arc::new(inner),
+            shared: Arc::new(shared),
         }
     }
-}
-
-/// What all handlers share.
-#[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) broker: Broker,
-    pub(super) admin: key::AdminKeys,
-    pub(super) deadline: Duration,
-    pub(super) cookies: Cookies,
-    pub(super) openapi: OnceLock<Bytes>,
 }
 
 /// The HTTP surface of a [`Broker`]. Cheap to clone, always ready, and never fails.
 #[derive(Clone)]
 pub struct HttpService {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
 }
 
 impl HttpService {
@@ -161,8 +155,8 @@ impl HttpService {
         let path = parts.uri.path();
         let first = path.split('/').nth(1);
         let browser = matches!(first, Some("connect" | "callback"));
-        let found = route::find(&method, path);
-        let label = found.as_ref().map_or("none", |route| route.template);
+        let found = router::find(&method, path);
+        let label = found.as_ref().map_or("none", |route| route.template.0);
         let result = match found {
             Ok(route) => self.guarded(route, parts, body).await,
             Err(Miss::Path) => Err(Code::RouteUnknown.into()),
@@ -196,7 +190,7 @@ impl HttpService {
     ) -> Result<Response<Body>, Problem> {
         let work = AssertUnwindSafe(self.serve(route, parts, body)).catch_unwind();
         work.await.unwrap_or_else(|_: Box<dyn Any + Send>| {
-            tracing::error!(route = route.template, "a handler panicked");
+            tracing::error!(route = route.template.0, "a handler panicked");
             Err(Code::Internal.into())
         })
     }
@@ -207,20 +201,20 @@ impl HttpService {
         parts: Parts,
         body: Incoming,
     ) -> Result<Response<Body>, Problem> {
-        let inner = &self.inner;
-        let mut clock = pin!(tokio::time::sleep(inner.deadline));
-        let broker = &inner.broker;
+        let shared = &self.shared;
+        let mut clock = pin!(tokio::time::sleep(shared.deadline));
+        let broker = &shared.broker;
         key::refuse_duplicates(&parts.headers)?;
         let opened = match route.handler {
             Handler::Api(handler) => {
-                key::refuse_in_url(&parts, &inner.admin, route.verb == Verb::Any)?;
-                let key = key::api(broker, &inner.admin, &parts.headers);
+                key::refuse_in_url(&parts, &shared.admin, route.verb == Verb::Any)?;
+                let key = key::api(broker, &shared.admin, &parts.headers);
                 let within = in_time(clock.as_mut(), key, Code::StoreUnavailable).await??;
                 Opened::Api(handler, within)
             }
             Handler::Admin(handler) => {
-                key::refuse_in_url(&parts, &inner.admin, false)?;
-                let key = key::admin(broker, &inner.admin, &parts.headers);
+                key::refuse_in_url(&parts, &shared.admin, false)?;
+                let key = key::admin(broker, &shared.admin, &parts.headers);
                 in_time(clock.as_mut(), key, Code::StoreUnavailable).await??;
                 Opened::Other(handler)
             }
@@ -241,8 +235,9 @@ impl HttpService {
             None => Content::Stream(body),
         };
         let call = Call {
-            service: inner.clone(),
-            route,
+            shared: shared.clone(),
+            template: route.template,
+            params: route.params,
             parts,
             body,
         };
@@ -268,7 +263,7 @@ impl HttpService {
         if browser {
             return page::problem(&problem);
         }
-        let broker = &self.inner.broker;
+        let broker = &self.shared.broker;
         problem.into_json(|| {
             broker
                 .offerings()
@@ -281,8 +276,8 @@ impl HttpService {
 
 /// A handler, with what its key opened.
 enum Opened {
-    Api(fn(Call, crate::Within) -> route::Reply, crate::Within),
-    Other(fn(Call) -> route::Reply),
+    Api(fn(Call, crate::Within) -> Reply, crate::Within),
+    Other(fn(Call) -> Reply),
 }
 
 /// Waits for `work` until the deadline.
