@@ -2,17 +2,12 @@
 
 use std::time::Duration;
 
-use redis::{
-    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates,
-    TlsMode,
-    io::tcp::{TcpSettings, socket2::TcpKeepalive},
-    sentinel::{SentinelClientBuilder, SentinelServerType},
-};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use redis::{Client, IntoConnectionInfo as _};
 use url::Url;
 
 use crate::{
     cluster::Cluster,
+    dial::{Dial, Trust},
     error::OpenError,
     link::Link,
     node::{Node, Route},
@@ -40,33 +35,6 @@ enum Kind {
         password: Option<String>,
     },
     Cluster,
-}
-
-/// How any server is reached.
-#[derive(Clone)]
-pub(crate) struct Dial {
-    /// User, password, number of the database; the address is one of several.
-    info: ConnectionInfo,
-    tls: bool,
-    trust: Trust,
-}
-
-/// Certificates, as PEM.
-#[derive(Clone, Default)]
-pub(crate) struct Trust {
-    /// Whom the servers must be signed by, in place of the system's.
-    pub(crate) root: Option<Vec<u8>>,
-    /// What this side shows, and the key of it.
-    pub(crate) own: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Trust {
-    /// Whether there is one in each text that should have some; the driver takes a text without any.
-    fn has_certificates(&self) -> bool {
-        let own = self.own.as_ref().map(|(certificate, _)| certificate);
-        let mut texts = self.root.iter().chain(own);
-        texts.all(|pem| matches!(CertificateDer::pem_slice_iter(pem).next(), Some(Ok(_))))
-    }
 }
 
 fn bad(reason: &'static str) -> OpenError {
@@ -164,12 +132,7 @@ impl Address {
         if matches!(kind, Kind::Cluster) && info.redis_settings().db() != 0 {
             return Err(bad("it names a database; a Cluster has only one"));
         }
-        let info = info.set_tcp_settings(tcp_settings());
-        let dial = Dial { info, tls, trust };
-        if tls && rustls::crypto::CryptoProvider::get_default().is_none() {
-            // The driver takes the default and would make one itself, or panic where it cannot choose.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
+        let dial = Dial::new(info, tls, trust);
         let address = Self {
             kind,
             dial,
@@ -178,7 +141,7 @@ impl Address {
             replicas,
         };
         // Everything that can be wrong with it is found now.
-        if !address.dial.trust.has_certificates() {
+        if !address.dial.has_certificates() {
             return Err(bad("the certificates given with it are not PEM"));
         }
         address.link(Duration::ZERO, &SeenReplicas::default())?;
@@ -212,80 +175,13 @@ impl Address {
                 user,
                 password,
             } => {
-                let sentinels = clients
-                    .iter()
-                    .map(|client| client.get_connection_info().addr().clone());
-                let mut builder = SentinelClientBuilder::new(sentinels, service, SentinelServerType::Master)
-                    .map_err(|_| unreadable())?;
-                let settings = self.dial.info.redis_settings();
-                builder = builder
-                    .set_client_to_redis_db(settings.db())
-                    .set_client_to_redis_tcp_settings(tcp_settings())
-                    .set_client_to_sentinel_tcp_settings(tcp_settings());
-                if let Some(user) = settings.username() {
-                    builder = builder.set_client_to_redis_username(user);
-                }
-                if let Some(password) = settings.password() {
-                    builder = builder.set_client_to_redis_password(password);
-                }
-                if let Some(user) = user {
-                    builder = builder.set_client_to_sentinel_username(user);
-                }
-                if let Some(password) = password {
-                    builder = builder.set_client_to_sentinel_password(password);
-                }
-                if self.dial.tls {
-                    builder = builder
-                        .set_client_to_redis_tls_mode(TlsMode::Secure)
-                        .set_client_to_redis_certificates(self.dial.certificates());
-                }
-                let client = builder.build().map_err(|_| unreadable())?;
+                let client = self
+                    .dial
+                    .sentinels(&clients, service, user.as_deref(), password.as_deref())
+                    .ok_or_else(unreadable)?;
                 let route = Route::Sentinel(Box::new(tokio::sync::Mutex::new(client)));
                 Link::Node(Node::new(route, limit, seen.clone()), limit)
             }
         })
-    }
-}
-
-/// Small writes go at once, and a server that is gone without a word is missed.
-fn tcp_settings() -> TcpSettings {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3);
-    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive)
-}
-
-impl Dial {
-    /// `None` if there cannot be such an address.
-    pub(crate) fn client(&self, address: &str) -> Option<Client> {
-        let (host, port) = address.rsplit_once(':')?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = port.parse().ok()?;
-        if host.is_empty() {
-            return None;
-        }
-        if !self.tls {
-            let info = self.info.clone().set_addr(ConnectionAddr::Tcp(host, port));
-            return Client::open(info).ok();
-        }
-        let address = ConnectionAddr::TcpTls {
-            host,
-            port,
-            insecure: false,
-            tls_params: None,
-        };
-        Client::build_with_tls(self.info.clone().set_addr(address), self.certificates()).ok()
-    }
-
-    fn certificates(&self) -> TlsCertificates {
-        let Trust { root, own } = self.trust.clone();
-        TlsCertificates {
-            client_tls: own.map(|(client_cert, client_key)| ClientTlsConfig {
-                client_cert,
-                client_key,
-            }),
-            root_cert: root,
-        }
     }
 }

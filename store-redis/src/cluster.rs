@@ -15,7 +15,7 @@ use grantry::time::{BootInstant, Clock as _, SystemClock};
 use redis::{RedisResult, Value};
 
 use crate::{
-    address::Dial,
+    dial::Dial,
     error::{Failure, Trouble, Way},
     node::{Node, Route, Used},
     place::Place,

@@ -3,12 +3,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    RedisStore,
-    address::{Address, Trust},
-    confirm::Confirm,
-    error::OpenError,
-    run::SeenReplicas,
-    schema,
+    RedisStore, address::Address, confirm::Confirm, dial::Trust, error::OpenError, run::SeenReplicas, schema,
 };
 
 /// Opens a store with other settings than the usual ones.
@@ -24,9 +19,21 @@ pub struct RedisBuilder {
     trust: Trust,
 }
 
-impl RedisBuilder {
-    pub(crate) fn new(address: &str) -> Self {
-        Self {
+impl RedisStore {
+    /// Opens the store at this address with the usual settings; it is made if it does not exist.
+    ///
+    /// # Errors
+    /// As [`RedisBuilder::open`].
+    ///
+    /// # Cancel safety
+    /// As [`RedisBuilder::open`].
+    pub async fn open(address: &str) -> Result<Self, OpenError> {
+        Self::builder(address).open().await
+    }
+
+    /// Settings for opening the store.
+    pub fn builder(address: &str) -> RedisBuilder {
+        RedisBuilder {
             address: address.to_owned(),
             prefix: None,
             limit: Duration::from_secs(5),
@@ -37,7 +44,9 @@ impl RedisBuilder {
             trust: Trust::default(),
         }
     }
+}
 
+impl RedisBuilder {
     /// What all keys begin with, so that stores and other programs can share a database; `grantry` unless set. The
     /// address can name it too, as `?prefix=`.
     pub fn key_prefix(mut self, prefix: &str) -> Self {

@@ -144,7 +144,7 @@ impl ConnectionStore for RedisStore {
     }
 
     async fn connection_news(&self) {
-        self.heard().await;
+        self.shared.news.heard().await;
     }
 
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {

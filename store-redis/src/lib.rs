@@ -103,6 +103,7 @@ mod cluster;
 mod config;
 mod confirm;
 mod connection;
+mod dial;
 mod error;
 mod hash;
 mod integration;
@@ -158,7 +159,7 @@ pub struct RedisStore {
 }
 
 struct Shared {
-    link: Link,
+    link: Arc<Link>,
     layout: Layout,
     confirm: Confirm,
     unconfirmed: AtomicU64,
@@ -167,22 +168,6 @@ struct Shared {
 }
 
 impl RedisStore {
-    /// Opens the store at this address with the usual settings; it is made if it does not exist.
-    ///
-    /// # Errors
-    /// As [`RedisBuilder::open`].
-    ///
-    /// # Cancel safety
-    /// As [`RedisBuilder::open`].
-    pub async fn open(address: &str) -> Result<Self, OpenError> {
-        Self::builder(address).open().await
-    }
-
-    /// Settings for opening the store.
-    pub fn builder(address: &str) -> RedisBuilder {
-        RedisBuilder::new(address)
-    }
-
     /// What an operator should know of the servers, as it was when the store was opened.
     pub fn advice(&self) -> &[Advice] {
         &self.shared.advice
@@ -194,14 +179,15 @@ impl RedisStore {
     }
 
     pub(crate) fn new(link: Link, layout: Layout, confirm: Confirm, advice: Vec<Advice>) -> Self {
+        let link = Arc::new(link);
         Self {
             shared: Arc::new(Shared {
+                news: News::new(link.clone(), layout.channel()),
                 link,
                 layout,
                 confirm,
                 unconfirmed: AtomicU64::new(0),
                 advice,
-                news: News::default(),
             }),
         }
     }

@@ -4,23 +4,27 @@
 //! Nothing depends on it. A word may be lost, with a connection or a server or because the user may not publish; then the
 //! change is seen when it is looked for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use grantry::time::{BootInstant, Clock as _, SystemClock};
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::{sync::Mutex, task::JoinHandle};
 
-use crate::{RedisStore, error::Failure};
+use crate::{error::Failure, link::Link};
 
 /// Between two tries to listen.
 const REST: Duration = Duration::from_secs(5);
 /// How long listening may take to begin.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Whoever waits for news has the lock; what was begun goes on when they do not wait any more.
-#[derive(Default)]
-pub(crate) struct News(Mutex<State>);
+/// The store's channel, to which this process listens once somebody waits for news.
+pub(crate) struct News {
+    link: Arc<Link>,
+    channel: String,
+    /// Whoever waits has the lock; what was begun goes on when they do not wait any more.
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 enum State {
@@ -40,13 +44,21 @@ struct Listening {
     words: PubSubStream,
 }
 
-impl RedisStore {
+impl News {
+    pub(crate) fn new(link: Arc<Link>, channel: String) -> Self {
+        Self {
+            link,
+            channel,
+            state: Mutex::default(),
+        }
+    }
+
     /// Ends when a word was heard, or when words may have been missed.
     pub(crate) async fn heard(&self) {
-        let mut state = self.shared.news.0.lock().await;
+        let mut state = self.state.lock().await;
         loop {
             match &mut *state {
-                State::New => *state = State::Beginning(begin(self.clone())),
+                State::New => *state = State::Beginning(begin(self.link.clone(), self.channel.clone())),
                 State::Beginning(task) => {
                     if let Ok(Some(listening)) = task.await {
                         *state = State::Listening(listening);
@@ -77,17 +89,17 @@ impl RedisStore {
     clippy::disallowed_methods,
     reason = "it ends by itself within its limit, and nothing is lost with it"
 )]
-fn begin(store: RedisStore) -> JoinHandle<Option<Listening>> {
-    tokio::spawn(listen(store))
+fn begin(link: Arc<Link>, channel: String) -> JoinHandle<Option<Listening>> {
+    tokio::spawn(listen(link, channel))
 }
 
-/// Listens to the store's channel; `None` if that cannot be.
-async fn listen(store: RedisStore) -> Option<Listening> {
+/// Listens to a channel; `None` if that cannot be.
+async fn listen(link: Arc<Link>, channel: String) -> Option<Listening> {
     let listen = async {
-        let client = store.link().client().await?;
+        let client = link.client().await?;
         let listening = async {
             let (mut sink, words) = client.get_async_pubsub().await?.split();
-            sink.subscribe(store.layout().channel()).await?;
+            sink.subscribe(channel).await?;
             Ok(Listening { _sink: sink, words })
         };
         listening.await.map_err(|error| Failure::of(&error))
