@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use grantry::{
     integration::{Client, Environment, Options},
-    provider::{OptionError, Rotation},
+    provider::{OptionError, Rotation, UrlError},
 };
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ pub(crate) struct Config {
     pub(crate) login: Login,
     pub(crate) prompt: String,
     pub(crate) api_version: String,
-    pub(crate) legacy_hosts: bool,
+    legacy_hosts: bool,
 }
 
 impl Config {
@@ -70,6 +70,11 @@ impl Config {
             api_version: api_version(options)?,
             legacy_hosts: legacy_hosts(options)?,
         })
+    }
+
+    /// The canonical origin of an `instance_url`, if this integration's tokens may be sent there.
+    pub(crate) fn instance(&self, url: &str) -> Result<String, UrlError> {
+        hosts::instance(url, &self.login, self.legacy_hosts)
     }
 }
 

@@ -25,7 +25,7 @@ use http::{
 };
 use serde::Deserialize;
 
-use crate::http::{object, unreadable};
+use crate::json;
 
 /// What a token request presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +185,7 @@ pub(crate) struct OauthError {
 impl OauthError {
     /// Reads an OAuth error from a sound JSON object.
     pub(crate) fn from_json(body: &[u8]) -> Option<Self> {
-        object(body)?;
+        json::object(body)?;
         serde_json::from_slice(body).ok()
     }
 
@@ -231,6 +231,15 @@ pub(crate) fn judge(spends: Spends, status: StatusCode, headers: &HeaderMap, bod
         Some(error) => Failure::Refused(error.row(spends).refusal(status, headers)),
         None => unreadable(status),
     }
+}
+
+/// What an answer means that is neither success nor an OAuth error.
+pub(crate) fn unreadable(status: StatusCode) -> Failure {
+    Failure::Unknown(if status.is_server_error() {
+        Reason::ServerUnavailable
+    } else {
+        Reason::AnswerInvalid
+    })
 }
 
 /// No answer may stop work for longer.

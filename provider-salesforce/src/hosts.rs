@@ -8,8 +8,6 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use grantry::{integration::Environment, provider::UrlError};
 
-use crate::config::Config;
-
 /// Longer URLs are refused unread.
 const MAX_LENGTH: usize = 1024;
 
@@ -212,11 +210,11 @@ fn no_path(parts: &Parts<'_>) -> Result<(), UrlError> {
     }
 }
 
-/// The canonical origin of an `instance_url`: lower-case, without slash.
-pub(crate) fn instance(url: &str, config: &Config) -> Result<String, UrlError> {
+/// The canonical origin of an `instance_url`: lower-case, without slash. Hosts from before My Domain pass if `legacy`.
+pub(crate) fn instance(url: &str, login: &Login, legacy: bool) -> Result<String, UrlError> {
     let parts = split(url)?;
-    let origin = origin(&parts, config.login.loopback, |name| {
-        under(name, &MY_DOMAIN) || (config.legacy_hosts && (under(name, &LEGACY) || instance_pod(name)))
+    let origin = origin(&parts, login.loopback, |name| {
+        under(name, &MY_DOMAIN) || (legacy && (under(name, &LEGACY) || instance_pod(name)))
     })?;
     no_path(&parts)?;
     Ok(origin)

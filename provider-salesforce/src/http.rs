@@ -1,7 +1,6 @@
-//! Requests and raw answers: the adapter that lets `oauth2` send once, and what is checked before anything is parsed.
+//! Requests and raw answers: what is sent, and the adapter that lets `oauth2` send once.
 
 use std::{
-    collections::HashSet,
     fmt,
     future::Future,
     pin::Pin,
@@ -15,23 +14,22 @@ use grantry::{
     secret::Secret,
 };
 use http::{
-    Method, Request, Response, StatusCode,
+    Method, Request, Response,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use url::form_urlencoded::Serializer;
 
-use crate::errors::{self, Spends};
+use crate::{
+    errors::{self, Spends},
+    json,
+};
 
 pub(crate) const AUTHORIZE: &str = "/services/oauth2/authorize";
 pub(crate) const TOKEN: &str = "/services/oauth2/token";
 pub(crate) const REVOKE: &str = "/services/oauth2/revoke";
 pub(crate) const INTROSPECT: &str = "/services/oauth2/introspect";
 pub(crate) const USERINFO: &str = "/services/oauth2/userinfo";
-
-/// Token answers are flat but for a few small objects.
-const MAX_DEPTH: usize = 32;
 
 /// What `oauth2` gets to see of a failure.
 #[derive(Debug)]
@@ -102,7 +100,7 @@ fn token_object(answer: &Response<Bytes>, spends: Spends) -> Result<Vec<u8>, Fai
             answer.body(),
         ));
     }
-    let names = object(answer.body()).ok_or(Failure::Unknown(Reason::AnswerInvalid))?;
+    let names = json::object(answer.body()).ok_or(Failure::Unknown(Reason::AnswerInvalid))?;
     if names.error {
         // A code is gone in any case. A refresh token may have been spent by whatever went wrong behind a 200.
         return Err(match spends {
@@ -129,15 +127,6 @@ pub(crate) fn unanswered(error: TransportError) -> Failure {
         } => Failure::Unknown(Reason::AnswerInvalid),
         _ => Failure::Unknown(Reason::AnswerLost),
     }
-}
-
-/// What an answer means that is neither success nor an OAuth error.
-pub(crate) fn unreadable(status: StatusCode) -> Failure {
-    Failure::Unknown(if status.is_server_error() {
-        Reason::ServerUnavailable
-    } else {
-        Reason::AnswerInvalid
-    })
 }
 
 /// Sends a request that may be repeated.
@@ -168,73 +157,6 @@ pub(crate) fn get(url: &str, access_token: &Secret) -> Result<Request<Vec<u8>>, 
         .header(AUTHORIZATION, bearer)
         .body(Vec::new())
         .map_err(|_| Failure::NotSent)
-}
-
-/// What the names in a JSON object tell.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Names {
-    /// There is an `error`.
-    pub(crate) error: bool,
-    /// There is an `access_token`.
-    pub(crate) access_token: bool,
-}
-
-/// Whether `body` is one JSON object in UTF-8, without byte order mark, of bounded depth, with every name once and
-/// nothing behind it. RFC 8259 leaves the meaning of repeated names open, so they mean nothing here.
-pub(crate) fn object(body: &[u8]) -> Option<Names> {
-    let text = std::str::from_utf8(body).ok()?;
-    if !shallow(text) {
-        return None;
-    }
-    serde_json::from_str(text).ok()
-}
-
-fn shallow(text: &str) -> bool {
-    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' | b'[' if !quoted => depth += 1,
-            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return false;
-        }
-    }
-    true
-}
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Names;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
-                let mut seen = HashSet::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    map.next_value::<IgnoredAny>()?;
-                    if !seen.insert(name) {
-                        return Err(serde::de::Error::custom("a name stands twice"));
-                    }
-                }
-                Ok(Names {
-                    error: seen.contains("error"),
-                    access_token: seen.contains("access_token"),
-                })
-            }
-        }
-
-        deserializer.deserialize_map(Reader)
-    }
 }
 
 #[cfg(test)]

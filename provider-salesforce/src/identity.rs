@@ -12,9 +12,9 @@ use url::form_urlencoded::byte_serialize;
 
 use crate::{
     config::Config,
-    errors::{OauthError, Spends},
+    errors::{OauthError, Spends, unreadable},
     hosts,
-    http::{INTROSPECT, USERINFO, get, post, send, unreadable},
+    http::{INTROSPECT, USERINFO, get, post, send},
 };
 
 /// Longer names are cut.
@@ -27,7 +27,7 @@ const ORGANIZATION: &str =
 fn instance(config: &Config, set: &TokenSet) -> Option<String> {
     set.instance_url
         .as_deref()
-        .and_then(|url| hosts::instance(url, config).ok())
+        .and_then(|url| config.instance(url).ok())
 }
 
 /// Asks introspection (RFC 7662) at the login host.

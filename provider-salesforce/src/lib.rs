@@ -59,6 +59,7 @@ mod errors;
 mod hosts;
 mod http;
 mod identity;
+mod json;
 mod signature;
 mod token;
 
@@ -255,6 +256,6 @@ impl Provider for Salesforce {
 
     fn check_instance_url(&self, client: &Client<'_>, url: &str) -> Result<String, UrlError> {
         let config = Config::of(client).map_err(|_| UrlError { why: "host" })?;
-        hosts::instance(url, &config)
+        config.instance(url)
     }
 }

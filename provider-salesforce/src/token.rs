@@ -18,8 +18,8 @@ use oauth2::{
 
 use crate::{
     config::Config,
-    errors::{OauthError, Spends},
-    http::{Once, REVOKE, Sending, TOKEN, post, send, unreadable},
+    errors::{OauthError, Spends, unreadable},
+    http::{Once, REVOKE, Sending, TOKEN, post, send},
 };
 use answer::Answer;
 

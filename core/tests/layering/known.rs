@@ -61,8 +61,6 @@ pub(crate) const CIRCLES_IN_CORE: &[&str] = &[
 
 pub(crate) const CIRCLES_IN_STORE_SQLITE: &[&str] = &["config.rs", "lib.rs"];
 
-pub(crate) const CIRCLES_IN_PROVIDER_SALESFORCE: &[&str] = &["config.rs", "errors.rs", "hosts.rs", "http.rs"];
-
 pub(crate) const CIRCLES_IN_SIMULATOR: &[&str] = &[
     "authorize.rs",
     "client_auth.rs",

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::config::Config;
 
 fn config(options: serde_json::Value) -> Config {
     let options: Options = serde_json::from_value(options).unwrap();
@@ -109,7 +110,7 @@ fn instance_urls() {
     ];
     let config = config(json!({}));
     for (row, url, expected) in rows {
-        let found = instance(url, &config);
+        let found = config.instance(url);
         assert_eq!(found.as_deref().map_err(|e| e.why), *expected, "{row} {url:.80}");
     }
 }
@@ -124,7 +125,7 @@ fn legacy_hosts_are_a_switch() {
         "acme.cloudforce.com",
         "acme.database.com",
     ] {
-        assert!(instance(&format!("https://{host}"), &on).is_ok(), "{host}");
+        assert!(on.instance(&format!("https://{host}")).is_ok(), "{host}");
     }
     for host in [
         "www.salesforce.com",
@@ -137,7 +138,7 @@ fn legacy_hosts_are_a_switch() {
         "cloudforce.com",
         "acme.force.com",
     ] {
-        assert!(instance(&format!("https://{host}"), &on).is_err(), "{host}");
+        assert!(on.instance(&format!("https://{host}")).is_err(), "{host}");
     }
 }
 
@@ -163,13 +164,13 @@ fn loopback_opens_one_address() {
     ];
     let four = config(json!({"loginUrl": "http://127.0.0.1:9000"}));
     for (url, expected) in rows {
-        let found = instance(url, &four);
+        let found = four.instance(url);
         assert_eq!(found.as_deref().map_err(|e| e.why), *expected, "{url}");
     }
     let six = config(json!({"loginUrl": "http://[::1]:9000/"}));
     assert_eq!(six.login.origin, "http://[::1]:9000");
-    assert_eq!(instance("http://[::1]:9001", &six).unwrap(), "http://[::1]:9001");
-    assert!(instance("http://127.0.0.1:9001", &six).is_err());
+    assert_eq!(six.instance("http://[::1]:9001").unwrap(), "http://[::1]:9001");
+    assert!(six.instance("http://127.0.0.1:9001").is_err());
 }
 
 /// K12.
@@ -339,7 +340,7 @@ proptest! {
         picks in prop::collection::vec(prop::sample::select(PIECES.as_slice()), 1..6),
     ) {
         let url = format!("{scheme}{}", picks.concat());
-        if let Ok(origin) = instance(&url, &config(json!({}))) {
+        if let Ok(origin) = config(json!({})).instance(&url) {
             let parsed = url::Url::parse(&url).unwrap();
             let host = parsed.host_str().unwrap();
             prop_assert_eq!(&origin, &format!("https://{host}"));

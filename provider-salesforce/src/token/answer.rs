@@ -91,7 +91,7 @@ impl Answer {
         let Ok(subject) = hosts::subject(id, &config.login) else {
             return refuse(Reason::IdentityUrlRejected);
         };
-        let Ok(instance_url) = hosts::instance(instance_url, config) else {
+        let Ok(instance_url) = config.instance(instance_url) else {
             return refuse(Reason::InstanceUrlRejected);
         };
         self.set(client, now, Some(instance_url), Some(subject))
@@ -111,7 +111,8 @@ impl Answer {
             _ => return Err(Failure::Unknown(Reason::AnswerInvalid)),
         }
         let instance_url = self.instance_url.text().and_then(|url| {
-            hosts::instance(url, config)
+            config
+                .instance(url)
                 .inspect_err(|error| {
                     tracing::warn!(why = error.why, "instance URL of a refresh not accepted");
                 })
