@@ -61,23 +61,6 @@ pub(crate) const CIRCLES_IN_CORE: &[&str] = &[
 
 pub(crate) const CIRCLES_IN_STORE_SQLITE: &[&str] = &["config.rs", "lib.rs"];
 
-pub(crate) const CIRCLES_IN_SIMULATOR: &[&str] = &[
-    "authorize.rs",
-    "client_auth.rs",
-    "faults.rs",
-    "grants.rs",
-    "in_flight.rs",
-    "instance_faults.rs",
-    "pages.rs",
-    "rest/query.rs",
-    "rest/records.rs",
-    "state.rs",
-    "token.rs",
-    "token_answer.rs",
-    "token_code.rs",
-    "token_refresh.rs",
-];
-
 pub(crate) const CIRCLES_IN_HOST: &[&str] = &[
     "commands.rs",
     "copy.rs",

@@ -9,36 +9,14 @@ use http::Method;
 use crate::client_auth::{BAD_CLIENT_ID, OAuthError, oauth_error};
 use crate::clock::Millis;
 use crate::config::Client;
+use crate::flow::{Code, Flow};
 use crate::http::{Form, cookie, form_error, read_body, redirect, with_query};
 use crate::ids;
 use crate::log::Endpoint;
 use crate::state::{Auth, Shared};
-use crate::token_code::Code;
 
 /// The name of the session cookie.
 pub(crate) const COOKIE: &str = "sid";
-
-/// An authorization on its way through the pages.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Flow {
-    pub(crate) client_id: String,
-    pub(crate) redirect_uri: String,
-    pub(crate) state: Option<String>,
-    pub(crate) scopes: Vec<String>,
-    pub(crate) login_hint: Option<String>,
-    pub(crate) created_at: Millis,
-    /// The browser has still to log in, even if it has a session.
-    pub(crate) wants_login: bool,
-    /// The browser has still to choose the account.
-    pub(crate) wants_choice: bool,
-    /// The user has still to allow the client, even if that happened before.
-    pub(crate) wants_consent: bool,
-    challenge: Option<String>,
-    nonce: Option<String>,
-    immediate: bool,
-    /// The app lacks a scope that was asked for; Salesforce says so after the login only.
-    lacks_scope: bool,
-}
 
 /// `GET` or `POST /services/oauth2/authorize`
 pub(crate) async fn authorize(State(shared): State<Arc<Shared>>, request: Request) -> Response {

@@ -1,7 +1,8 @@
-//! Faults of the token endpoint that tests order in advance, and the queues that all faults wait in.
+//! Faults of the token endpoint that tests order in advance, and all faults that wait to happen.
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault_queue::{Counted, elsewhere, once, one_second, take};
 use crate::instance_faults::{InstanceFault, InstanceFaultKind};
 
 /// What goes wrong at the token endpoint.
@@ -194,12 +195,6 @@ impl Faults {
     }
 }
 
-/// A fault with its counts.
-pub(crate) trait Counted {
-    type Kind: Clone;
-    fn parts(&mut self) -> (&Self::Kind, &mut u64, &mut u64);
-}
-
 impl Counted for TokenFault {
     type Kind = TokenFaultKind;
     fn parts(&mut self) -> (&Self::Kind, &mut u64, &mut u64) {
@@ -207,32 +202,6 @@ impl Counted for TokenFault {
     }
 }
 
-fn take<F: Counted>(queue: &mut Vec<F>, matches: impl Fn(&F) -> bool) -> Option<F::Kind> {
-    for index in 0..queue.len() {
-        let Some(fault) = queue.get_mut(index).filter(|fault| matches(fault)) else {
-            continue;
-        };
-        let (kind, skip, times) = fault.parts();
-        if *skip > 0 {
-            *skip -= 1;
-            continue;
-        }
-        let kind = kind.clone();
-        *times = times.saturating_sub(1);
-        if *times == 0 {
-            queue.remove(index);
-        }
-        return Some(kind);
-    }
-    None
-}
-
-pub(crate) fn once() -> u64 {
-    1
-}
-pub(crate) fn one_second() -> u64 {
-    1000
-}
 fn one_mebibyte() -> usize {
     1 << 20
 }
@@ -247,9 +216,6 @@ fn temporary_redirect() -> u16 {
 }
 fn invalid_grant() -> String {
     "invalid_grant".to_owned()
-}
-pub(crate) fn elsewhere() -> String {
-    "https://elsewhere.invalid/".to_owned()
 }
 fn garbage() -> String {
     "<html><body>Not a token answer</body></html>".to_owned()

@@ -12,7 +12,8 @@ use crate::clock::iso_time;
 use crate::http::{FORM, Form, answer, bearer, json as json_answer, no_store, read_body};
 use crate::ids::to_15;
 use crate::log::Endpoint;
-use crate::state::{Shared, UserState};
+use crate::state::Shared;
+use crate::users::UserState;
 
 const TEXT: &str = "text/html;charset=UTF-8";
 const PACIFIC_OFFSET_MS: i64 = -28_800_000;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::faults::{Counted, elsewhere, once, one_second};
+use crate::fault_queue::{Counted, elsewhere, once, one_second};
 
 /// What goes wrong at the instance host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

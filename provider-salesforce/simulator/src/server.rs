@@ -21,7 +21,7 @@ use tower_service::Service as _;
 
 use crate::http::CloseConnection;
 use crate::state::Shared;
-use crate::{authorize, control, identity, pages, rest, revoke, token};
+use crate::{authorize, control, identity, login, pages, rest, revoke, token};
 
 /// Which of the two hosts a listener is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +66,9 @@ pub(crate) fn routes(shared: &Arc<Shared>, host: Host) -> Router {
         )
         .route("/.well-known/openid-configuration", get(identity::discovery))
         .route("/", get(pages::home))
-        .route("/login", get(pages::login_form).post(pages::login))
-        .route("/select", get(pages::select_form).post(pages::select))
-        .route("/consent", get(pages::consent_form).post(pages::consent));
+        .route("/login", get(login::login_form).post(login::login))
+        .route("/select", get(login::select_form).post(login::select))
+        .route("/consent", get(login::consent_form).post(login::consent));
     let routes = match host {
         Host::Instance => routes,
         Host::Login => routes.merge(control::routes()),

@@ -2,21 +2,22 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authorize::Flow;
 use crate::clock::{Clock, Millis};
-use crate::config::{Client, Config, Org, User};
+use crate::config::{Client, Config, Org};
+use crate::family::{Family, RefreshRecord, Session};
 use crate::faults::Faults;
-use crate::grants::{Family, RefreshRecord, Session};
+use crate::flow::{Code, Flow};
 use crate::id_token::Signer;
 use crate::ids::{Digest, to_18};
 use crate::log::{Counters, Presentation};
 use crate::rest::records::OrgData;
 use crate::settings::Settings;
-use crate::token_code::Code;
+use crate::users::{self, UserState};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -40,15 +41,6 @@ pub(crate) struct OrgState {
     pub(crate) org: Org,
     pub(crate) id18: String,
     pub(crate) data: Mutex<OrgData>,
-}
-
-/// A user as the simulator knows it.
-#[derive(Debug)]
-pub(crate) struct UserState {
-    pub(crate) user: User,
-    pub(crate) id18: String,
-    pub(crate) org_id18: String,
-    pub(crate) active: bool,
 }
 
 /// Everything that OAuth decides about.
@@ -87,20 +79,7 @@ impl Shared {
     pub(crate) fn new(config: Config, login_url: String, instance_url: String) -> Self {
         let clock = Clock::default();
         let now = clock.now();
-        let mut users = config.users;
-        users.extend((1..=config.extra_users).map(extra_user));
-        let users: Vec<UserState> = users
-            .into_iter()
-            .filter_map(|user| {
-                let org = config.orgs.get(user.org)?;
-                Some(UserState {
-                    id18: to_18(&user.id),
-                    org_id18: to_18(&org.id),
-                    active: true,
-                    user,
-                })
-            })
-            .collect();
+        let users = users::of(&config);
         let orgs = config
             .orgs
             .iter()
@@ -151,6 +130,17 @@ impl Shared {
         self.auth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits, but not beyond the simulator's end. False if that came.
+    pub(crate) async fn pause(&self, duration: Duration) -> bool {
+        if duration.is_zero() {
+            return true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(duration) => true,
+            () = self.stop.cancelled() => false,
+        }
+    }
+
     /// The identity URL of a user.
     pub(crate) fn identity_url(&self, user: &UserState) -> String {
         format!("{}/id/{}/{}", self.login_url, user.org_id18, user.id18)
@@ -175,19 +165,5 @@ impl Auth {
         if self.codes.len() > MANY {
             self.codes.retain(|_, code| now - code.issued_at < DAY);
         }
-    }
-}
-
-fn extra_user(number: usize) -> User {
-    let id = crate::ids::record_id("005", "Xu", u64::try_from(number).unwrap_or(u64::MAX));
-    let username = format!("user{number}@acme.com");
-    User {
-        id: id.get(..15).unwrap_or_default().to_owned(),
-        org: 0,
-        email: username.clone(),
-        username,
-        first_name: "User".to_owned(),
-        last_name: number.to_string(),
-        password: crate::config::DEFAULT_PASSWORD.to_owned(),
     }
 }

@@ -1,42 +1,18 @@
-//! The token endpoint: reads the request, meets the faults, sends the answer.
+//! The token endpoint: reads the request, and hands it to its grant type.
 
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode};
-use http_body_util::Full;
-use serde_json::{Map, Value};
+use http::Method;
 
 use crate::client_auth::{Credentials, OAuthError, oauth_error};
-use crate::fault_bodies as bodies;
-use crate::faults::TokenFaultKind;
-use crate::http::{self as helpers, Form};
-use crate::in_flight::{HeldBody, Processing, Waiting};
+use crate::http::{Form, read_body};
 use crate::log::Endpoint;
 use crate::state::Shared;
 use crate::token_answer::Format;
+use crate::token_outcome::answer;
 use crate::{token_code, token_refresh};
-
-/// How a token request was decided.
-#[derive(Debug)]
-pub(crate) struct Settled {
-    pub(crate) verdict: Result<Map<String, Value>, OAuthError>,
-    pub(crate) processing: Option<Processing>,
-}
-
-impl From<OAuthError> for Settled {
-    fn from(error: OAuthError) -> Self {
-        Self {
-            verdict: Err(error),
-            processing: None,
-        }
-    }
-}
 
 /// `POST /services/oauth2/token`
 pub(crate) async fn token(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -49,7 +25,7 @@ pub(crate) async fn token(State(shared): State<Arc<Shared>>, request: Request) -
     if parts.method != Method::POST {
         return refuse(oauth_error("invalid_request", "must use HTTP POST"), Format::Json);
     }
-    let Some(body) = helpers::read_body(body, LARGEST).await else {
+    let Some(body) = read_body(body, LARGEST).await else {
         return refuse(oauth_error("invalid_request", "request too large"), Format::Json);
     };
     let form = Form::parse(&body);
@@ -76,164 +52,5 @@ pub(crate) async fn token(State(shared): State<Arc<Shared>>, request: Request) -
     } else {
         shared.counters.add(Endpoint::TokenCode);
         token_code::exchange(&shared, credentials, &form, format).await
-    }
-}
-
-/// Waits, but not beyond the simulator's end. False if that came.
-pub(crate) async fn pause(shared: &Shared, duration: Duration) -> bool {
-    if duration.is_zero() {
-        return true;
-    }
-    tokio::select! {
-        () = tokio::time::sleep(duration) => true,
-        () = shared.stop.cancelled() => false,
-    }
-}
-
-/// How long a fault puts off the processing.
-pub(crate) fn lateness(fault: Option<&TokenFaultKind>) -> Duration {
-    match fault {
-        Some(TokenFaultKind::Late { ms, .. }) => Duration::from_millis(*ms),
-        _ => Duration::ZERO,
-    }
-}
-
-/// Lets the work be done and sends its outcome, or what a fault makes of it. Work that takes time goes on when the
-/// client leaves, as it does at a real server.
-pub(crate) async fn conclude(
-    shared: &Arc<Shared>,
-    fault: Option<TokenFaultKind>,
-    waiting: Option<Waiting>,
-    format: Format,
-    takes_time: bool,
-    work: impl Future<Output = Option<Settled>> + Send + 'static,
-) -> Response {
-    if let Some(fault) = fault.as_ref().filter(|fault| !fault.is_processed()) {
-        return unprocessed(shared, fault, waiting).await;
-    }
-    if let Some(TokenFaultKind::Late { close: true, .. }) = fault {
-        shared.tasks.spawn(work);
-        return helpers::close_connection();
-    }
-    let settled = if takes_time {
-        shared.tasks.spawn(work).await.ok().flatten()
-    } else {
-        work.await
-    };
-    let Some(Settled { verdict, processing }) = settled else {
-        return helpers::close_connection();
-    };
-    let Some(fault) = fault.filter(|fault| !matches!(fault, TokenFaultKind::Late { .. })) else {
-        return answer(&verdict, format, waiting, processing);
-    };
-    drop(processing);
-    garbled(shared, fault, &verdict, waiting, format).await
-}
-
-/// Sends a verdict.
-fn answer(
-    verdict: &Result<Map<String, Value>, OAuthError>,
-    format: Format,
-    waiting: Option<Waiting>,
-    processing: Option<Processing>,
-) -> Response {
-    let (status, body) = render(verdict, format);
-    let body = HeldBody {
-        body: Full::new(Bytes::from(body)),
-        _waiting: waiting,
-        _processing: processing,
-    };
-    helpers::no_store(helpers::answer(status, format.content_type(), Body::new(body)))
-}
-
-fn render(verdict: &Result<Map<String, Value>, OAuthError>, format: Format) -> (StatusCode, Vec<u8>) {
-    match verdict {
-        Ok(fields) => (StatusCode::OK, format.render(fields)),
-        Err(OAuthError { error, description }) => {
-            let mut fields = Map::new();
-            fields.insert("error".to_owned(), Value::from(*error));
-            fields.insert("error_description".to_owned(), Value::from(*description));
-            (StatusCode::BAD_REQUEST, format.render(&fields))
-        }
-    }
-}
-
-/// The answer to a request that a fault keeps from being processed.
-async fn unprocessed(shared: &Shared, fault: &TokenFaultKind, waiting: Option<Waiting>) -> Response {
-    match fault {
-        TokenFaultKind::Error {
-            error,
-            error_description,
-            status,
-            retry_after,
-        } => {
-            let body = serde_json::json!({ "error": error, "error_description": error_description });
-            let mut response = helpers::no_store(helpers::json(bodies::status(*status), &body));
-            if let Some(seconds) = retry_after {
-                response
-                    .headers_mut()
-                    .insert(http::header::RETRY_AFTER, HeaderValue::from(*seconds));
-            }
-            response
-        }
-        TokenFaultKind::Html503 => helpers::answer(
-            StatusCode::SERVICE_UNAVAILABLE,
-            helpers::HTML,
-            bodies::MAINTENANCE,
-        ),
-        TokenFaultKind::Redirect { location, status } => {
-            helpers::redirect_with(bodies::status(*status), location)
-        }
-        TokenFaultKind::Hang { .. } => {
-            shared.stop.cancelled().await;
-            drop(waiting);
-            helpers::close_connection()
-        }
-        _ => helpers::close_connection(),
-    }
-}
-
-/// The answer to a request that was processed, but whose answer a fault spoils.
-async fn garbled(
-    shared: &Shared,
-    fault: TokenFaultKind,
-    verdict: &Result<Map<String, Value>, OAuthError>,
-    waiting: Option<Waiting>,
-    format: Format,
-) -> Response {
-    let (status, body) = render(verdict, format);
-    match fault {
-        TokenFaultKind::Hang { .. } => {
-            shared.stop.cancelled().await;
-            drop(waiting);
-            helpers::close_connection()
-        }
-        TokenFaultKind::Drip { ms } => {
-            let pieces = bodies::slow(Bytes::from(body.clone()), 1, Duration::from_millis(ms), waiting);
-            bodies::with_length(helpers::answer(status, format.content_type(), pieces), body.len())
-        }
-        TokenFaultKind::Truncated => {
-            let body = Bytes::from(body);
-            let cut = helpers::answer(status, format.content_type(), bodies::halved(&body));
-            bodies::with_length(cut, body.len())
-        }
-        TokenFaultKind::FailedAfterCommit { status } => {
-            helpers::answer(bodies::status(status), helpers::HTML, bodies::FAILURE)
-        }
-        TokenFaultKind::Garbage { body, content_type } => {
-            let mut response = helpers::answer(StatusCode::OK, helpers::HTML, body);
-            helpers::set(&mut response, http::header::CONTENT_TYPE, &content_type);
-            response
-        }
-        TokenFaultKind::Oversized { bytes } => {
-            let mut fields = verdict.clone().unwrap_or_default();
-            fields.insert("padding".to_owned(), Value::from("x".repeat(bytes)));
-            helpers::no_store(helpers::answer(
-                status,
-                format.content_type(),
-                format.render(&fields),
-            ))
-        }
-        _ => helpers::close_connection(),
     }
 }

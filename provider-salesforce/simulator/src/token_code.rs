@@ -1,4 +1,4 @@
-//! `grant_type=authorization_code`: codes, and the check of PKCE.
+//! `grant_type=authorization_code`: the check of a code, and of PKCE.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::client_auth::{Credentials, IN_WORK, OAuthError, oauth_error};
-use crate::clock::{Millis, minutes};
+use crate::clock::minutes;
 use crate::faults::TokenFaultKind;
 use crate::http::Form;
 use crate::ids;
 use crate::in_flight::Processing;
 use crate::state::Shared;
-use crate::token::{Settled, conclude, lateness, pause};
 use crate::token_answer::{Draft, Format};
+use crate::token_outcome::{Settled, conclude, lateness};
 
 const INVALID_CODE: OAuthError = oauth_error("invalid_grant", "invalid authorization code");
 const EXPIRED_CODE: OAuthError = oauth_error("invalid_grant", "expired authorization code");
@@ -24,19 +24,6 @@ const WRONG_VERIFIER: OAuthError = oauth_error("invalid_request", "invalid code 
 const WRONG_CALLBACK: OAuthError =
     oauth_error("redirect_uri_mismatch", "redirect_uri must match configuration");
 const MISSING_CALLBACK: OAuthError = oauth_error("redirect_uri_missing", "redirect_uri not provided");
-
-/// An authorization code.
-#[derive(Debug, Clone)]
-pub(crate) struct Code {
-    pub(crate) user: usize,
-    pub(crate) client_id: String,
-    pub(crate) redirect_uri: String,
-    pub(crate) scope: String,
-    pub(crate) challenge: Option<String>,
-    pub(crate) nonce: Option<String>,
-    pub(crate) issued_at: Millis,
-    pub(crate) used: bool,
-}
 
 /// What a code exchange presents.
 #[derive(Debug)]
@@ -89,14 +76,14 @@ async fn settle(
     late: Duration,
     latency: Duration,
 ) -> Option<Settled> {
-    if !pause(&shared, late).await {
+    if !shared.pause(late).await {
         return None;
     }
     let processing = match arrive(&shared, &presented) {
         Ok(processing) => processing,
         Err(error) => return Some(error.into()),
     };
-    if !pause(&shared, latency).await {
+    if !shared.pause(latency).await {
         return None;
     }
     let verdict = decide(&shared, &presented).map(|draft| draft.finish(&shared));

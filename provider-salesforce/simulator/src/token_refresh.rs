@@ -13,8 +13,8 @@ use crate::ids::{self, Digest, fingerprint};
 use crate::in_flight::{Processing, Waiting};
 use crate::log::{Outcome, Presentation};
 use crate::state::{Auth, Shared};
-use crate::token::{Settled, conclude, lateness, pause};
 use crate::token_answer::{Draft, Format};
+use crate::token_outcome::{Settled, conclude, lateness};
 
 /// A refresh token as it was presented.
 #[derive(Debug)]
@@ -112,14 +112,14 @@ async fn settle(
     late: Duration,
     latency: Duration,
 ) -> Option<Settled> {
-    if !pause(&shared, late).await {
+    if !shared.pause(late).await {
         return None;
     }
     let processing = match arrive(&shared, &mut presented) {
         Ok(processing) => processing,
         Err(error) => return Some(error.into()),
     };
-    if !pause(&shared, latency).await {
+    if !shared.pause(latency).await {
         return None;
     }
     let decided = decide(&shared, &presented);

@@ -30,7 +30,6 @@ use crate::http::{self as helpers, Form};
 use crate::instance_faults::InstanceFaultKind;
 use crate::log::Endpoint;
 use crate::state::Shared;
-use crate::token::pause;
 
 pub(crate) use self::reply::{Reply, RestError};
 pub(crate) use self::resources::LATEST;
@@ -70,7 +69,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, request: Request) -> Response {
         Ok(caller) => caller,
         Err(error) => return refused(shared, &error),
     };
-    if !pause(shared, caller.latency).await {
+    if !shared.pause(caller.latency).await {
         return helpers::close_connection();
     }
     match &caller.fault {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::clock::Millis;
 use crate::http::Form;
-use crate::rest::records::{OrgData, Record};
+use crate::rest::records::{Cursor, OrgData, Record};
 use crate::rest::schema::OBJECTS;
 use crate::rest::soql::{Column, Selection};
 use crate::rest::soql_parser::parse;
@@ -17,16 +17,6 @@ const LARGEST_PAGE: usize = 2000;
 const SMALLEST_PAGE: usize = 200;
 const CURSOR_LIFE: Millis = 2 * 86_400_000;
 const MOST_CURSORS: usize = 1000;
-
-/// The rows of a query whose later pages may still be asked for.
-#[derive(Debug)]
-pub(crate) struct Cursor {
-    object: usize,
-    columns: Vec<Column>,
-    rows: Vec<usize>,
-    user: usize,
-    created_at: Millis,
-}
 
 /// Who asks, and how.
 #[derive(Debug)]

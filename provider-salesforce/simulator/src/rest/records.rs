@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::clock::{Millis, rest_time};
 use crate::config::Org;
 use crate::ids::{record_id, to_18};
-use crate::rest::query::Cursor;
 use crate::rest::schema::{OBJECTS, Object, index};
-use crate::state::UserState;
+use crate::rest::soql::Column;
+use crate::users::UserState;
 
 /// A record: one value for each field of its object, in the order of the schema.
 #[derive(Debug, Clone)]
@@ -42,6 +42,16 @@ impl Table {
         self.by_id.insert(id.to_owned(), self.rows.len());
         self.rows.push(record);
     }
+}
+
+/// The rows of a query whose later pages may still be asked for.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    pub(crate) object: usize,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: Vec<usize>,
+    pub(crate) user: usize,
+    pub(crate) created_at: Millis,
 }
 
 /// What belongs to one org.
