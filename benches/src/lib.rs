@@ -59,6 +59,7 @@ pub mod measure;
 pub mod peers;
 pub mod proxy;
 pub mod redis;
+pub mod redis_fixture;
 pub mod redis_list;
 pub mod redis_write;
 pub mod refresh;

@@ -1,6 +1,6 @@
-//! D1 and D2: credentials from Redis, and what the rows about Redis share.
+//! D1 and D2: credentials from Redis.
 
-use std::{hint::black_box, time::Duration};
+use std::hint::black_box;
 
 use futures_util::future::join_all;
 use grantry::{
@@ -8,14 +8,12 @@ use grantry::{
     id::ConnectionId,
     vault::{Keyring, TokenVault as _},
 };
-use grantry_redis_servers::Server;
-use grantry_store_redis::RedisStore;
 use grantry_store_sqlite::SqliteStore;
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, aio::MultiplexedConnection};
 use tokio::runtime::Runtime;
 
 use crate::{
     measure::{Scale, Timer, Variant, interleave, shuffled},
+    redis_fixture::{Bare, is_there, key, server, world},
     redis_write,
     report::{Must, Row},
     vault::context,
@@ -26,66 +24,6 @@ use crate::{
 const SET: usize = 287;
 /// Reads that are under way at the same time in the wide row.
 const WIDE: u32 = 50;
-
-/// The limit: the same driver, without a store.
-#[derive(Clone)]
-pub struct Bare(MultiplexedConnection);
-
-impl std::fmt::Debug for Bare {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Bare")
-    }
-}
-
-impl Bare {
-    /// A connection of its own.
-    pub async fn connect(server: &Server) -> Self {
-        let client = redis::Client::open(server.address()).unwrap();
-        // To count the bytes of a long set takes a while.
-        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
-        let connection = client
-            .get_multiplexed_async_connection_with_config(&patient)
-            .await;
-        Self(connection.unwrap())
-    }
-
-    /// What a command answers.
-    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> T {
-        command.query_async(&mut self.0.clone()).await.unwrap()
-    }
-
-    /// What stands under a key.
-    pub async fn get(&self, key: &str) -> Vec<u8> {
-        self.ask(redis::cmd("GET").arg(key)).await
-    }
-}
-
-/// The name of a connection's row in a store with one bucket.
-pub fn key(id: &ConnectionId) -> String {
-    format!("grantry:{{c0}}:c:{id}")
-}
-
-/// Whether there is something to measure; says so if not.
-pub fn is_there() -> bool {
-    let asked = std::process::Command::new("redis-server")
-        .arg("--version")
-        .output();
-    if asked.is_err() {
-        eprintln!("redis-server is not on the path, and its rows are left out");
-    }
-    asked.is_ok()
-}
-
-/// A server that syncs its log so, and does not write it anew meanwhile.
-pub fn server(sync: &str) -> Server {
-    Server::start(&["--appendfsync", sync, "--auto-aof-rewrite-percentage", "0"])
-}
-
-/// A broker on this server.
-pub async fn world(server: &Server) -> World {
-    let store = RedisStore::open(&server.address()).await.unwrap();
-    World::new(store, world::nowhere(), |b| b).await
-}
 
 /// All rows of this file, and compare-and-set.
 pub fn rows(scale: Scale) -> Vec<Row> {

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use crate::{
     list::{self, PAGE},
     measure::{Scale, Timer, Variant, interleave},
-    redis::{self, Bare, key},
+    redis_fixture::{self, Bare, key},
     redis_write,
     report::{Must, Row},
     world::{self, World},
@@ -24,13 +24,13 @@ const TEXT: &str = "acme";
 
 /// All rows of this file, and compare-and-set among many.
 pub fn rows(scale: Scale) -> Vec<Row> {
-    if !redis::is_there() {
+    if !redis_fixture::is_there() {
         return Vec::new();
     }
     let runtime = world::runtime();
-    let server = redis::server("everysec");
+    let server = redis_fixture::server("everysec");
     let bare = runtime.block_on(Bare::connect(&server));
-    let world = runtime.block_on(redis::world(&server));
+    let world = runtime.block_on(redis_fixture::world(&server));
     let before = used(&runtime, &bare);
     let count = if scale.million { 1_000_000 } else { 100_000 };
     let ids = runtime.block_on(list::fill(&world, count));
@@ -51,7 +51,7 @@ pub fn rows(scale: Scale) -> Vec<Row> {
 
 /// Bytes that the server uses.
 fn used(runtime: &Runtime, bare: &Bare) -> u64 {
-    let info: String = runtime.block_on(bare.ask(::redis::cmd("INFO").arg("memory")));
+    let info: String = runtime.block_on(bare.ask(redis::cmd("INFO").arg("memory")));
     let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
     line.unwrap().parse().unwrap()
 }
@@ -70,7 +70,7 @@ fn memory(runtime: &Runtime, bare: &Bare, before: u64, count: usize) -> Vec<Row>
     let all = used(runtime, bare) - before;
     let mut rows = vec![row("everything", all)];
     for (name, what) in [("lists", "of which lists"), ("search", "of which search")] {
-        let mut command = ::redis::cmd("MEMORY");
+        let mut command = redis::cmd("MEMORY");
         command.arg("USAGE").arg(format!("grantry:{{c0}}:{name}"));
         command
             .arg("SAMPLES")
@@ -150,7 +150,7 @@ struct Range {
 
 impl Range {
     async fn of(bare: &Bare) -> Self {
-        let mut command = ::redis::cmd("ZRANGEBYLEX");
+        let mut command = redis::cmd("ZRANGEBYLEX");
         command
             .arg("grantry:{c0}:lists")
             .arg("[l")
@@ -167,7 +167,7 @@ impl Range {
         let from = before.map_or([b"[", term, b"\x7f"].concat(), |id| {
             [b"(", term, id.as_str().as_bytes()].concat()
         });
-        let mut range = ::redis::cmd("ZREVRANGEBYLEX");
+        let mut range = redis::cmd("ZREVRANGEBYLEX");
         range
             .arg("grantry:{c0}:lists")
             .arg(from)
@@ -175,7 +175,7 @@ impl Range {
         // One more, which tells whether there are more.
         range.arg("LIMIT").arg(0).arg(PAGE + 1);
         let found: Vec<Vec<u8>> = bare.ask(&range).await;
-        let mut rows = ::redis::cmd("MGET");
+        let mut rows = redis::cmd("MGET");
         for member in &found {
             let id = ConnectionId::new(std::str::from_utf8(&member[9..]).unwrap()).unwrap();
             rows.arg(key(&id));
@@ -187,9 +187,9 @@ impl Range {
 
 /// D5: a store as a Cluster has it, in 64 buckets, here on one server: so the cost is that of merging alone.
 fn merged(scale: Scale, runtime: &Runtime, one: &World, in_one: &[ConnectionId]) -> Vec<Row> {
-    let server: Server = redis::server("everysec");
+    let server: Server = redis_fixture::server("everysec");
     server.command(&["HSET", "grantry:{s}:store", "format", "1", "buckets", "64"]);
-    let many = runtime.block_on(redis::world(&server));
+    let many = runtime.block_on(redis_fixture::world(&server));
     let in_many = runtime.block_on(list::fill(&many, SPREAD));
     let (all_of_one, all_of_many) = (list::all(one), list::all(&many));
     let text = Some(TEXT.to_owned());

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     measure::{Scale, Timer, Variant, interleave},
-    redis::{Bare, key},
+    redis_fixture::{Bare, key},
     report::{Must, Row},
     world::World,
 };

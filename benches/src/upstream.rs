@@ -19,6 +19,8 @@ pub const ACCESS_TOKEN: &str = "00D5g00000A1b2C!AQEAQMfXz6kDkxQ3Yk1v0iJcQbqfEr3b
 /// The refresh token of every answer.
 pub const REFRESH_TOKEN: &str =
     "5Aep861TSESvWeug_xvFHRBTTbf_YrTWgEyjBJrfGrqCSUMcsmJ6eYfUgzWPqS0Gk3q8t7zV1nB5xR2wL9dHcKp";
+/// The user and org of every connection, as Salesforce names them.
+pub const SUBJECT: &str = "00D5g00000A1b2CEAR/0055g00000D4e5FAAR";
 /// Where the token endpoint is.
 pub const TOKEN_PATH: &str = "/services/oauth2/token";
 /// Where the record is.
@@ -92,7 +94,7 @@ fn router(origin: &str, told: Arc<Told>) -> Router {
         "refresh_token": REFRESH_TOKEN,
         "scope": "api refresh_token",
         "instance_url": origin,
-        "id": format!("{origin}/id/{}", crate::world::SUBJECT),
+        "id": format!("{origin}/id/{}", SUBJECT),
         "token_type": "Bearer",
         "issued_at": "1763798400000",
     });

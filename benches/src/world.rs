@@ -29,10 +29,8 @@ use grantry::{
 };
 use grantry_provider_salesforce::Salesforce;
 
-use crate::upstream::{ACCESS_TOKEN, REFRESH_TOKEN, Upstream};
+use crate::upstream::{ACCESS_TOKEN, REFRESH_TOKEN, SUBJECT, Upstream};
 
-/// The user and org of every connection, as Salesforce names them.
-pub const SUBJECT: &str = "00D5g00000A1b2CEAR/0055g00000D4e5FAAR";
 /// Connections that are made at the same time.
 const AT_ONCE: usize = 128;
 

@@ -18,15 +18,29 @@ pub struct SqliteBuilder {
     busy_timeout: Duration,
 }
 
-impl SqliteBuilder {
-    pub(crate) fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
+impl SqliteStore {
+    /// Opens the file with the usual settings; it is created if it does not exist.
+    ///
+    /// # Errors
+    /// As [`SqliteBuilder::open`].
+    ///
+    /// # Cancel safety
+    /// As [`SqliteBuilder::open`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::builder(path).open().await
+    }
+
+    /// Settings for opening the file.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteBuilder {
+        SqliteBuilder {
+            path: path.as_ref().to_owned(),
             clock: Arc::new(SystemClock),
             busy_timeout: Duration::from_secs(5),
         }
     }
+}
 
+impl SqliteBuilder {
     /// Where the store takes its own time from: the boot clock of `clock` instead of the machine's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;

@@ -72,22 +72,6 @@ struct Shared {
 }
 
 impl SqliteStore {
-    /// Opens the file with the usual settings; it is created if it does not exist.
-    ///
-    /// # Errors
-    /// As [`SqliteBuilder::open`].
-    ///
-    /// # Cancel safety
-    /// As [`SqliteBuilder::open`].
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::builder(path).open().await
-    }
-
-    /// Settings for opening the file.
-    pub fn builder(path: impl AsRef<Path>) -> SqliteBuilder {
-        SqliteBuilder::new(path.as_ref())
-    }
-
     pub(crate) fn new(writer: Writer, readers: Readers, clock: StoreClock) -> Self {
         Self {
             shared: Arc::new(Shared {

@@ -58,16 +58,3 @@ pub(crate) const CIRCLES_IN_CORE: &[&str] = &[
     "testing/grants.rs",
     "testing/upstream.rs",
 ];
-
-pub(crate) const CIRCLES_IN_STORE_SQLITE: &[&str] = &["config.rs", "lib.rs"];
-
-pub(crate) const CIRCLES_IN_HOST: &[&str] = &[
-    "commands.rs",
-    "copy.rs",
-    "demo.rs",
-    "doctor.rs",
-    "main.rs",
-    "serve.rs",
-];
-
-pub(crate) const CIRCLES_IN_BENCHES: &[&str] = &["redis.rs", "redis_write.rs", "upstream.rs", "world.rs"];

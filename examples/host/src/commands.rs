@@ -3,7 +3,7 @@
 use grantry::vault::Keyring;
 
 use crate::{
-    KeysCommand,
+    cli::KeysCommand,
     secrets::{self, Problem},
     serve,
 };

@@ -10,7 +10,7 @@ use grantry::{
     time::{BootInstant, Clock as _, SystemClock},
 };
 
-use crate::{CopyArgs, secrets::Problem, serve, with_causes};
+use crate::{cli::CopyArgs, secrets::Problem, serve, with_causes};
 
 /// How many characters the bar has.
 const WIDTH: u64 = 30;

@@ -23,7 +23,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 
 use crate::{
-    DemoArgs, files,
+    cli::DemoArgs,
+    files,
     person::Person,
     secrets::{self, Problem},
     serve,

@@ -3,7 +3,7 @@
 use grantry::health::{Findings, Health, Trap};
 
 use crate::{
-    DoctorArgs,
+    cli::DoctorArgs,
     secrets::{self, Problem},
     serve,
 };

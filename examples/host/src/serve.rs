@@ -14,7 +14,8 @@ use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    ServeArgs, files,
+    cli::ServeArgs,
+    files,
     secrets::{self, Problem},
 };
 
