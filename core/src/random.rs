@@ -2,8 +2,9 @@
 //! A simulation that must replay is the exception, and asks for it.
 
 /// The operating system gave no randomness.
-#[derive(Debug)]
-pub(crate) struct NoRandomness;
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system gave no randomness")]
+pub(crate) struct NoRandomness(#[source] getrandom::Error);
 
 /// `N` random bytes.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
@@ -12,7 +13,7 @@ pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     if seeded::fill(&mut bytes) {
         return Ok(bytes);
     }
-    getrandom::fill(&mut bytes).map_err(|_| NoRandomness)?;
+    getrandom::fill(&mut bytes).map_err(NoRandomness)?;
     Ok(bytes)
 }
 
