@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::VerifiedKey;
+use super::verified::VerifiedKey;
 use crate::{id::KeyId, time::Timestamp};
 
 /// How long an entry serves, in milliseconds. A revocation must be in force everywhere within a second, and the clock

@@ -7,6 +7,7 @@ mod cache;
 mod presented;
 #[cfg(test)]
 mod tests;
+mod verified;
 
 use std::{fmt, sync::Arc};
 
@@ -14,6 +15,7 @@ use cache::Cache;
 use subtle::ConstantTimeEq as _;
 
 pub use presented::PresentedKey;
+pub use verified::VerifiedKey;
 
 use crate::{
     error::{Code, Error},
@@ -29,17 +31,6 @@ pub const MAX_LIVE: u32 = 2;
 
 /// Keeps the vault's digests of keys apart from its other digests.
 const PURPOSE: &str = "api-key";
-
-/// A key that was shown and is valid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedKey {
-    /// Its public part.
-    pub id: KeyId,
-    /// What it may do.
-    pub kind: KeyKind,
-    /// The integration that it belongs to; `None` for admin keys.
-    pub integration: Option<IntegrationId>,
-}
 
 /// Makes, verifies and revokes keys.
 pub struct Keys {

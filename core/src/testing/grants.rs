@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use super::upstream::{Answer, Request};
+use super::exchange::{Answer, Request};
 use crate::{
     connection::Reason,
     provider::{Rotation, Verdict},

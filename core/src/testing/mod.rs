@@ -25,6 +25,7 @@
 //! ```
 
 mod clock;
+mod exchange;
 mod grants;
 mod provider;
 mod roles;
@@ -33,11 +34,12 @@ mod store;
 mod upstream;
 
 pub use clock::TestClock;
+pub use exchange::{Answer, Request};
 pub use grants::Settings;
 pub use provider::FakeProvider;
 pub use rows::Seen;
 pub use store::{Fault, FaultyStore, Op, Weather};
-pub use upstream::{Answer, FakeUpstream, Request};
+pub use upstream::FakeUpstream;
 
 pub use crate::{refresh::watch::Paces, task::Signals};
 

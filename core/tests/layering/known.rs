@@ -33,8 +33,6 @@ pub(crate) const CIRCLES_IN_CORE: &[&str] = &[
     "broker/within.rs",
     "engine.rs",
     "integrations.rs",
-    "keys/cache.rs",
-    "keys/mod.rs",
     "refresh/cache.rs",
     "refresh/confirm.rs",
     "refresh/flight.rs",
@@ -55,6 +53,4 @@ pub(crate) const CIRCLES_IN_CORE: &[&str] = &[
     "store/mod.rs",
     "store/pending.rs",
     "store/usage.rs",
-    "testing/grants.rs",
-    "testing/upstream.rs",
 ];
