@@ -115,7 +115,7 @@ async fn attempt(flight: Flight, integration: &Arc<Loaded>, cause: Cause) {
 /// Random for each attempt, so that a process that was restarted is somebody else.
 fn holder(engine: &Engine, policy: &Policy) -> Result<u128, Error> {
     if policy.rules.fresh_holder {
-        return random::id();
+        return Ok(random::id()?);
     }
     // What an earlier draft did: a name that a restarted process has again.
     Ok(u128::from(crc32fast::hash(engine.settings.public_url.as_bytes())))

@@ -2,11 +2,7 @@
 
 use grantry::vault::Keyring;
 
-use crate::{
-    cli::KeysCommand,
-    secrets::{self, Problem},
-    serve,
-};
+use crate::{cli::KeysCommand, problem::Problem, secrets, serve};
 
 /// Runs a `keys` command. The line goes to standard output, alone, so that it can be piped into a file.
 pub(crate) async fn keys(command: KeysCommand) -> Result<(), Problem> {

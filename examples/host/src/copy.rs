@@ -10,7 +10,11 @@ use grantry::{
     time::{BootInstant, Clock as _, SystemClock},
 };
 
-use crate::{cli::CopyArgs, secrets::Problem, serve, with_causes};
+use crate::{
+    cli::CopyArgs,
+    problem::{Problem, with_causes},
+    serve,
+};
 
 /// How many characters the bar has.
 const WIDTH: u64 = 30;

@@ -22,13 +22,7 @@ use grantry_store_sqlite::SqliteStore;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 
-use crate::{
-    cli::DemoArgs,
-    files,
-    person::Person,
-    secrets::{self, Problem},
-    serve,
-};
+use crate::{cli::DemoArgs, files, person::Person, problem::Problem, secrets, serve};
 
 /// How long running calls may take to end.
 const DRAIN: Duration = Duration::from_secs(5);

@@ -2,11 +2,7 @@
 
 use grantry::health::{Findings, Health, Trap};
 
-use crate::{
-    cli::DoctorArgs,
-    secrets::{self, Problem},
-    serve,
-};
+use crate::{cli::DoctorArgs, problem::Problem, secrets, serve};
 
 /// How many connections are named in a line.
 const NAMED: usize = 5;

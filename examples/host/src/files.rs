@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write as _, path::Path};
 
-use crate::secrets::Problem;
+use crate::problem::Problem;
 
 /// Makes a folder that only its owner can enter, and those above it.
 pub(crate) fn make_private_dir(path: &Path) -> Result<(), Problem> {

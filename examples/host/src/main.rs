@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod files;
 mod person;
+mod problem;
 mod secrets;
 mod serve;
 
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use cli::{Cli, Command};
+use problem::with_causes;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -35,13 +37,6 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// What went wrong and what led to it, such as a disk that is full.
-fn with_causes(problem: &dyn std::error::Error) -> String {
-    let causes = grantry::error::causes(problem);
-    let colon = if causes.is_empty() { "" } else { ": " };
-    format!("{problem}{colon}{causes}")
 }
 
 /// Structured logs on standard error, at the level of `RUST_LOG` or `info`.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use reqwest::{Client, Response, Url, header, redirect::Policy};
 
-use crate::secrets::Problem;
+use crate::problem::Problem;
 
 /// How many pages a person looks at before giving up.
 const PAGES: usize = 12;

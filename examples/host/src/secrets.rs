@@ -5,8 +5,7 @@ use std::{env, fs};
 
 use grantry::{secret::Secret, vault::Keyring};
 
-/// What is wrong, for people.
-pub(crate) type Problem = Box<dyn std::error::Error>;
+use crate::problem::Problem;
 
 /// The variable that holds the line of keys.
 pub(crate) const KEYS: &str = "GRANTRY_KEYS";

@@ -13,11 +13,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{
-    cli::ServeArgs,
-    files,
-    secrets::{self, Problem},
-};
+use crate::{cli::ServeArgs, files, problem::Problem, secrets};
 
 /// `grantry-host serve`.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Problem> {

@@ -41,6 +41,14 @@ impl Clock for Then {
     fn boot(&self) -> BootInstant {
         SystemClock.boot()
     }
+
+    fn wall_coarse(&self) -> Timestamp {
+        self.wall()
+    }
+
+    fn tick(&self) -> u64 {
+        SystemClock.tick()
+    }
 }
 
 /// Salesforce's hosts, whose names stand in the store, are the simulator.

@@ -1,0 +1,11 @@
+//! What went wrong, for people.
+
+/// Any error: it is shown and not told apart.
+pub(crate) type Problem = Box<dyn std::error::Error>;
+
+/// An error and what led to it, such as a disk that is full.
+pub(crate) fn with_causes(problem: &dyn std::error::Error) -> String {
+    let causes = grantry::error::causes(problem);
+    let colon = if causes.is_empty() { "" } else { ": " };
+    format!("{problem}{colon}{causes}")
+}
