@@ -235,3 +235,20 @@ impl fmt::Debug for Credentials {
             .finish_non_exhaustive()
     }
 }
+
+/// One decision in a connection's history. No secret is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// When.
+    pub at: Timestamp,
+    /// What was decided, in snake_case.
+    pub what: String,
+    /// Which token set it was about.
+    pub set: SetName,
+    /// Why, where there is a reason.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<Reason>,
+    /// Fingerprint of the refresh token concerned, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub token: Option<String>,
+}

@@ -128,3 +128,41 @@ pub struct Client<'a> {
     /// Whether http on a loopback address may stand for the provider. Only for tests.
     pub allow_loopback: bool,
 }
+
+/// An integration to create.
+#[derive(Debug)]
+pub struct NewIntegration {
+    /// What people call it: 1 to 200 characters.
+    pub name: String,
+    /// The offering's id, such as `salesforce/production`.
+    pub offering: String,
+    /// The OAuth client id.
+    pub client_id: String,
+    /// The OAuth client secret. It can be replaced, never read back.
+    pub client_secret: Secret,
+    /// Scopes to ask for; the offering's required ones must be among them. Empty asks for the required ones.
+    pub scopes: Vec<String>,
+    /// Where browsers may be sent after connecting.
+    pub redirect_uris: Vec<String>,
+    /// Calls allowed per calendar month (UTC).
+    pub monthly_limit: Option<u64>,
+    /// Options for the provider.
+    pub options: Options,
+}
+
+/// What to change of an integration. The client secret has a method of its own.
+#[derive(Clone, Debug, Default)]
+pub struct IntegrationUpdate {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new client id; it is verified.
+    pub client_id: Option<String>,
+    /// New scopes, for connections to come.
+    pub scopes: Option<Vec<String>>,
+    /// New redirect URIs, in place of all old ones.
+    pub redirect_uris: Option<Vec<String>>,
+    /// A new limit; `Some(None)` takes it away.
+    pub monthly_limit: Option<Option<u64>>,
+    /// New options, in place of all old ones; they are verified.
+    pub options: Option<Options>,
+}

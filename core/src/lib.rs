@@ -45,30 +45,30 @@ pub mod store;
 pub mod vault;
 
 // Layer 2: parts.
-pub mod oauth;
-pub mod transport;
-
-// Layer 3: engine.
-pub mod connect;
-pub mod copy;
-mod engine;
-mod freeze;
-mod grant;
-pub mod health;
-mod integrations;
 pub mod keys;
-pub mod proxy;
-mod record;
-pub mod refresh;
+pub mod oauth;
 mod task;
+pub mod transport;
 pub mod usage;
 
-// Layer 4: front.
+// Layer 3: engine.
+mod engine;
+
+#[cfg(feature = "conformance")]
+pub use engine::protocol;
+
+// Layer 4: features.
+pub mod connect;
+pub mod copy;
+pub mod health;
+pub mod proxy;
+
+// Layer 5: front.
 mod broker;
 
 pub use broker::*;
 
-// Layer 5: surface.
+// Layer 6: surface.
 #[cfg(feature = "http")]
 pub mod http;
 

@@ -16,7 +16,7 @@ use std::{
 use crate::{
     error::{Code, Error, PlanUsage},
     id::IntegrationId,
-    store::{Charged, DayCount, Stores, UsageKey, UsageStore},
+    store::{Charged, DayCount, UsageKey, UsageStore},
     task::Tasks,
     time::{Clock, Timestamp},
 };
@@ -115,14 +115,27 @@ pub struct Usage {
     pub resets_at: Timestamp,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Meter {
+    usage: Arc<dyn UsageStore>,
+    tasks: Arc<Tasks>,
+    clock: Arc<dyn Clock>,
     blocks: Mutex<HashMap<IntegrationId, Arc<Block>>>,
     /// Blocks of days and limits that are over.
     old: Mutex<Vec<Arc<Block>>>,
 }
 
 impl Meter {
+    pub(crate) fn new(usage: Arc<dyn UsageStore>, tasks: Arc<Tasks>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            usage,
+            tasks,
+            clock,
+            blocks: Mutex::default(),
+            old: Mutex::default(),
+        }
+    }
+
     /// Reserves one call.
     ///
     /// # Errors
@@ -132,13 +145,10 @@ impl Meter {
     /// The store is asked in a task of the broker's own: what it counted for a caller who went away is given back.
     pub(crate) async fn reserve(
         &self,
-        tasks: &Tasks,
-        stores: &Stores,
-        clock: &dyn Clock,
         integration: &IntegrationId,
         limit: Option<u64>,
     ) -> Result<Ticket, Error> {
-        let now = clock.wall_coarse();
+        let now = self.clock.wall_coarse();
         let block = self.block(integration, limit, now);
         let spend = |left: u64| left.checked_sub(1);
         if block
@@ -148,9 +158,9 @@ impl Meter {
         {
             return Ok(Ticket::of(block));
         }
-        let charge = block.charge(stores.usage.clone(), now);
+        let charge = block.charge(self.usage.clone(), now);
         let aborted = || Error::new(Code::Internal).because("charge_aborted");
-        tasks.run(charge).await.ok_or_else(aborted)?
+        self.tasks.run(charge).await.ok_or_else(aborted)?
     }
 
     /// A block that is over and could not be given back is tried again.
@@ -202,12 +212,12 @@ impl Meter {
     ///
     /// # Cancel safety
     /// It goes on without its caller: nothing that was taken out of a block is lost.
-    pub(crate) async fn settle(self: &Arc<Self>, tasks: &Tasks, stores: &Stores) {
-        let (meter, usage) = (self.clone(), stores.usage.clone());
-        tasks.run(async move { meter.give_back(&*usage).await }).await;
+    pub(crate) async fn return_unused(self: &Arc<Self>) {
+        let meter = self.clone();
+        self.tasks.run(async move { meter.give_back().await }).await;
     }
 
-    async fn give_back(&self, usage: &dyn UsageStore) {
+    async fn give_back(&self) {
         let mut blocks: Vec<_> = self
             .blocks
             .lock()
@@ -223,7 +233,7 @@ impl Meter {
         }
         for block in blocks {
             let left = block.left.swap(0, Ordering::AcqRel);
-            if left > 0 && usage.refund_usage(&block.key, left).await.is_err() {
+            if left > 0 && self.usage.refund_usage(&block.key, left).await.is_err() {
                 block.left.fetch_add(left, Ordering::AcqRel);
                 self.keep_if_old(block);
             }
@@ -233,16 +243,13 @@ impl Meter {
     /// The calls of the present month.
     pub(crate) async fn usage(
         self: &Arc<Self>,
-        tasks: &Tasks,
-        stores: &Stores,
-        clock: &dyn Clock,
         integration: &IntegrationId,
         limit: Option<u64>,
     ) -> Result<Usage, Error> {
-        self.settle(tasks, stores).await;
-        let now = clock.wall();
+        self.return_unused().await;
+        let now = self.clock.wall();
         let (month, _) = now.calendar();
-        let days = stores.usage.usage_days(integration, month).await?;
+        let days = self.usage.usage_days(integration, month).await?;
         let calls = days.iter().map(|d| d.calls).sum();
         Ok(Usage {
             month,

@@ -569,8 +569,8 @@ async fn settings_that_cannot_be() {
             b.minimum_validity(Duration::from_secs(24 * 3600 + 1))
         }),
         ("minimum of all time", &|b| b.minimum_validity(Duration::MAX)),
-        ("no patience", &|b| b.patience(Duration::ZERO)),
-        ("endless patience", &|b| b.patience(Duration::MAX)),
+        ("no patience", &|b| b.refresh_timeout(Duration::ZERO)),
+        ("endless patience", &|b| b.refresh_timeout(Duration::MAX)),
         ("no cache", &|b| b.cache_capacity(0)),
     ];
     for (name, change) in timings {

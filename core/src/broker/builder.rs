@@ -2,32 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Broker;
+use super::{
+    Broker,
+    parts::{Materials, Settings, compose},
+};
+#[cfg(feature = "conformance")]
+use crate::{engine::protocol::Rules, task::Signals};
 use crate::{
-    engine::{Engine, Settings},
+    engine::{background::Intervals, directory::Urls, ledger::due::KeepAlive, protocol::Policy},
     event::{EventSink, NoEvents},
-    health::Incidents,
-    integrations::Integrations,
-    keys::Keys,
-    provider::{Provider, Transport},
+    provider::{Provider, Rotation, Transport},
     proxy::ProxyClient,
-    refresh::{
-        cache::Cache,
-        hosts::Hosts,
-        keep_alive::KeepAlive,
-        single_flight::SingleFlight,
-        sweep::Postponed,
-        unsaved::UnsavedSets,
-        watch::{self, Paces},
-    },
     store::Stores,
     task::Tasks,
     time::{Clock, SystemClock},
-    transport::{Dated, HttpTransport},
+    transport::HttpTransport,
     vault::TokenVault,
 };
-#[cfg(feature = "conformance")]
-use crate::{refresh::protocol::Rules, task::Signals};
 
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +58,6 @@ pub struct Builder {
     events: Arc<dyn EventSink>,
     transport: Option<Arc<dyn Transport>>,
     settings: Settings,
-    loops: bool,
     #[cfg(feature = "conformance")]
     signals: Signals,
 }
@@ -82,17 +72,17 @@ impl Builder {
             events: Arc::new(NoEvents),
             transport: None,
             settings: Settings {
-                public_url: String::new(),
+                urls: Urls {
+                    public: String::new(),
+                    allow_loopback: false,
+                },
                 minimum: Duration::from_secs(300),
-                patience: Duration::from_secs(24),
+                refresh_timeout: Duration::from_secs(24),
                 cache_capacity: 200_000,
-                allow_loopback: false,
                 keep_alive: KeepAlive::default(),
-                paces: Paces::default(),
-                #[cfg(feature = "conformance")]
-                rules: Rules::default(),
+                intervals: Some(Intervals::default()),
+                policy: Policy::new(Rotation::Strict),
             },
-            loops: true,
             #[cfg(feature = "conformance")]
             signals: Signals::default(),
         }
@@ -107,7 +97,7 @@ impl Builder {
     /// The URL under which the host serves the callback: `{public_url}/callback/{integration}` is what to register with
     /// the provider. https, or http on a loopback IP literal.
     pub fn public_url(mut self, url: impl Into<String>) -> Self {
-        self.settings.public_url = url.into();
+        self.settings.urls.public = url.into();
         self
     }
 
@@ -124,8 +114,8 @@ impl Builder {
     }
 
     /// How long a caller waits for a refresh at the most. 24 seconds by default.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.settings.patience = patience;
+    pub fn refresh_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.refresh_timeout = timeout;
         self
     }
 
@@ -142,16 +132,16 @@ impl Builder {
         self
     }
 
-    /// Starts none of the broker's loops: nothing is swept, and every use reads the store. For tools that have a look and
+    /// Starts none of the broker's background tasks: nothing is swept, and every use reads the store. For tools that have a look and
     /// change nothing.
-    pub fn without_loops(mut self) -> Self {
-        self.loops = false;
+    pub fn without_background_tasks(mut self) -> Self {
+        self.settings.intervals = None;
         self
     }
 
     /// Lets http on a loopback address stand for a provider. Only for tests against a simulator.
     pub fn allow_loopback_upstream(mut self) -> Self {
-        self.settings.allow_loopback = true;
+        self.settings.urls.allow_loopback = true;
         self
     }
 
@@ -167,17 +157,17 @@ impl Builder {
         self
     }
 
-    /// Runs the loops at another pace. For simulations, in which a day must not take long.
+    /// Runs the background tasks at other intervals. For simulations, in which a day must not take long.
     #[cfg(feature = "conformance")]
-    pub fn paces(mut self, paces: Paces) -> Self {
-        self.settings.paces = paces;
+    pub fn intervals(mut self, intervals: Intervals) -> Self {
+        self.settings.intervals = Some(intervals);
         self
     }
 
     /// Switches protective rules of the refresh protocol off, to show what they are worth.
     #[cfg(feature = "conformance")]
     pub fn without_rules(mut self, off: impl FnOnce(&mut Rules)) -> Self {
-        off(&mut self.settings.rules);
+        self.settings.policy = self.settings.policy.without(off);
         self
     }
 
@@ -197,7 +187,7 @@ impl Builder {
         let tasks = Tasks::on_current_runtime().ok_or(ConfigError::Runtime)?;
         #[cfg(feature = "conformance")]
         let tasks = tasks.under(self.signals);
-        let loopback = self.settings.allow_loopback;
+        let loopback = self.settings.urls.allow_loopback;
         let transport = match self.transport {
             Some(transport) => transport,
             None => Arc::new(
@@ -207,34 +197,22 @@ impl Builder {
                     .map_err(|_| ConfigError::Tls)?,
             ),
         };
-        let transport = Arc::new(Dated::new(transport, self.clock.clone()));
         let proxy = ProxyClient::new(loopback).map_err(|_| ConfigError::Tls)?;
-        let keys = Keys::new(self.stores.keys.clone(), self.vault.clone(), self.clock.clone());
-        let engine = Arc::new(Engine {
-            cache: Cache::new(self.settings.cache_capacity),
+        let (parts, cache) = compose(Materials {
             stores: self.stores,
             vault: self.vault,
+            providers: self.providers,
             clock: self.clock,
             events: self.events,
-            providers: self.providers,
             transport,
-            settings: self.settings,
-            tasks,
-            integrations: Integrations::default(),
-            flights: Arc::new(SingleFlight::default()),
-            unsaved: UnsavedSets::default(),
-            incidents: Incidents::default(),
-            hosts: Hosts::default(),
-            postponed: Postponed::default(),
-            sweep_soon: Arc::default(),
-            meter: Arc::default(),
             proxy,
-            keys,
+            tasks,
+            settings: self.settings,
         });
-        if self.loops {
-            watch::start(&engine);
-        }
-        Ok(Broker { engine })
+        Ok(Broker {
+            parts: Arc::new(parts),
+            cache,
+        })
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -254,7 +232,7 @@ impl Builder {
                 return Err(ConfigError::ProviderDuplicate(pair[0].to_owned()));
             }
         }
-        let url = &self.settings.public_url;
+        let url = &self.settings.urls.public;
         if url.ends_with('/') || url.contains('?') || crate::oauth::RedirectUri::register(url).is_err() {
             return Err(ConfigError::PublicUrl);
         }
@@ -263,9 +241,10 @@ impl Builder {
                 "minimum_validity must not be longer than a day",
             ));
         }
-        if self.settings.patience.is_zero() || self.settings.patience > Duration::from_secs(600) {
+        if self.settings.refresh_timeout.is_zero() || self.settings.refresh_timeout > Duration::from_secs(600)
+        {
             return Err(ConfigError::Timing(
-                "patience must be longer than zero and at most 10 minutes",
+                "refresh_timeout must be longer than zero and at most 10 minutes",
             ));
         }
         if self.settings.keep_alive.at_once == 0 {

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use super::Broker;
 use crate::{
     connect::{Link, LinkKind, check_metadata, check_owner},
-    connection::{Connection, Status},
-    error::{Code, Error},
+    connection::{Connection, Decision, Status},
+    engine::{ledger::Change, revoke::When},
+    error::Error,
     id::{ConnectionId, IntegrationId},
-    record::Decision,
-    refresh::Payer,
-    store::Swap,
 };
 
 /// What to change of a connection.
@@ -21,9 +19,6 @@ pub struct ConnectionUpdate {
     /// New labels, in place of all old ones.
     pub metadata: Option<BTreeMap<String, String>>,
 }
-
-/// How often a change is applied again when somebody else wrote the row meanwhile.
-const ROUNDS: u32 = 16;
 
 impl Broker {
     /// A connection as it stands, deleted ones excepted.
@@ -51,7 +46,7 @@ impl Broker {
     /// # Errors
     /// `connection_not_found`; `store_unavailable`, after which the call may be repeated.
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<(), Error> {
-        self.engine.end(None, id, Status::Deleted, Payer::Me).await
+        self.parts.revoker.end(None, id, Status::Deleted, When::Now).await
     }
 
     /// Revokes a connection: it stays in lists as `revoked`, and the user may connect it again.
@@ -59,7 +54,7 @@ impl Broker {
     /// # Errors
     /// `connection_not_found`; `store_unavailable`, after which the call may be repeated.
     pub async fn revoke(&self, id: &ConnectionId) -> Result<(), Error> {
-        self.engine.end(None, id, Status::Revoked, Payer::Me).await
+        self.parts.revoker.end(None, id, Status::Revoked, When::Now).await
     }
 
     /// The last 16 decisions about a connection, oldest first. No secret is in them.
@@ -83,8 +78,8 @@ impl Broker {
         within: Option<&IntegrationId>,
         id: &ConnectionId,
     ) -> Result<Connection, Error> {
-        let (stored, record) = self.engine.find(within, id).await?;
-        Ok(record.view(stored.hot))
+        let found = self.parts.ledger.find(within, id).await?;
+        Ok(found.record.view(found.hot))
     }
 
     pub(crate) async fn history_within(
@@ -92,7 +87,7 @@ impl Broker {
         within: Option<&IntegrationId>,
         id: &ConnectionId,
     ) -> Result<Vec<Decision>, Error> {
-        Ok(self.engine.find(within, id).await?.1.history())
+        Ok(self.parts.ledger.find(within, id).await?.record.history())
     }
 
     pub(crate) async fn reconnect_link_within(
@@ -100,10 +95,11 @@ impl Broker {
         within: Option<&IntegrationId>,
         id: &ConnectionId,
     ) -> Result<Link, Error> {
-        let (_, record) = self.engine.find(within, id).await?;
-        self.engine
+        let found = self.parts.ledger.find(within, id).await?;
+        self.parts
+            .connector
             .seal_link(
-                &record.integration,
+                &found.record.integration,
                 LinkKind::Reconnect {
                     connection: id.clone(),
                 },
@@ -123,26 +119,17 @@ impl Broker {
         if let Some(metadata) = &update.metadata {
             check_metadata(metadata)?;
         }
-        for _ in 0..ROUNDS {
-            let (stored, mut record) = self.engine.find(within, id).await?;
-            if let Some(owner) = &update.owner {
-                record.facts.owner.clone_from(owner);
-            }
-            if let Some(metadata) = &update.metadata {
-                record.facts.metadata.clone_from(metadata);
-            }
-            match self
-                .engine
-                .stores
-                .connections
-                .swap_connection(&self.engine.row(&record), stored.revision)
-                .await?
-            {
-                Swap::Swapped(_) => return Ok(record.view(stored.hot)),
-                Swap::Conflict => {}
-                Swap::Missing => return Err(Code::ConnectionNotFound.into()),
-            }
-        }
-        Err(Code::ConnectionConflict.into())
+        self.parts
+            .ledger
+            .update(within, id, |record, hot| {
+                if let Some(owner) = &update.owner {
+                    record.facts.owner.clone_from(owner);
+                }
+                if let Some(metadata) = &update.metadata {
+                    record.facts.metadata.clone_from(metadata);
+                }
+                Ok(Change::Write(record.view(hot)))
+            })
+            .await
     }
 }

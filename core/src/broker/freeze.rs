@@ -3,10 +3,8 @@
 use super::Broker;
 use crate::{
     error::{Code, Error},
-    event::What,
     id::IntegrationId,
     integration::Integration,
-    integrations::{Freeze, Switch},
 };
 
 impl Broker {
@@ -25,21 +23,10 @@ impl Broker {
     /// Dropped before it is answered, the integration is frozen wholly or not at all.
     pub async fn freeze_integration(&self, id: &IntegrationId, reason: &str) -> Result<Integration, Error> {
         check_reason(reason)?;
-        let now = self.engine.clock.wall();
-        let changed = self
-            .change(id, |body, _| {
-                // Frozen again it begins again: something may have been connected meanwhile.
-                body.switch = Switch::Frozen(Freeze {
-                    since: now,
-                    reason: reason.to_owned(),
-                    done: false,
-                });
-                Ok(())
-            })
-            .await?;
-        self.engine.emit(id, None, What::IntegrationFrozen);
-        self.engine.sweep_soon.notify_one();
-        Ok(changed.view())
+        let now = self.parts.clock.wall();
+        let frozen = self.parts.editor.freeze(id, reason, now).await?;
+        self.parts.sweep_soon.notify_one();
+        Ok(frozen.view())
     }
 
     /// Freezes every integration. If it fails some may be frozen and others not: repeat it.

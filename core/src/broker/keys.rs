@@ -75,10 +75,10 @@ impl Broker {
         expires_at: Option<Timestamp>,
     ) -> Result<NewKey, Error> {
         if let Some(id) = integration {
-            self.loaded(id).await?.1.body.here()?;
+            self.parts.directory.load(id).await?.1.body.here()?;
         }
-        let now = self.engine.clock.wall();
-        let (row, secret) = self.engine.keys.mint(kind, integration, expires_at, now).await?;
+        let now = self.parts.clock.wall();
+        let (row, secret) = self.parts.keys.mint(kind, integration, expires_at, now).await?;
         let KeyRow {
             id,
             kind,
@@ -101,7 +101,7 @@ impl Broker {
     /// `key_malformed`, `key_unknown`, `key_revoked`, `key_expired`.
     pub async fn verify_key(&self, key: &str) -> Result<Arc<VerifiedKey>, Error> {
         let key = PresentedKey::parse(key)?;
-        self.engine.keys.verify(&key, self.engine.clock.wall()).await
+        self.parts.keys.verify(&key, self.parts.clock.wall()).await
     }
 
     /// The keys of an integration, or the admin keys.
@@ -110,7 +110,7 @@ impl Broker {
     /// Those of the store.
     pub async fn keys(&self, integration: Option<&IntegrationId>) -> Result<Vec<KeyInfo>, Error> {
         Ok(self
-            .engine
+            .parts
             .keys
             .list(integration)
             .await?
@@ -125,14 +125,14 @@ impl Broker {
     /// `key_not_found`.
     pub async fn revoke_key(&self, integration: Option<&IntegrationId>, id: &KeyId) -> Result<bool, Error> {
         if let Some(id) = integration
-            && let Ok((_, loaded)) = self.loaded(id).await
+            && let Ok((_, loaded)) = self.parts.directory.load(id).await
         {
             // It would live on in the store that is used.
             loaded.body.here()?;
         }
-        self.engine
+        self.parts
             .keys
-            .revoke(integration, id, self.engine.clock.wall())
+            .revoke(integration, id, self.parts.clock.wall())
             .await
     }
 }

@@ -13,10 +13,10 @@ use sha2::{Digest as _, Sha256};
 use super::Broker;
 use crate::{
     connection::{Connection, Status},
+    engine::ledger::record::Record,
     error::{Code, Error},
     id::{ConnectionId, IntegrationId},
     integration::Environment,
-    record::Record,
     store::{ConnectionFilter, StatusFilter, Stored},
     time::Timestamp,
     vault::{Purpose, SealContext, VaultError},
@@ -139,12 +139,12 @@ impl ListConnections {
             Some(cursor) => Some(self.open(cursor, &digest).await?),
             None => None,
         };
-        let engine = &self.broker.engine;
+        let parts = &self.broker.parts;
         // A store that was copied, or that is being filled, shows a part of the truth.
-        if let Ok(integration) = engine.integrations.get(engine, &filter.integration).await {
+        if let Ok(integration) = parts.directory.get(&filter.integration).await {
             integration.body.here()?;
         }
-        let store = &engine.stores.connections;
+        let store = &parts.stores.connections;
         let page = store
             .list_connections(filter, before.as_ref(), self.limit)
             .await?;
@@ -177,14 +177,14 @@ impl ListConnections {
     }
 
     async fn seal(&self, before: ConnectionId, filter: [u8; 32]) -> Result<String, Error> {
-        let engine = &self.broker.engine;
+        let parts = &self.broker.parts;
         let cursor = Cursor {
             before,
             filter,
-            issued_at: engine.clock.wall(),
+            issued_at: parts.clock.wall(),
         };
         let plain = serde_json::to_vec(&cursor).map_err(|_| Error::new(Code::Internal))?;
-        let sealed = engine.vault.seal(&self.context(), &plain).await?;
+        let sealed = parts.vault.seal(&self.context(), &plain).await?;
         Ok(BASE64_URL_SAFE_NO_PAD.encode(sealed))
     }
 
@@ -195,7 +195,7 @@ impl ListConnections {
         let sealed = BASE64_URL_SAFE_NO_PAD
             .decode(text)
             .map_err(|_| Code::CursorInvalid)?;
-        let opened = match self.broker.engine.vault.open(&self.context(), &sealed).await {
+        let opened = match self.broker.parts.vault.open(&self.context(), &sealed).await {
             Ok(opened) => opened,
             Err(error @ VaultError::Unavailable(_)) => return Err(error.into()),
             Err(_) => return Err(Code::CursorInvalid.into()),
@@ -204,7 +204,7 @@ impl ListConnections {
         if cursor.filter != *filter {
             return Err(Code::CursorMismatch.into());
         }
-        if self.broker.engine.clock.wall().0 - cursor.issued_at.0 > CURSOR_LIFE_MS {
+        if self.broker.parts.clock.wall().0 - cursor.issued_at.0 > CURSOR_LIFE_MS {
             return Err(Code::CursorExpired.into());
         }
         Ok(cursor.before)

@@ -7,28 +7,32 @@ mod health;
 mod integrations;
 mod keys;
 mod list;
+pub(crate) mod parts;
 mod within;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 pub use builder::{Builder, ConfigError};
 pub use connections::ConnectionUpdate;
-pub use integrations::{IntegrationUpdate, NewIntegration};
 pub use keys::{KeyInfo, NewKey};
 pub use list::{ConnectionPage, ListConnections};
 pub use within::Within;
 
-pub use crate::refresh::keep_alive::KeepAlive;
+pub use crate::{
+    engine::ledger::due::KeepAlive,
+    integration::{IntegrationUpdate, NewIntegration},
+};
+
+use parts::Parts;
 
 use crate::{
     connect::{BeginConnect, Binding, Link, NewLink, Outcome},
     connection::{Credentials, SetName},
-    engine::Engine,
+    engine::{background::flush_uses, cache::Cache, refresh::Want},
     error::Error,
     id::{ConnectionId, IntegrationId},
     integration::Offering,
     proxy::{ApiRequest, ApiResponse},
-    refresh::Want,
     store::Stores,
     vault::TokenVault,
 };
@@ -37,7 +41,9 @@ use crate::{
 /// calls the provider on the user's behalf. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Broker {
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) parts: Arc<Parts>,
+    /// Beside the parts, so that the warm path is short.
+    cache: Arc<Cache>,
 }
 
 /// How long shutdown may write down last uses and give reserved calls back, once everything else is done.
@@ -60,11 +66,7 @@ impl Broker {
 
     /// What can be integrated.
     pub fn offerings(&self) -> Vec<Offering> {
-        self.engine
-            .providers
-            .iter()
-            .flat_map(|p| p.offerings().iter().cloned())
-            .collect()
+        self.parts.directory.offerings().cloned().collect()
     }
 
     /// A handle that reaches only what belongs to `integration`. Everything else answers `integration_mismatch`.
@@ -82,7 +84,7 @@ impl Broker {
     /// `integration_not_found`, `integration_not_configured`, `integration_disabled`, `return_to_not_allowed`,
     /// `metadata_too_large`.
     pub fn begin_connect(&self, integration: &IntegrationId, binding: Binding) -> BeginConnect {
-        BeginConnect::new(self.engine.clone(), integration.clone(), binding)
+        BeginConnect::new(self.parts.connector.clone(), integration.clone(), binding)
     }
 
     /// Begins what a connect or reconnect link stands for, and uses the link up.
@@ -95,7 +97,7 @@ impl Broker {
         token: &str,
         binding: Binding,
     ) -> Result<BeginConnect, Error> {
-        self.engine.begin_link(integration, token, binding).await
+        self.parts.connector.begin_link(integration, token, binding).await
     }
 
     /// Finishes a connect attempt: `integration` stands in the callback's path, `query` is the callback's raw query.
@@ -112,7 +114,10 @@ impl Broker {
         query: &str,
         binding: &Binding,
     ) -> Result<Outcome, Error> {
-        self.engine.finish_connect(integration, query, binding).await
+        self.parts
+            .connector
+            .finish_connect(integration, query, binding)
+            .await
     }
 
     /// A one-use link that connects a new account, with the owner inside.
@@ -120,7 +125,7 @@ impl Broker {
     /// # Errors
     /// `integration_not_found`, `return_to_not_allowed`, `metadata_too_large`.
     pub async fn connect_link(&self, integration: &IntegrationId, link: NewLink) -> Result<Link, Error> {
-        self.engine.connect_link(integration, link).await
+        self.parts.connector.connect_link(integration, link).await
     }
 
     /// Credentials that are good for five more minutes at least (or as the builder was told).
@@ -132,8 +137,7 @@ impl Broker {
     /// # Cancel safety
     /// Dropping the future changes nothing: a refresh that it waits for goes on.
     pub async fn credentials(&self, id: &ConnectionId) -> Result<Arc<Credentials>, Error> {
-        self.credentials_within(None, id, self.engine.settings.minimum)
-            .await
+        self.credentials_within(None, id, self.parts.minimum).await
     }
 
     /// Credentials that are good for `minimum` more at least.
@@ -154,9 +158,7 @@ impl Broker {
     /// Reads credentials that are in memory and good for the usual time, by reference: the fastest form. `None` if they
     /// must be fetched or refreshed first; then use [`Broker::credentials`].
     pub fn peek<T>(&self, id: &ConnectionId, read: impl FnOnce(&Credentials) -> T) -> Option<T> {
-        self.engine
-            .cache
-            .hit(id, None, &*self.engine.clock, |credentials| read(credentials))
+        self.cache.hit(id, None, |credentials| read(credentials))
     }
 
     pub(crate) async fn credentials_within(
@@ -165,13 +167,13 @@ impl Broker {
         id: &ConnectionId,
         minimum: Duration,
     ) -> Result<Arc<Credentials>, Error> {
-        let engine = &self.engine;
-        if minimum <= engine.settings.minimum
-            && let Some(hit) = engine.cache.hit(id, within, &*engine.clock, Arc::clone)
+        if minimum <= self.parts.minimum
+            && let Some(hit) = self.cache.hit(id, within, Arc::clone)
         {
             return Ok(hit);
         }
-        let entry = engine.serve(id, within, Want { minimum, not: None }).await?;
+        let want = Want { minimum, not: None };
+        let entry = self.parts.refresher.serve(id, within, want).await?;
         Ok(entry.credentials.clone())
     }
 
@@ -185,7 +187,8 @@ impl Broker {
     /// As [`Broker::credentials`].
     pub async fn refused(&self, id: &ConnectionId, set: SetName) -> Result<Arc<Credentials>, Error> {
         Ok(self
-            .engine
+            .parts
+            .refresher
             .after_refusal(id, None, set)
             .await?
             .credentials
@@ -201,7 +204,7 @@ impl Broker {
     /// # Cancel safety
     /// Dropping the future aborts the call; it may have run at the provider.
     pub async fn send(&self, id: &ConnectionId, request: ApiRequest) -> Result<ApiResponse, Error> {
-        self.engine.send(id, None, None, request).await
+        self.parts.proxy.send(id, None, None, request).await
     }
 
     /// Whether the store can be read and the vault can seal.
@@ -209,28 +212,28 @@ impl Broker {
     /// # Errors
     /// What is not ready.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.engine.vault.ready().await?;
-        self.engine.stores.integrations.integrations_version().await?;
+        self.parts.vault.ready().await?;
+        self.parts.directory.version().await?;
         Ok(())
     }
 
     /// Stops new refreshes, lets running ones end and writes down what is known, for as long as `deadline`.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         // API calls that are on their way get the same time.
-        let engine = &self.engine;
+        let parts = &self.parts;
         let (done, _) =
-            futures_util::future::join(engine.tasks.close(deadline), engine.proxy.close(deadline)).await;
+            futures_util::future::join(parts.tasks.close(deadline), parts.proxy.client.close(deadline)).await;
         // A store that hangs must not hold the host up.
         let rest = async {
-            engine.flush_uses().await;
-            engine.meter.settle(&engine.tasks, &engine.stores).await;
+            flush_uses(&parts.background).await;
+            parts.meter.return_unused().await;
         };
         let _ = tokio::time::timeout(deadline.min(LAST_WRITES), rest).await;
         let unfinished = if done {
             Vec::new()
         } else {
-            let sets = self.engine.unsaved.connections();
-            let all: BTreeSet<_> = self.engine.flights.running().into_iter().chain(sets).collect();
+            let sets = parts.unsaved.connections();
+            let all: BTreeSet<_> = parts.refresher.running().into_iter().chain(sets).collect();
             all.into_iter().collect()
         };
         ShutdownReport { unfinished }

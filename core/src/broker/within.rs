@@ -5,12 +5,11 @@ use std::{sync::Arc, time::Duration};
 use super::{Broker, ConnectionUpdate, ListConnections};
 use crate::{
     connect::{Link, NewLink},
-    connection::{Connection, Credentials, SetName, Status},
+    connection::{Connection, Credentials, Decision, SetName, Status},
+    engine::revoke::When,
     error::Error,
     id::{ConnectionId, IntegrationId},
     proxy::{ApiRequest, ApiResponse},
-    record::Decision,
-    refresh::Payer,
     usage::Usage,
 };
 
@@ -61,8 +60,9 @@ impl Within {
     /// As there.
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<(), Error> {
         self.broker
-            .engine
-            .end(Some(&self.integration), id, Status::Deleted, Payer::Me)
+            .parts
+            .revoker
+            .end(Some(&self.integration), id, Status::Deleted, When::Now)
             .await
     }
 
@@ -101,7 +101,7 @@ impl Within {
         id: &ConnectionId,
         minimum: Option<Duration>,
     ) -> Result<Arc<Credentials>, Error> {
-        let minimum = minimum.unwrap_or(self.broker.engine.settings.minimum);
+        let minimum = minimum.unwrap_or(self.broker.parts.minimum);
         self.broker
             .credentials_within(Some(&self.integration), id, minimum)
             .await
@@ -114,7 +114,8 @@ impl Within {
     pub async fn refused(&self, id: &ConnectionId, set: SetName) -> Result<Arc<Credentials>, Error> {
         Ok(self
             .broker
-            .engine
+            .parts
+            .refresher
             .after_refusal(id, Some(&self.integration), set)
             .await?
             .credentials
@@ -132,7 +133,8 @@ impl Within {
         request: ApiRequest,
     ) -> Result<ApiResponse, Error> {
         self.broker
-            .engine
+            .parts
+            .proxy
             .send(id, Some(&self.integration), provider, request)
             .await
     }

@@ -10,16 +10,14 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{Attempt, Binding, Started, attempt_context, check_metadata, check_owner};
+use super::{Attempt, Binding, Started, attempt_context, check_metadata, check_owner, connector::Connector};
 use crate::{
     connection::Status,
-    engine::Engine,
     error::{Code, Error},
     id::{ConnectionId, IntegrationId},
     integration::IntegrationState,
     oauth::{Pkce, RedirectUri, State},
     provider::AuthorizeRequest,
-    record::Record,
     store::{PendingRow, Put},
 };
 
@@ -30,7 +28,7 @@ pub(crate) const ATTEMPT_LIFE: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 #[must_use = "await it to begin"]
 pub struct BeginConnect {
-    engine: Arc<Engine>,
+    connector: Arc<Connector>,
     integration: IntegrationId,
     binding: Binding,
     owner: String,
@@ -41,9 +39,9 @@ pub struct BeginConnect {
 }
 
 impl BeginConnect {
-    pub(crate) fn new(engine: Arc<Engine>, integration: IntegrationId, binding: Binding) -> Self {
+    pub(crate) fn new(connector: Arc<Connector>, integration: IntegrationId, binding: Binding) -> Self {
         Self {
-            engine,
+            connector,
             integration,
             binding,
             owner: String::new(),
@@ -85,10 +83,10 @@ impl BeginConnect {
     }
 
     async fn begin(self) -> Result<Started, Error> {
-        let engine = &self.engine;
+        let connector = &self.connector;
         check_owner(&self.owner)?;
         check_metadata(&self.metadata)?;
-        let integration = engine.integrations.get(engine, &self.integration).await?;
+        let integration = connector.directory.get(&self.integration).await?;
         integration.usable()?;
         if integration.body.state() != IntegrationState::Configured {
             return Err(Code::IntegrationNotConfigured.into());
@@ -123,18 +121,18 @@ impl BeginConnect {
             allow_account_change: self.allow_account_change,
         };
         let plain = Zeroizing::new(serde_json::to_vec(&attempt).map_err(|_| Error::new(Code::Internal))?);
-        let sealed = engine
+        let sealed = connector
             .vault
             .seal(&attempt_context(&attempt.integration), &plain)
             .await?;
-        let expires_at = engine.clock.wall() + ATTEMPT_LIFE;
+        let expires_at = connector.clock.wall() + ATTEMPT_LIFE;
         let row = PendingRow {
             key: state.digest(),
             guard: *self.binding.digest(),
             expires_at,
             body: sealed.into(),
         };
-        if engine.stores.pending.put_pending(&row).await? == Put::Occupied {
+        if connector.pending.put_pending(&row).await? == Put::Occupied {
             // The state is random.
             return Err(Error::new(Code::Internal).because("state_taken"));
         }
@@ -146,8 +144,8 @@ impl BeginConnect {
 
     /// The e-mail address of the connection's user, if the connection may be connected again.
     async fn reconnectable(&self, id: &ConnectionId) -> Result<String, Error> {
-        let (stored, _) = self.engine.stores.connections.connection(id).await?;
-        let record = Record::decode(&stored.ok_or(Code::ConnectionNotFound)?)?;
+        let found = self.connector.ledger.read(id).await?;
+        let record = found.ok_or(Code::ConnectionNotFound)?.record;
         if record.integration != self.integration {
             return Err(Code::IntegrationMismatch.into());
         }

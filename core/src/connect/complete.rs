@@ -1,28 +1,28 @@
 //! From an authorization code to a stored connection.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use super::Attempt;
+use super::{Attempt, connector::Connector};
 use crate::{
     connection::{Profile, Reason, Status},
-    engine::Engine,
+    engine::{
+        directory::Loaded,
+        ledger::{
+            grant::Grant,
+            record::{Facts, Record},
+        },
+        limits,
+        protocol::{self, schedule},
+        upstream::is_refused,
+    },
     error::{Code, Error, causes},
     event::What,
-    grant::{Grant, tokens_context},
     id::{ConnectionId, IntegrationId},
-    integrations::{Body, Loaded},
-    provider::{AccessLife, CodeExchange, Expiry, Failure, TokenHttp, TokenSet, Verdict},
+    provider::{AccessLife, Expiry, Failure, TokenSet, Verdict},
     random,
-    record::{Facts, Record},
-    refresh::protocol::{self, schedule},
     secret::{Secret, fingerprint},
-    store::{Inserted, Removed, StoreError, Swap},
+    store::{Inserted, Removed, Swap},
 };
-
-/// How long the provider may take for each question.
-const LIMIT: Duration = Duration::from_secs(20);
-/// How often a write is tried before a new grant is given up.
-const WRITES: u32 = 8;
 
 /// A new grant, and whose it is.
 struct Arrival {
@@ -40,13 +40,9 @@ struct Lost {
 
 impl Lost {
     /// The store did not answer: the grant may be stored all the same.
-    fn unsure(cause: Option<StoreError>) -> Self {
-        let error = Error::new(Code::StoreUnavailable);
+    fn unsure(cause: Option<Error>) -> Self {
         Self {
-            error: match cause {
-                Some(cause) => error.caused_by(cause),
-                None => error,
-            },
+            error: cause.unwrap_or_else(|| Code::StoreUnavailable.into()),
             certain: false,
         }
     }
@@ -65,7 +61,7 @@ impl From<Code> for Lost {
     }
 }
 
-impl Engine {
+impl Connector {
     /// Exchanges the code, finds out who it is, and stores the connection.
     pub(super) async fn complete(
         self: &Arc<Self>,
@@ -109,10 +105,10 @@ impl Engine {
     /// If a new connection is lost with a machine, its user connects again: nobody waits for certainty, and a warning is
     /// all that comes of doubt.
     fn confirm_connected(self: &Arc<Self>, id: &ConnectionId) {
-        let (engine, id) = (self.clone(), id.clone());
+        let (ledger, id) = (self.ledger.clone(), id.clone());
         self.tasks.spawn(async move {
-            if let Ok((Some(stored), _)) = engine.stores.connections.connection(&id).await {
-                engine.confirmed(&id, stored.revision, "connect").await;
+            if let Ok((Some(stored), _)) = ledger.stored(&id).await {
+                ledger.confirm(&id, stored.revision, "connect").await;
             }
         });
     }
@@ -120,33 +116,30 @@ impl Engine {
     /// A grant that nobody keeps must not be left at the provider. It is revoked behind the user's back, unless the
     /// connection that was to be connected again lives on the same token.
     fn discard(self: &Arc<Self>, integration: &Arc<Loaded>, again: Option<ConnectionId>, token: Secret) {
-        let (engine, integration) = (self.clone(), integration.clone());
+        let (connector, integration) = (self.clone(), integration.clone());
         self.tasks.spawn(async move {
             if let Some(id) = again
-                && !engine.lives_without(&id, &token).await
+                && !connector.lives_without(&id, &token).await
             {
                 return;
             }
-            let (http, client) = (engine.http(), integration.client());
-            let revoke = integration.provider.revoke(&http, &client, &token);
-            let _ = tokio::time::timeout(LIMIT, revoke).await;
+            // As far as that goes: no row holds it.
+            let _ = connector.upstream.revoke(&integration.target(), &token).await;
         });
     }
 
     /// Whether a connection certainly does not live on this refresh token.
     async fn lives_without(&self, id: &ConnectionId, token: &Secret) -> bool {
-        let Ok((stored, _)) = self.stores.connections.connection(id).await else {
-            return false;
-        };
-        let Some(stored) = stored else { return true };
-        let Ok(record) = Record::decode(&stored) else {
-            return false;
+        let record = match self.ledger.read(id).await {
+            Ok(Some(found)) => found.record,
+            Ok(None) => return true,
+            Err(_) => return false,
         };
         if record.facts.moved.is_some() {
             // What it lives on stands in another store.
             return false;
         }
-        match crate::refresh::open(&*self.vault, &record).await {
+        match self.ledger.open(&record).await {
             Ok(grant) => grant.refresh_token.as_ref() != Some(token),
             Err(_) => record.sealed.is_empty(),
         }
@@ -158,29 +151,20 @@ impl Engine {
         attempt: &Attempt,
         code: &Secret,
     ) -> Result<TokenSet, Error> {
-        let (http, _) = TokenHttp::new(self.transport.clone());
         let verifier = Secret::new(attempt.verifier.clone());
-        let request = CodeExchange {
-            code,
-            code_verifier: &verifier,
-            now: self.clock.wall(),
-        };
-        let client = integration.client();
-        let exchange = integration.provider.exchange_code(http, &client, request);
-        match tokio::time::timeout(LIMIT, exchange).await {
-            Ok(Ok(set)) => Ok(set),
-            Ok(Err(failure)) => Err(self.connect_error(integration, &failure)),
-            Err(_) => Err(Error::new(Code::ProviderRejected).because(Reason::AnswerLost.as_str())),
-        }
+        let now = self.clock.wall();
+        self.upstream
+            .exchange_code(&integration.target(), code, &verifier, now)
+            .await
+            .map_err(|failure| self.connect_error(integration, &failure))
     }
 
     fn connect_error(&self, integration: &Loaded, failure: &Failure) -> Error {
         let reason = failure.reason();
-        self.emit(&integration.id, None, What::ConnectFailed(reason));
-        if let Failure::Refused(refusal) = failure
-            && refusal.verdict == Verdict::ClientMisconfigured
-        {
-            return self.client_refused(integration, reason);
+        self.journal
+            .emit(&integration.id, None, What::ConnectFailed(reason));
+        if is_refused(failure, Verdict::ClientMisconfigured) {
+            return self.upstream.client_refused(&integration.target(), reason);
         }
         let code = match reason {
             Reason::InstanceUrlRejected => Code::InstanceUrlRejected,
@@ -201,20 +185,14 @@ impl Engine {
             .instance_url
             .clone()
             .ok_or_else(|| incomplete("instance_url"))?;
-        let client = integration.client();
-        let http = self.http();
-        let mut profile = Err(Failure::Unknown(Reason::AnswerLost));
-        for _ in 0..2 {
-            let identify = integration.provider.identify(&http, &client, &set);
-            profile = tokio::time::timeout(LIMIT, identify).await.unwrap_or(profile);
-            if profile.is_ok() {
-                break;
-            }
-        }
-        let profile = profile.map_err(|failure| self.connect_error(integration, &failure))?;
-        let life = integration.provider.access_life(&http, &client, &set);
-        let expiry = match tokio::time::timeout(LIMIT, life).await {
-            Ok(Ok(AccessLife::Alive(Some(at)))) => Expiry::Known(at),
+        let target = integration.target();
+        let profile = self
+            .upstream
+            .identify(&target, &set)
+            .await
+            .map_err(|failure| self.connect_error(integration, &failure))?;
+        let expiry = match self.upstream.access_life(&target, &set).await {
+            Some(AccessLife::Alive(Some(at))) => Expiry::Known(at),
             _ => set.expiry,
         };
         let grant = Grant {
@@ -266,7 +244,7 @@ impl Engine {
         };
         let mut record = Record::new(id.clone(), integration.id.clone(), facts);
         self.seal_into(&mut record, &grant, integration).await?;
-        self.note(
+        self.ledger.note(
             &mut record,
             "connected",
             None,
@@ -277,22 +255,21 @@ impl Engine {
                 .as_deref(),
         );
         self.still_usable(integration).await?;
-        let row = self.row(&record);
         let mut cause = None;
-        for round in 0..WRITES {
-            match self.stores.connections.insert_connection(&row).await {
+        for round in 0..limits::CONNECT_WRITES {
+            match self.ledger.insert(&record).await {
                 // The id is random: if it is taken, an earlier try of ours was applied though its answer was lost.
                 Ok(Inserted::Created(_) | Inserted::Occupied) => {}
                 Err(error) => {
                     cause = Some(error);
                     tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
-                    if !matches!(self.stores.connections.connection(&id).await, Ok((Some(_), _))) {
+                    if !matches!(self.ledger.stored(&id).await, Ok((Some(_), _))) {
                         continue;
                     }
                 }
             }
             self.not_left_behind(&integration.id, &id).await?;
-            self.emit(&integration.id, Some(&id), What::Connected);
+            self.journal.emit(&integration.id, Some(&id), What::Connected);
             self.scopes_event(integration, &record);
             return Ok(id);
         }
@@ -316,17 +293,18 @@ impl Engine {
         let token = grant.refresh_token.as_ref().map(|t| fingerprint(t.expose()));
         self.still_usable(integration).await?;
         let (mut unsure, mut cause) = (false, None);
-        for round in 0..WRITES {
-            let stored = match self.stores.connections.connection(id).await {
-                Ok((Some(stored), _)) => stored,
-                Ok((None, _)) => return Err(Code::ConnectionNotFound.into()),
+        for round in 0..limits::CONNECT_WRITES {
+            let found = match self.ledger.read(id).await {
+                Ok(Some(found)) => found,
+                Ok(None) => return Err(Code::ConnectionNotFound.into()),
+                Err(error) if !error.is_retryable() => return Err(error.into()),
                 Err(error) => {
                     cause = Some(error);
                     tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
                     continue;
                 }
             };
-            let mut record = Record::decode(&stored)?;
+            let mut record = found.record;
             if record.facts.connected_with == set {
                 self.reconnected(integration, &record);
                 return Ok(());
@@ -340,7 +318,7 @@ impl Engine {
             if record.facts.subject != subject && !attempt.allow_account_change {
                 return Err(Code::AccountMismatch.into());
             }
-            let owed = match crate::refresh::open(&*self.vault, &record).await {
+            let owed = match self.ledger.open(&record).await {
                 Ok(old) => old.refresh_token.is_none() || old.refresh_token != grant.refresh_token,
                 // It may be the very same token.
                 Err(error) if error.is_retryable() => return Err(error.into()),
@@ -361,13 +339,9 @@ impl Engine {
             }
             record.facts.metadata.extend(attempt.metadata.clone());
             self.seal_into(&mut record, &grant, integration).await?;
-            self.note(&mut record, "reconnected", None, token.as_deref());
-            match self
-                .stores
-                .connections
-                .swap_connection(&self.row(&record), stored.revision)
-                .await
-            {
+            self.ledger
+                .note(&mut record, "reconnected", None, token.as_deref());
+            match self.ledger.swap(&record, found.revision).await {
                 Ok(Swap::Swapped(_)) => {
                     self.reconnected(integration, &record);
                     return Ok(());
@@ -389,24 +363,16 @@ impl Engine {
     /// A copy to another store marks the integration and then lists its connections. Who reads no mark after the insert is
     /// in that list; who reads one may have come too late for it, and takes the connection back unless it went along.
     async fn not_left_behind(&self, integration: &IntegrationId, id: &ConnectionId) -> Result<(), Lost> {
-        let Ok(Some(stored)) = self.stores.integrations.integration(integration).await else {
-            return Ok(());
-        };
-        if Body::decode(&stored).is_ok_and(|body| body.away().is_none()) {
+        if !self.directory.is_away(integration).await {
             return Ok(());
         }
-        let Ok((Some(stored), _)) = self.stores.connections.connection(id).await else {
+        let Ok((Some(stored), _)) = self.ledger.stored(id).await else {
             return Ok(());
         };
         if Record::decode(&stored).is_ok_and(|record| record.facts.moved.is_some()) {
             return Ok(());
         }
-        let removed = self
-            .stores
-            .connections
-            .remove_connection(id, stored.revision)
-            .await;
-        match removed {
+        match self.ledger.remove(id, stored.revision).await {
             Ok(Removed::Gone) => Err(Code::StoreMoved.into()),
             // Copied meanwhile. What nobody knows stays, and goes along when the copy is run once more.
             Ok(Removed::Conflict | Removed::Missing) | Err(_) => Ok(()),
@@ -416,29 +382,32 @@ impl Engine {
     /// Asked again right before the write: the provider may have taken minutes, and no grant must outlive a freeze that
     /// began meanwhile.
     async fn still_usable(&self, integration: &Loaded) -> Result<(), Error> {
-        self.integrations.get(self, &integration.id).await?.usable()
+        self.directory.get(&integration.id).await?.usable()
     }
 
     fn reconnected(self: &Arc<Self>, integration: &Loaded, record: &Record) {
         self.cache.remove(&record.id);
-        self.emit(&integration.id, Some(&record.id), What::Reconnected);
+        self.journal
+            .emit(&integration.id, Some(&record.id), What::Reconnected);
         self.scopes_event(integration, record);
-        self.revoke_owed(&record.id);
+        self.revoker.run_owed_behind(&record.id);
     }
 
     fn scopes_event(&self, integration: &Loaded, record: &Record) {
         let asked = &integration.body.scopes;
         if asked.iter().any(|s| !record.facts.scopes.contains(s)) {
-            self.emit(&integration.id, Some(&record.id), What::ScopesDiffer);
+            self.journal
+                .emit(&integration.id, Some(&record.id), What::ScopesDiffer);
         }
     }
 
     async fn seal_into(&self, record: &mut Record, grant: &Grant, integration: &Loaded) -> Result<(), Error> {
-        let context = tokens_context(&record.integration, &record.id, record.facts.row.name);
-        let sealed = self.vault.seal(&context, &grant.encode()).await?;
-        let key = self.vault.key_of(&sealed).unwrap_or_default();
-        let idle = integration.provider.idle_limit(&integration.client());
-        record.take_set(grant, sealed.into(), key, idle);
+        let name = record.facts.row.name;
+        let sealed = self
+            .ledger
+            .seal(&record.integration, &record.id, name, grant)
+            .await?;
+        record.take_set(grant, sealed.bytes, sealed.key, integration.idle_limit());
         Ok(())
     }
 }

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Attempt, Binding, Outcome, attempt_context};
+use super::{Attempt, Binding, Outcome, attempt_context, connector::Connector};
 use crate::{
-    engine::Engine,
+    engine::directory::Loaded,
     error::{Code, Error},
     id::IntegrationId,
-    integrations::Loaded,
     oauth::{AuthorizeError, Callback},
     store::Taken,
     vault::VaultError,
 };
 
-impl Engine {
+impl Connector {
     /// Finishes a connect attempt with the query that the provider sent the browser back with.
     ///
     /// # Cancel safety
@@ -29,8 +28,8 @@ impl Engine {
         if self.tasks.closing() {
             return Err(Code::ShuttingDown.into());
         }
-        let (engine, path, guard) = (self.clone(), path.clone(), *binding.digest());
-        let work = async move { engine.take_and_judge(&path, callback, key, guard).await };
+        let (connector, path, guard) = (self.clone(), path.clone(), *binding.digest());
+        let work = async move { connector.take_and_judge(&path, callback, key, guard).await };
         self.tasks
             .run(work)
             .await
@@ -45,9 +44,9 @@ impl Engine {
         guard: [u8; 32],
     ) -> Result<Outcome, Error> {
         // Everything that can be missing is fetched before the state is used up.
-        let integration = self.integrations.get(self, path).await?;
+        let integration = self.directory.get(path).await?;
         let now = self.clock.wall();
-        let sealed = match self.stores.pending.take_pending(&key, &guard, now).await? {
+        let sealed = match self.pending.take_pending(&key, &guard, now).await? {
             Taken::Row(sealed) => sealed,
             Taken::Guarded => return Err(Code::BrowserMismatch.into()),
             Taken::Missing => return Err(Code::StateUnknown.into()),

@@ -6,9 +6,8 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{BeginConnect, Binding, check_metadata, check_owner};
+use super::{BeginConnect, Binding, check_metadata, check_owner, connector::Connector};
 use crate::{
-    engine::Engine,
     error::{Code, Error},
     id::{ConnectionId, IntegrationId},
     oauth::RedirectUri,
@@ -89,7 +88,7 @@ fn context(integration: &IntegrationId) -> SealContext<'_> {
     }
 }
 
-impl Engine {
+impl Connector {
     /// A one-use link that connects a new account.
     pub(crate) async fn connect_link(
         &self,
@@ -98,7 +97,7 @@ impl Engine {
     ) -> Result<Link, Error> {
         check_owner(&link.owner)?;
         check_metadata(&link.metadata)?;
-        let loaded = self.integrations.get(self, integration).await?;
+        let loaded = self.directory.get(integration).await?;
         if let Some(uri) = &link.redirect_uri {
             RedirectUri::choose(&loaded.body.redirect_uris, uri)?;
         }
@@ -129,7 +128,7 @@ impl Engine {
         .map_err(|_| Error::new(Code::Internal))?;
         let sealed = self.vault.seal(&context(integration), &plain).await?;
         let token = BASE64_URL_SAFE_NO_PAD.encode(sealed);
-        let url = format!("{}/connect/{integration}?link={token}", self.settings.public_url);
+        let url = format!("{}/connect/{integration}?link={token}", self.public_url);
         Ok(Link { url, expires_at })
     }
 
@@ -161,7 +160,7 @@ impl Engine {
             expires_at: link.expires_at,
             body: bytes::Bytes::new(),
         };
-        if self.stores.pending.put_pending(&marker).await? == Put::Occupied {
+        if self.pending.put_pending(&marker).await? == Put::Occupied {
             return Err(Code::LinkUsed.into());
         }
         let begin = BeginConnect::new(self.clone(), integration.clone(), binding);

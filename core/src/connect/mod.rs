@@ -6,6 +6,7 @@
 
 mod begin;
 mod complete;
+mod connector;
 mod finish;
 mod link;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use begin::BeginConnect;
+pub(crate) use connector::Connector;
 pub(crate) use link::LinkKind;
 pub use link::{Link, NewLink};
 

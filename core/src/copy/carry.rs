@@ -1,8 +1,8 @@
 //! A row's moments are on its store's own clock and mean nothing on another one: pure.
 
 use crate::{
+    engine::protocol::{Policy, Refresh, Row, Unresolved},
     provider::Rotation,
-    refresh::protocol::{Policy, Refresh, Row, Unresolved},
     time::StoreInstant,
 };
 
@@ -74,7 +74,7 @@ pub(super) fn policy() -> Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{connection::Reason, refresh::protocol::first, time::Timestamp};
+    use crate::{connection::Reason, engine::protocol::first, time::Timestamp};
 
     const FROM: StoreInstant = StoreInstant {
         era: 1,

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::{CopyError, Report, Run};
 use crate::{
     connection::Status,
+    engine::ledger::record::Record,
     error::Error,
     id::{ConnectionId, IntegrationId},
-    record::Record,
     store::{ConnectionFilter, StatusFilter, StoreError, Stores},
 };
 

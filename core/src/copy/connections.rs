@@ -10,9 +10,11 @@ use futures_util::{StreamExt as _, stream};
 use super::{CopyError, Progress, Report, Run, Step, carry};
 use crate::{
     connection::{SetName, Status},
+    engine::{
+        ledger::record::Record,
+        protocol::{self, Commit, Refresh},
+    },
     id::{ConnectionId, IntegrationId},
-    record::Record,
-    refresh::protocol::{self, Commit, Refresh},
     store::{
         ConnectionFilter, HotFacts, Inserted, Revision, StatusFilter, StoreError, StoreErrorKind, Stored,
         Stores, Swap,
@@ -209,7 +211,7 @@ impl Run<'_> {
             }
             drop(waits.take());
             record.depart(self.copy, stored.row.index.due_at);
-            let closed = record.encode(None);
+            let closed = record.encode(None)?;
             let swap = self.from.connections.swap_connection(&closed, stored.revision);
             match swap.await.map_err(CopyError::source)? {
                 Swap::Swapped(revision) => {
@@ -253,7 +255,7 @@ impl Run<'_> {
             };
             let refresh = self.carried(id, stood_at, now).await?;
             original.facts.row.refresh = refresh;
-            let row = original.encode(due_at);
+            let row = original.encode(due_at)?;
             let connections = &self.to.connections;
             let landed = match expected {
                 None => match connections.insert_connection(&row).await {
@@ -325,7 +327,7 @@ impl Run<'_> {
             if let Some(decision) = original.history().pop() {
                 there.note(decision);
             }
-            let next = there.encode(due_at);
+            let next = there.encode(due_at)?;
             let swap = self.to.connections.swap_connection(&next, revision);
             match swap.await.map_err(CopyError::target)? {
                 Swap::Swapped(_) => return Ok(true),

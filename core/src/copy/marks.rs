@@ -2,8 +2,8 @@
 
 use super::{CopyError, Run};
 use crate::{
+    engine::directory::{Body, Mark, Side},
     id::IntegrationId,
-    integrations::{Body, Mark, Side},
     store::{Inserted, Removed, StoredIntegration, Swap},
 };
 
@@ -42,7 +42,7 @@ impl Run<'_> {
             if !self.put_closed(id, &body, target.as_ref(), marked).await? {
                 continue;
             }
-            let closed = self.with_mark(&body, Side::Moved).encode(id);
+            let closed = self.with_mark(&body, Side::Moved).encode(id)?;
             let swap = self.from.integrations.swap_integration(&closed, source.revision);
             match swap.await.map_err(CopyError::source)? {
                 Swap::Swapped(_) => return Ok(Some(false)),
@@ -60,7 +60,7 @@ impl Run<'_> {
         target: Option<&StoredIntegration>,
         marked: Option<Mark>,
     ) -> Result<bool, CopyError> {
-        let row = self.with_mark(body, Side::Arriving).encode(id);
+        let row = self.with_mark(body, Side::Arriving).encode(id)?;
         let Some(there) = target else {
             let insert = self.to.integrations.insert_integration(&row);
             let inserted = insert.await.map_err(CopyError::target)?;
@@ -97,7 +97,7 @@ impl Run<'_> {
             if !arriving {
                 return Ok(());
             }
-            let row = self.with_mark(&body, Side::Arrived).encode(id);
+            let row = self.with_mark(&body, Side::Arrived).encode(id)?;
             let swap = self.to.integrations.swap_integration(&row, stored.revision);
             if let Swap::Swapped(_) = swap.await.map_err(CopyError::target)? {
                 return Ok(());

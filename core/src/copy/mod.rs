@@ -46,9 +46,9 @@ use std::{
 pub use error::CopyError;
 
 use crate::{
+    engine::directory::{Body, Side},
     error::Error,
     id::ConnectionId,
-    integrations::{Body, Side},
     store::{StoreError, StoredIntegration, Stores},
     time::{Clock, StoreInstant, SystemClock},
 };

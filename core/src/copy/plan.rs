@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::CopyError;
 use crate::{
+    engine::directory::{Body, Mark, Side},
     id::IntegrationId,
-    integrations::{Body, Mark, Side},
     store::StoredIntegration,
 };
 
@@ -89,7 +89,7 @@ pub(super) fn plan(source: &[StoredIntegration], target: &[StoredIntegration]) -
 mod tests {
     use super::*;
     use crate::{
-        integrations::Switch,
+        engine::directory::Switch,
         store::{IntegrationRow, Revision},
         time::Timestamp,
     };
@@ -117,7 +117,7 @@ mod tests {
                 mark: mark.map(|(copy, side)| Mark { copy, side }),
             };
             StoredIntegration {
-                row: body.encode(&id.parse().unwrap()),
+                row: body.encode(&id.parse().unwrap()).unwrap(),
                 revision: Revision {
                     counter: 1,
                     write: name,

@@ -45,7 +45,7 @@ impl Run<'_> {
     async fn copy_usage(&self, integration: &IntegrationId, opened: bool) -> Result<(), CopyError> {
         let stored = self.from.integrations.integration(integration);
         let created = match stored.await.map_err(CopyError::source)? {
-            Some(stored) => crate::integrations::Body::decode(&stored)?.created_at,
+            Some(stored) => crate::engine::directory::Body::decode(&stored)?.created_at,
             None => return Ok(()),
         };
         for month in months(created, self.clock.wall()) {

@@ -1,16 +1,20 @@
 //! Looks at this process and at the store.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
-use super::{Finding, Findings, Health, IntegrationFinding, KeyUse, TokenHostDown};
+use futures_util::TryStreamExt as _;
+
+use super::{Finding, Findings, Health, IntegrationFinding, KeyUse, TokenHostDown, doctor::Doctor};
 use crate::{
     connection::{Concern, Reason, Status},
-    engine::Engine,
+    engine::{
+        ledger::record::Record,
+        pages::pages,
+        protocol::{self, Refresh},
+    },
     error::{Code, Error, causes},
     id::ConnectionId,
     integration::IntegrationState,
-    record::Record,
-    refresh::protocol::{self, Refresh},
     store::Stored,
     vault::VaultError,
 };
@@ -21,22 +25,22 @@ const PAGE: u32 = 100;
 /// How long the store is waited for.
 const STORE_LIMIT: Duration = Duration::from_secs(10);
 
-impl Engine {
-    /// How the broker is.
+impl Doctor {
+    /// A snapshot of the broker's health.
     pub(crate) async fn health(&self) -> Health {
         let now = self.clock.wall();
         let mut health = Health {
             at: now,
             store_error: None,
-            store: self.stores.connections.notices(),
+            store: self.connections.notices(),
             unsaved: self.unsaved.list(),
             outcome_unknown: Findings::default(),
             cooling: Findings::default(),
             expired: Findings::default(),
-            incidents: self.incidents.list(),
+            incidents: self.journal.incidents(),
             token_hosts_down: self
-                .hosts
-                .down(self.clock.boot())
+                .upstream
+                .hosts_down()
                 .into_iter()
                 .map(|(host, reason, retry_after)| TokenHostDown {
                     host,
@@ -46,7 +50,7 @@ impl Engine {
                 .collect(),
             integrations: Vec::new(),
             keys: Vec::new(),
-            keep_alive: self.settings.keep_alive,
+            keep_alive: self.keep_alive,
             sweep_behind: Duration::ZERO,
         };
         let look = tokio::time::timeout(STORE_LIMIT, self.look_into_store(&mut health)).await;
@@ -70,7 +74,7 @@ impl Engine {
         health.outcome_unknown = self.unknown_outcomes().await?;
         health.cooling = self.of_concern(Concern::Cooling).await?;
         health.expired = self.of_concern(Concern::Expired).await?;
-        for (key, connections) in self.stores.connections.connections_by_key().await? {
+        for (key, connections) in self.connections.connections_by_key().await? {
             let known = self.vault.mac("health", Some(&key), &[]).await;
             let at_hand = key.is_empty() || !matches!(known, Err(VaultError::UnknownKey));
             health.keys.push(KeyUse {
@@ -80,11 +84,7 @@ impl Engine {
             });
         }
         health.integrations = self.integration_findings().await?;
-        let due = self
-            .stores
-            .connections
-            .due_connections(health.at, None, 1)
-            .await?;
+        let due = self.connections.due_connections(health.at, None, 1).await?;
         health.sweep_behind = due
             .items
             .first()
@@ -95,15 +95,17 @@ impl Engine {
     /// Recorded ones, and turns whose holder let them lapse: nobody may have acted on those yet.
     async fn unknown_outcomes(&self) -> Result<Findings, Error> {
         let mut findings = self.of_concern(Concern::OutcomeUnknown).await?;
-        let mut before: Option<ConnectionId> = None;
-        loop {
+        let mut refreshing = pin!(pages(|before: Option<ConnectionId>| async move {
             let page = self
-                .stores
                 .connections
                 .connections_of_concern(Concern::Refreshing, before.as_ref(), PAGE)
                 .await?;
-            for stored in &page.items {
-                let (Some(now), store_now) = self.stores.connections.connection(&stored.row.id).await? else {
+            let last = page.items.last().map(|stored| stored.row.id.clone());
+            Ok((page.items, last.filter(|_| page.more)))
+        }));
+        while let Some(page) = refreshing.try_next().await? {
+            for stored in &page {
+                let (Some(now), store_now) = self.connections.connection(&stored.row.id).await? else {
                     continue;
                 };
                 let Ok(record) = Record::decode(&now) else {
@@ -120,16 +122,12 @@ impl Engine {
                 }
                 findings.items.push(finding(&now));
             }
-            before = page.items.last().map(|stored| stored.row.id.clone());
-            if !page.more || before.is_none() {
-                return Ok(findings);
-            }
         }
+        Ok(findings)
     }
 
     async fn of_concern(&self, concern: Concern) -> Result<Findings, Error> {
         let page = self
-            .stores
             .connections
             .connections_of_concern(concern, None, PAGE)
             .await?;
@@ -141,11 +139,11 @@ impl Engine {
 
     async fn integration_findings(&self) -> Result<Vec<IntegrationFinding>, Error> {
         let mut found = Vec::new();
-        for stored in self.integrations.rows(self).await? {
-            let (state, reason) = match self.integrations.keep(self, &stored).await {
+        for stored in self.directory.rows().await? {
+            let (state, reason) = match self.directory.keep(&stored).await {
                 Ok(loaded) => {
                     let view = loaded.view();
-                    match loaded.gate.client.open(self.clock.boot()) {
+                    match loaded.serving.client.open(self.clock.boot()) {
                         Some((refused, _)) => (view.state, refused.as_str().to_owned()),
                         None if view.state == IntegrationState::Configured
                             && loaded.body.away().is_none() =>

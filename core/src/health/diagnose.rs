@@ -1,30 +1,32 @@
 //! Looks at every connection, and asks the providers, to name the traps that an app has fallen into.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt as _;
 
 use super::{
     Health, Trap, TrapKind,
+    doctor::Doctor,
     traps::{Gathering, Terms},
 };
 use crate::{
-    engine::Engine,
+    engine::{
+        directory::{Loaded, Switch},
+        ledger::record::Record,
+        pages,
+    },
     error::{Code, Error},
-    id::ConnectionId,
-    integrations::{Loaded, Switch},
     provider::{Failure, Verdict},
-    record::Record,
     store::{ConnectionFilter, StatusFilter},
 };
 
 const PAGE: u32 = 256;
-/// How long a provider is waited for.
-const ASK_LIMIT: Duration = Duration::from_secs(9);
 /// Clocks differ by less than this, as a rule.
 const SKEW: Duration = Duration::from_secs(60);
 /// Rows that wait longer say that nobody sweeps.
 const BEHIND: Duration = Duration::from_secs(600);
 
-impl Engine {
+impl Doctor {
     /// Every trap that can be recognised.
     pub(crate) async fn diagnose(&self, health: &Health) -> Result<Vec<Trap>, Error> {
         let mut traps = Vec::new();
@@ -48,9 +50,9 @@ impl Engine {
         if health.sweep_behind > BEHIND {
             add(TrapKind::NobodySweeps, 0);
         }
-        for stored in self.integrations.rows(self).await? {
+        for stored in self.directory.rows().await? {
             // What cannot be read is told by `health`.
-            if let Ok(loaded) = self.integrations.keep(self, &stored).await {
+            if let Ok(loaded) = self.directory.keep(&stored).await {
                 if let Some(away) = loaded.body.away() {
                     traps.push(Trap {
                         kind: match away {
@@ -78,22 +80,13 @@ impl Engine {
         };
         let mut gathering = Gathering::new(terms, self.clock.wall());
         let filter = ConnectionFilter::of(&integration.id, StatusFilter::Live);
-        let mut before: Option<ConnectionId> = None;
-        loop {
-            let page = self
-                .stores
-                .connections
-                .list_connections(&filter, before.as_ref(), PAGE)
-                .await?;
-            for record in page.items.iter().filter_map(|stored| Record::decode(stored).ok()) {
+        let mut pages = pin!(pages::connections(&*self.connections, &filter, PAGE));
+        while let Some(page) = pages.try_next().await? {
+            for record in page.iter().filter_map(|stored| Record::decode(stored).ok()) {
                 gathering.see(&record);
             }
-            before = page.items.last().map(|stored| stored.row.id.clone());
-            if !page.more || before.is_none() {
-                break;
-            }
         }
-        let mut traps = gathering.traps(&integration.id, self.settings.keep_alive.idle_limit);
+        let mut traps = gathering.traps(&integration.id, self.keep_alive.idle_limit);
         if integration.body.switch == Switch::On {
             traps.extend(self.ask(integration).await.map(|kind| Trap {
                 kind,
@@ -107,16 +100,14 @@ impl Engine {
 
     /// Asks the provider about the client, which spends nothing, and looks at its clock.
     async fn ask(&self, integration: &Loaded) -> Option<TrapKind> {
-        let (http, client) = (self.http(), integration.client());
-        let verify = integration.provider.verify_client(&http, &client);
-        let answer = tokio::time::timeout(ASK_LIMIT, verify).await;
-        match answer {
-            Err(_) | Ok(Err(Failure::NotSent | Failure::Unknown(_))) => Some(TrapKind::ProviderUnreachable),
-            Ok(Err(Failure::Refused(refusal))) if refusal.verdict == Verdict::ClientMisconfigured => {
+        let target = integration.target();
+        match self.upstream.verify_client(&target).await {
+            Err(Failure::NotSent | Failure::Unknown(_)) => Some(TrapKind::ProviderUnreachable),
+            Err(Failure::Refused(refusal)) if refusal.verdict == Verdict::ClientMisconfigured => {
                 Some(TrapKind::ClientRefused)
             }
-            Ok(_) => {
-                let skew = self.transport.skew(&integration.provider.token_host(&client));
+            Ok(()) | Err(Failure::Refused(_)) => {
+                let skew = self.upstream.skew(&target);
                 skew.is_some_and(|skew| skew > SKEW)
                     .then_some(TrapKind::ClockSkew)
             }

@@ -5,28 +5,27 @@
 
 mod collect;
 mod diagnose;
+mod doctor;
 mod traps;
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+pub(crate) use doctor::Doctor;
 pub use traps::{Trap, TrapKind};
 
+pub use crate::engine::{journal::Incident, refresh::Unsaved};
+
 use crate::{
-    connection::{Reason, SetName},
+    connection::Reason,
+    engine::ledger::due::KeepAlive,
     error::Code,
-    event::What,
     id::{ConnectionId, IntegrationId},
     integration::IntegrationState,
-    refresh::keep_alive::KeepAlive,
     store::Notice,
     time::Timestamp,
 };
 
-/// How the broker is. Answered also when the store cannot be reached; what stands in the store is empty then.
+/// A snapshot of the broker's health. Answered also when the store cannot be reached; what stands in the store is empty then.
 #[derive(Clone, Debug)]
 pub struct Health {
     /// When it was looked at.
@@ -71,17 +70,6 @@ impl Health {
     }
 }
 
-/// A token set that is not saved yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsaved {
-    /// Whose.
-    pub connection: ConnectionId,
-    /// Which set it replaces.
-    pub spent: SetName,
-    /// Since when.
-    pub since: Timestamp,
-}
-
 /// Connections with one thing in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -104,19 +92,6 @@ pub struct Finding {
     pub since: Option<Timestamp>,
     /// When it is tried again without anybody asking; `None` is never.
     pub next: Option<Timestamp>,
-}
-
-/// Something that should not happen.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Incident {
-    /// When.
-    pub at: Timestamp,
-    /// Of which integration.
-    pub integration: IntegrationId,
-    /// To which connection, if to one.
-    pub connection: Option<ConnectionId>,
-    /// What.
-    pub what: What,
 }
 
 /// A token host that fails.
@@ -150,46 +125,4 @@ pub struct KeyUse {
     pub connections: u64,
     /// Whether this process was given it.
     pub at_hand: bool,
-}
-
-/// How many incidents are remembered.
-const REMEMBERED: usize = 256;
-
-/// The last incidents of this process.
-#[derive(Debug, Default)]
-pub(crate) struct Incidents(Mutex<VecDeque<Incident>>);
-
-impl Incidents {
-    /// Remembers an event, if it is one that should not happen.
-    pub(crate) fn note(&self, event: &crate::event::Event) {
-        let counts = matches!(
-            event.what,
-            What::OutcomeUnknown
-                | What::Unsaved
-                | What::Superseded
-                | What::CameAfterCopy
-                | What::StoreRolledBack
-                | What::LatePresenter
-                | What::RevocationGivenUp
-                | What::IntegrationFault(_)
-        );
-        if !counts {
-            return;
-        }
-        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if ring.len() == REMEMBERED {
-            ring.pop_front();
-        }
-        ring.push_back(Incident {
-            at: event.at,
-            integration: event.integration.clone(),
-            connection: event.connection.clone(),
-            what: event.what.clone(),
-        });
-    }
-
-    fn list(&self) -> Vec<Incident> {
-        let ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.iter().cloned().collect()
-    }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     connection::{Reason, Status},
+    engine::ledger::record::Record,
+    engine::protocol::Refresh,
     id::{ConnectionId, IntegrationId},
-    record::Record,
-    refresh::protocol::Refresh,
     time::Timestamp,
 };
 
@@ -179,7 +179,7 @@ impl Gathering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Decision, tests::record};
+    use crate::{connection::Decision, engine::ledger::record::tests::record};
 
     const NOW: Timestamp = Timestamp(1_000_000_000_000);
 

@@ -57,7 +57,7 @@ impl Call {
     }
 
     /// How long until an answer must have begun, less a moment to give it in.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn time_limit(&self) -> Duration {
         self.shared.deadline.saturating_sub(self.shared.deadline / 50)
     }
 

@@ -30,7 +30,7 @@ pub(super) fn json(call: Call, within: Within) -> Reply {
             .get("x-connection-id")
             .ok_or(Code::ConnectionIdMissing)?;
         let id: ConnectionId = named.to_str().map_err(|_| Code::IdInvalid)?.parse()?;
-        let request = described(call.json()?, call.patience())?;
+        let request = described(call.json()?, call.time_limit())?;
         let sent = within.send(&id, Some(call.segment("provider")), request).await;
         let mut response = match sent {
             Ok(answer) => passed_on(answer),
@@ -45,7 +45,7 @@ pub(super) fn json(call: Call, within: Within) -> Reply {
     })
 }
 
-fn described(call: ProxyCall, patience: Duration) -> Result<ApiRequest, Problem> {
+fn described(call: ProxyCall, limit: Duration) -> Result<ApiRequest, Problem> {
     let ProxyCall {
         method,
         path,
@@ -57,7 +57,7 @@ fn described(call: ProxyCall, patience: Duration) -> Result<ApiRequest, Problem>
     }
     let mut request = ApiRequest::new(&*method, path)
         .header("accept", "application/json")
-        .timeout(patience)
+        .timeout(limit)
         .query_pairs(query.unwrap_or_default().0);
     if let Some(data) = data
         && method != "GET"
@@ -79,7 +79,7 @@ pub(super) fn raw(call: Call, within: Within) -> Reply {
             target.push_str(query);
         }
         let mut request = ApiRequest::new(call.method().clone(), target)
-            .timeout(call.patience())
+            .timeout(call.time_limit())
             .headers(call.headers());
         if let Content::Stream(body) = call.body
             && has_body(&call.parts.method, &call.parts.headers, &body)

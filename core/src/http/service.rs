@@ -101,7 +101,7 @@ impl HttpServiceBuilder {
             admin,
             deadline,
         } = self;
-        let public_url = broker.engine.settings.public_url.clone();
+        let public_url = broker.parts.public_url.clone();
         let shared = Shared {
             broker,
             admin,

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::json::{Pairs, Verbatim};
 use crate::{
     connect::Link,
-    connection::{Connection, Credentials},
-    record::Decision,
+    connection::{Connection, Credentials, Decision},
     usage::Usage,
 };
 

@@ -24,3 +24,4 @@ mod wire;
 pub(crate) use client::ProxyClient;
 pub use request::ApiRequest;
 pub use response::{ApiBody, ApiResponse};
+pub(crate) use send::Proxy;

@@ -5,24 +5,40 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use http::StatusCode;
 
 use super::{
-    ApiRequest, ApiResponse,
+    ApiRequest, ApiResponse, ProxyClient,
     client::{Answer, Deadline, Failed},
     headers,
 };
 use crate::{
-    engine::Engine,
+    engine::{
+        cache::{Cache, Entry},
+        directory::{Directory, Loaded},
+        journal::Journal,
+        refresh::{Refresher, Want},
+    },
     error::{Code, Error, causes},
     event::What,
     id::{ConnectionId, IntegrationId},
-    integrations::Loaded,
-    refresh::{Want, cache::Entry},
-    usage::Ticket,
+    usage::{Meter, Ticket},
 };
+
+/// Sends calls.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) client: ProxyClient,
+    pub(crate) refresher: Arc<Refresher>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) journal: Arc<Journal>,
+    /// How much of an access token's life must be left.
+    pub(crate) minimum: Duration,
+}
 
 /// How much of a refusal's body is read to judge it.
 const PREFIX: usize = 8 * 1024;
 
-impl Engine {
+impl Proxy {
     /// Sends `request` with the connection's token. `provider` is the one that the caller takes the connection's for.
     ///
     /// # Errors
@@ -32,14 +48,14 @@ impl Engine {
     /// # Cancel safety
     /// Dropping the future aborts the call, which may have reached the provider; a refresh that it waits for goes on.
     pub(crate) async fn send(
-        self: &Arc<Self>,
+        &self,
         id: &ConnectionId,
         within: Option<&IntegrationId>,
         provider: Option<&str>,
         request: ApiRequest,
     ) -> Result<ApiResponse, Error> {
         let mut call = request.check()?;
-        let window = call.timeout.unwrap_or(self.proxy.limits.answer);
+        let window = call.timeout.unwrap_or(self.client.limits.answer);
         let sleep = pin!(tokio::time::sleep(window));
         let mut deadline = Deadline { sleep, window };
 
@@ -58,7 +74,7 @@ impl Engine {
                 return Err(Code::Internal.into());
             };
             let outcome = self
-                .proxy
+                .client
                 .send(
                     &entry.credentials,
                     &call,
@@ -88,7 +104,7 @@ impl Engine {
                 may_refresh = false;
                 metrics::counter!("grantry_api_calls_refused").increment(1);
                 let newer = deadline
-                    .or_none(self.after_refusal(id, within, entry.name()))
+                    .or_none(self.refresher.after_refusal(id, within, entry.name()))
                     .await;
                 let newer = newer.unwrap_or_else(|| Err(busy()))?;
                 if newer.name() != entry.name() {
@@ -111,30 +127,27 @@ impl Engine {
 
     /// All that is needed before anything is sent.
     async fn prepare(
-        self: &Arc<Self>,
+        &self,
         id: &ConnectionId,
         within: Option<&IntegrationId>,
         provider: Option<&str>,
     ) -> Result<(Arc<Entry>, Arc<Loaded>, Ticket), Error> {
         let want = Want {
-            minimum: self.settings.minimum,
+            minimum: self.minimum,
             not: None,
         };
-        let entry = self.serve(id, within, want).await?;
-        let integration = self.integrations.get(self, entry.integration()).await?;
+        let entry = self.refresher.serve(id, within, want).await?;
+        let integration = self.directory.get(entry.integration()).await?;
         if provider.is_some_and(|name| name != integration.provider.name()) {
             return Err(Code::ProviderMismatch.into());
         }
         let limit = integration.body.monthly_limit;
-        let reserved = self
-            .meter
-            .reserve(&self.tasks, &self.stores, &*self.clock, &integration.id, limit)
-            .await;
+        let reserved = self.meter.reserve(&integration.id, limit).await;
         if let Err(error) = &reserved
             && error.code() == Code::PlanLimitExceeded
             && self.meter.limit_is_news(&integration.id)
         {
-            self.emit(&integration.id, None, What::LimitReached);
+            self.journal.emit(&integration.id, None, What::LimitReached);
         }
         Ok((entry, integration, reserved?))
     }
@@ -161,7 +174,8 @@ impl Engine {
         // Told once, until a call gets through again.
         if verdict.limit_reached {
             if entry.limit_is_news() {
-                self.emit(&integration.id, Some(id), What::ProviderLimitReached);
+                self.journal
+                    .emit(&integration.id, Some(id), What::ProviderLimitReached);
             }
         } else if answer.status.is_success() {
             entry.limit_is_over();

@@ -41,7 +41,7 @@ pub use rows::Seen;
 pub use store::{Fault, FaultyStore, Op, Weather};
 pub use upstream::FakeUpstream;
 
-pub use crate::{refresh::watch::Paces, task::Signals};
+pub use crate::{engine::background::Intervals, task::Signals};
 
 /// From now on all randomness of this thread follows from `seed`, so that a run on a current-thread runtime replays; `None`
 /// ends that. Only for simulations: keys that are made meanwhile can be guessed.

@@ -1,9 +1,11 @@
 //! What stands in a row, for judges that do not take the broker's word for it.
 
 use crate::{
+    engine::{
+        ledger::{grant::open, record::Record},
+        protocol::Row,
+    },
     error::Error,
-    record::Record,
-    refresh::{open, protocol::Row},
     store::Stored,
     time::Timestamp,
     vault::TokenVault,
@@ -36,7 +38,16 @@ impl Seen {
         let grant = if record.sealed.is_empty() {
             None
         } else {
-            Some(open(vault, &record).await?)
+            Some(
+                open(
+                    vault,
+                    &record.integration,
+                    &record.id,
+                    record.facts.row.name,
+                    &record.sealed,
+                )
+                .await?,
+            )
         };
         let text =
             |secret: Option<&crate::secret::Secret>| secret.map_or(String::new(), |s| s.expose().to_owned());

@@ -10,7 +10,7 @@ use grantry::{
     integration::Options,
     secret::Secret,
     store::KeyKind,
-    testing::Paces,
+    testing::Intervals,
 };
 
 use crate::support::{RETURN, SESSION, World};
@@ -49,9 +49,9 @@ impl Stage {
         // Owed revocations are looked for more often, so that nobody has to wait for long.
         let sweep = Duration::from_secs(1);
         world.one = world.process_with(|builder| {
-            builder.paces(Paces {
+            builder.intervals(Intervals {
                 sweep,
-                ..Paces::default()
+                ..Intervals::default()
             })
         });
         let id = world.connect().await;

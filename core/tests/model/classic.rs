@@ -2,7 +2,7 @@
 
 use grantry::{
     connection::{SetName, Status},
-    refresh::protocol::{
+    protocol::{
         Machine, Moment, Policy, Refresh, Row, Step,
         attempt::{Answer, Command, Event},
         machine::{Note, Read, Write, Written},

@@ -6,7 +6,7 @@
 //! a point, too.
 
 use grantry::{
-    refresh::protocol::{
+    protocol::{
         self, Attempt, KeepSet, Machine, Moment, Refresh, Step, Verify,
         attempt::{self, Answer, Ask, Lease, Outcome, Pass},
         keep_set::{self, Compared},

@@ -1,5 +1,5 @@
 //! Every interleaving of two processes (three with `GRANTRY_MODEL=full`) over one row, on the very functions of
-//! `grantry::refresh::protocol`: pauses, crashes, lost and late requests, lost answers, store errors before and after the
+//! `grantry::protocol`: pauses, crashes, lost and late requests, lost answers, store errors before and after the
 //! commit, reconnect and delete meanwhile; against upstreams that reuse, reject or revoke.
 //!
 //! Found are states in which a living grant dies without a trace, a token is in flight twice, or nothing can go on. And

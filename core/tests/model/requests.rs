@@ -2,7 +2,7 @@
 
 use grantry::{
     connection::Reason,
-    refresh::protocol::{
+    protocol::{
         Machine as _, Step,
         attempt::{Answer, Command},
     },

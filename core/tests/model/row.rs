@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use grantry::{
     connection::{Reason, SetName, Status},
-    refresh::protocol::{self, Refresh, Unresolved},
+    protocol::{self, Refresh, Unresolved},
     time::{StoreInstant, Timestamp},
 };
 

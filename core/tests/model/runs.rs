@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use grantry::refresh::protocol::Policy;
+use grantry::protocol::Policy;
 
 use crate::{
     explore::{Verdict, explore},

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use grantry::{
-    refresh::protocol::{Attempt, KeepSet, Verify},
+    protocol::{Attempt, KeepSet, Verify},
     time::BootInstant,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use grantry::{connection::Status, provider::Rotation, refresh::protocol::Policy};
+use grantry::{connection::Status, protocol::Policy, provider::Rotation};
 
 use crate::{
     classic::Classic,

@@ -218,7 +218,7 @@ async fn the_usual_traps_are_named() {
         idle_limit: false,
         ..KeepAlive::default()
     };
-    let careless = world.process_with(|builder| builder.keep_alive(off).without_loops());
+    let careless = world.process_with(|builder| builder.keep_alive(off).without_background_tasks());
     world.upstream.set(|s| s.client_secret = "another".to_owned());
     let kinds = |traps: Vec<grantry::health::Trap>| traps.into_iter().map(|t| t.kind).collect::<Vec<_>>();
     assert_eq!(

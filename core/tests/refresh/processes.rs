@@ -221,7 +221,7 @@ async fn a_late_success_undoes_expired() {
 async fn who_waits_in_vain_goes_away_with_empty_hands() {
     let world = World::new().await;
     let id = world.connect().await;
-    let two = world.process_with(|builder| builder.patience(seconds(3)));
+    let two = world.process_with(|builder| builder.refresh_timeout(seconds(3)));
     two.broker.credentials(&id).await.unwrap();
     world.clock.step(SESSION);
     world.upstream.next(Answer::Slow(seconds(19)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use grantry::{
     connection::Status,
     error::Code,
-    refresh::protocol::Refresh,
+    protocol::Refresh,
     time::{Clock as _, Timestamp},
 };
 
@@ -61,7 +61,7 @@ impl World {
     /// Time passes. Where the loops run at their usual pace most of it is slept through, as it would take too long.
     async fn pass(&self, span: Duration) {
         let awake = Duration::from_secs(22);
-        if self.plan().usual_paces && span > awake {
+        if self.plan().usual_intervals && span > awake {
             self.sim.step(span - awake);
             tokio::time::sleep(awake).await;
         } else {

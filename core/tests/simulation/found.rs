@@ -151,7 +151,7 @@ fn a_slow_reader_that_switches_an_integration_on_again() {
         })
     }
     let plan = Plan {
-        usual_paces: true,
+        usual_intervals: true,
         ..Plan::still(Mode::StrictRevoke)
     };
     holds(&plan, script);

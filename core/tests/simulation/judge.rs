@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use grantry::{
     connection::{SetName, Status},
-    refresh::protocol::Refresh,
+    protocol::Refresh,
     store::Stored,
     testing::Seen,
 };

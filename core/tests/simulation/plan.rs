@@ -63,7 +63,7 @@ pub struct Plan {
     pub processes: usize,
     pub connections: usize,
     /// The loops run as they do outside of a simulation.
-    pub usual_paces: bool,
+    pub usual_intervals: bool,
     pub actions: usize,
     pub faults: Faults,
 }
@@ -91,7 +91,7 @@ impl Plan {
             one_grant: connections == 1 && !mode.rotates() && dice.percent(40),
             processes: dice.pick(&[2, 2, 2, 3]),
             connections,
-            usual_paces: dice.percent(3),
+            usual_intervals: dice.percent(3),
             actions: 8 + dice.below(28),
             faults: Faults {
                 store: dice.percent(50),
@@ -120,7 +120,7 @@ impl Plan {
             one_grant: false,
             processes: 2,
             connections: 1,
-            usual_paces: false,
+            usual_intervals: false,
             actions: 0,
             faults: Faults::default(),
         }

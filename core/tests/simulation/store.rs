@@ -6,7 +6,7 @@ use grantry::{
     async_trait,
     connection::{Concern, Status},
     id::{ConnectionId, IntegrationId},
-    refresh::protocol::Refresh,
+    protocol::Refresh,
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted, ListEntry,
         Notice, Page, Point, Removed, Revision, StoreError, StoreErrorKind, Stored, Stores, Swap,

@@ -9,7 +9,7 @@ use grantry::{
     id::{ConnectionId, IntegrationId},
     integration::Options,
     secret::Secret,
-    testing::{FakeProvider, Paces, Signals},
+    testing::{FakeProvider, Intervals, Signals},
     vault::Keyring,
 };
 
@@ -118,10 +118,10 @@ fn start(sim: &Sim, process: usize, rules: Rules) -> Process {
     state.signals[process] = signals.clone();
     state.say(Who::Process(process), "starts", "", [incarnation.into(), 0, 0]);
     drop(state);
-    let paces = if sim.plan.usual_paces {
-        Paces::default()
+    let paces = if sim.plan.usual_intervals {
+        Intervals::default()
     } else {
-        Paces {
+        Intervals {
             look: Duration::from_secs(3000),
             flush: Duration::from_secs(20_000),
             sweep: Duration::from_secs(1800),
@@ -138,7 +138,7 @@ fn start(sim: &Sim, process: usize, rules: Rules) -> Process {
         .public_url(format!("https://app-{process}.example/integrations"))
         .cache_capacity(1000)
         .signals(signals.clone())
-        .paces(paces);
+        .intervals(paces);
     Process {
         broker: rules(builder).build().unwrap(),
         signals,

@@ -11,7 +11,7 @@ const NAMED: usize = 5;
 pub(crate) async fn run(args: DoctorArgs) -> Result<(), Problem> {
     let keyring = secrets::keyring(&secrets::read(secrets::KEYS)?)?;
     let stores = serve::open_existing(&args.store).await?;
-    let mut builder = serve::broker(stores, keyring, "https://doctor.invalid").without_loops();
+    let mut builder = serve::broker(stores, keyring, "https://doctor.invalid").without_background_tasks();
     if args.allow_loopback_upstream {
         builder = builder.allow_loopback_upstream();
     }

@@ -78,7 +78,7 @@ impl Place {
             .allow_loopback_upstream()
             .clock(clock)
             .transport(transport)
-            .patience(patience)
+            .refresh_timeout(patience)
             .build()
             .unwrap();
         (broker, store)

@@ -278,7 +278,11 @@ fn broker(stores: &Stores, known: &Known, simulator: &Simulator, clock: &Then, w
         .transport(hosts)
         .clock(clock.clone())
         .public_url(known.public_url());
-    let builder = if works { builder } else { builder.without_loops() };
+    let builder = if works {
+        builder
+    } else {
+        builder.without_background_tasks()
+    };
     builder.build().unwrap()
 }
 

@@ -1,0 +1,12 @@
+//! What is done though nobody asks: the sweep, freezes, and the loops that see other processes' changes and write down uses.
+
+mod context;
+mod freeze;
+mod loops;
+mod postponed;
+mod sweep;
+
+pub(crate) use context::Context;
+pub use loops::Intervals;
+pub(crate) use loops::{flush_uses, start};
+pub(crate) use postponed::Postponed;

@@ -1,0 +1,35 @@
+//! Rows that this process leaves alone for a while, since nothing could be done at them.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{id::ConnectionId, time::Timestamp};
+
+/// No pause is longer.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Rows that this process leaves alone for a while.
+#[derive(Debug, Default)]
+pub(crate) struct Postponed(Mutex<HashMap<ConnectionId, Timestamp>>);
+
+impl Postponed {
+    pub(super) fn until(&self, id: &ConnectionId, at: Timestamp) {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.insert(id.clone(), at);
+    }
+
+    pub(super) fn holds(&self, id: &ConnectionId, now: Timestamp) -> bool {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A wall clock that was set back must not postpone for years.
+        map.get(id)
+            .is_some_and(|at| now < *at && now.until(*at) <= LONGEST_PAUSE)
+    }
+
+    pub(super) fn forget_past(&self, now: Timestamp) {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|_, at| now < *at);
+    }
+}

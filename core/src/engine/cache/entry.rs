@@ -1,0 +1,181 @@
+//! One connection's token set in memory.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    connection::{Credentials, SetName},
+    engine::{directory::ServingState, protocol::schedule::Window},
+    id::IntegrationId,
+    provider::Expiry,
+    store::Revision,
+    time::Timestamp,
+};
+
+/// One connection's token set in memory.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(super) integration: IntegrationId,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) serving: Arc<ServingState>,
+    pub(crate) expiry: Expiry,
+    pub(crate) obtained_at: Timestamp,
+    /// Good for callers who ask for the usual minimum, until then.
+    pub(super) soft: AtomicI64,
+    /// Until then callers who ask for the usual minimum need not wait.
+    hard: i64,
+    jitter: u8,
+    /// Somebody's call was refused with this token.
+    refused: AtomicBool,
+    /// The row may have changed: it is read before the set is served again.
+    stale: AtomicBool,
+    tried: AtomicBool,
+    /// A refresh failed, and is not worth another try before then.
+    backoff_until: AtomicI64,
+    /// The row's revision when the entry was made; `None` while the set is not stored yet.
+    revision: Mutex<Option<Revision>>,
+    /// The sealed set as it stands in the row, to repair a store that was rolled back.
+    pub(crate) sealed: Bytes,
+    pub(crate) sealed_by: String,
+    pub(crate) set: u128,
+    /// Last use, and whether the flusher has been told.
+    pub(super) used_at: AtomicI64,
+    pub(super) told: AtomicBool,
+    /// The org's API usage as an answer last told it, used and allowed in 32 bits each; zero is nothing new.
+    pub(super) api_usage: AtomicU64,
+    /// The provider's limit is reached, and that was told.
+    limited: AtomicBool,
+}
+
+impl Entry {
+    #[expect(clippy::too_many_arguments, reason = "each is a column of the entry")]
+    pub(crate) fn new(
+        integration: IntegrationId,
+        credentials: Credentials,
+        serving: Arc<ServingState>,
+        expiry: Expiry,
+        obtained_at: Timestamp,
+        revision: Option<Revision>,
+        sealed: Bytes,
+        sealed_by: String,
+        set: u128,
+        minimum: Duration,
+        jitter: u8,
+    ) -> Self {
+        let window = Window::new(obtained_at, expiry.at(), minimum, jitter);
+        Self {
+            integration,
+            credentials: Arc::new(credentials),
+            serving,
+            expiry,
+            obtained_at,
+            soft: AtomicI64::new(window.soft.0),
+            hard: window.hard.0,
+            jitter,
+            refused: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
+            tried: AtomicBool::new(false),
+            backoff_until: AtomicI64::new(i64::MIN),
+            revision: Mutex::new(revision),
+            sealed,
+            sealed_by,
+            set,
+            used_at: AtomicI64::new(0),
+            told: AtomicBool::new(false),
+            api_usage: AtomicU64::new(0),
+            limited: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn name(&self) -> SetName {
+        self.credentials.set
+    }
+
+    pub(crate) fn integration(&self) -> &IntegrationId {
+        &self.integration
+    }
+
+    pub(crate) fn window(&self, minimum: Duration) -> Window {
+        Window::new(self.obtained_at, self.expiry.at(), minimum, self.jitter)
+    }
+
+    /// The row's revision when the set was read or stored; `None` while it is not stored yet.
+    pub(crate) fn revision(&self) -> Option<Revision> {
+        *self.revision.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stored_as(&self, revision: Revision) {
+        *self.revision.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);
+    }
+
+    /// Marks the token as refused, so that nobody is served from here.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Release);
+        self.soft.store(i64::MIN, Ordering::Release);
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    /// The row may have changed: it is read before the set is served again. The set itself stays, since it may be all
+    /// that is left of one that the store lost.
+    pub(crate) fn mark_stale(&self) {
+        self.stale.store(true, Ordering::Release);
+        self.soft.store(i64::MIN, Ordering::Release);
+    }
+
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Acquire)
+    }
+
+    /// Whether the set should be tried, for a doubt that many may come upon; `true` once.
+    pub(crate) fn take_trial(&self) -> bool {
+        !self.tried.swap(true, Ordering::AcqRel)
+    }
+
+    /// A refresh failed: those whose token lives are served without another try until then.
+    pub(crate) fn back_off_until(&self, until: Timestamp) {
+        self.backoff_until.fetch_max(until.0, Ordering::AcqRel);
+        let later = until.0.min(self.hard);
+        // The lowest value says that the set is refused or stale, and stays.
+        let raise = |soft: i64| (soft != i64::MIN && soft < later).then_some(later);
+        let _ = self.soft.fetch_update(Ordering::AcqRel, Ordering::Acquire, raise);
+    }
+
+    pub(crate) fn is_backing_off(&self, now: Timestamp) -> bool {
+        now.0 < self.backoff_until.load(Ordering::Acquire)
+    }
+
+    /// What was learnt about the same set before it was read again still holds.
+    pub(super) fn learn_from(&self, old: &Self) {
+        if old.is_refused() {
+            self.refuse();
+        }
+        self.back_off_until(Timestamp(old.backoff_until.load(Ordering::Acquire)));
+    }
+
+    /// The provider's limit is reached; `true` if nobody said so since the last call that got through.
+    pub(crate) fn limit_is_news(&self) -> bool {
+        !self.limited.swap(true, Ordering::AcqRel)
+    }
+
+    /// A call got through.
+    pub(crate) fn limit_is_over(&self) {
+        if self.limited.load(Ordering::Relaxed) {
+            self.limited.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whether the token can still be used at all.
+    pub(crate) fn alive(&self, now: Timestamp) -> bool {
+        !self.is_refused() && now < self.expiry.at()
+    }
+}

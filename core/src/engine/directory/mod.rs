@@ -1,0 +1,290 @@
+//! Integrations: the one place that reads and changes their rows, and keeps them in memory.
+//!
+//! [`Directory`] finds them, [`Editor`] changes them.
+
+mod body;
+mod change;
+mod loaded;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
+
+use super::{freshness::Freshness, limits};
+use crate::{
+    error::{Code, Error},
+    id::IntegrationId,
+    integration::Offering,
+    provider::Provider,
+    secret::Secret,
+    store::{IntegrationStore, StoreError, StoreErrorKind, StoredIntegration},
+    vault::TokenVault,
+};
+use body::secret_context;
+pub(crate) use body::{Body, Freeze, Mark, Side, Switch};
+pub(crate) use change::Editor;
+pub(crate) use loaded::{Cause, Loaded, ServingState};
+
+/// Where integrations are kept, and what they are opened and checked with.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    store: Arc<dyn IntegrationStore>,
+    vault: Arc<dyn TokenVault>,
+    providers: Vec<Arc<dyn Provider>>,
+    freshness: Arc<Freshness>,
+    urls: Urls,
+    loaded: Mutex<BTreeMap<IntegrationId, Arc<Loaded>>>,
+    /// How many were taken into memory.
+    kept: AtomicU64,
+}
+
+/// Where the host is reached, and what may stand for a provider.
+#[derive(Clone, Debug)]
+pub(crate) struct Urls {
+    /// The URL under which the host serves the callback; no trailing slash.
+    pub(crate) public: String,
+    /// Whether http on a loopback address may stand for a provider. Only for tests.
+    pub(crate) allow_loopback: bool,
+}
+
+impl Directory {
+    pub(crate) fn new(
+        store: Arc<dyn IntegrationStore>,
+        vault: Arc<dyn TokenVault>,
+        providers: Vec<Arc<dyn Provider>>,
+        freshness: Arc<Freshness>,
+        urls: Urls,
+    ) -> Self {
+        Self {
+            store,
+            vault,
+            providers,
+            freshness,
+            urls,
+            loaded: Mutex::default(),
+            kept: AtomicU64::new(0),
+        }
+    }
+
+    /// What can be integrated.
+    pub(crate) fn offerings(&self) -> impl Iterator<Item = &Offering> {
+        self.providers.iter().flat_map(|provider| provider.offerings())
+    }
+
+    /// The offering and its provider.
+    ///
+    /// # Errors
+    /// `offering_unknown`.
+    pub(crate) fn offering(&self, id: &str) -> Result<(Offering, Arc<dyn Provider>), Error> {
+        self.providers
+            .iter()
+            .flat_map(|p| p.offerings().iter().map(move |o| (o, p)))
+            .find(|(offering, _)| offering.id == id)
+            .map(|(offering, provider)| (offering.clone(), provider.clone()))
+            .ok_or_else(|| Error::new(Code::OfferingUnknown))
+    }
+
+    /// Where the provider sends the browser back to.
+    fn callback_url(&self, integration: &IntegrationId) -> String {
+        format!("{}/callback/{integration}", self.urls.public)
+    }
+
+    /// Forgets an integration that was removed.
+    pub(crate) fn forget(&self, id: &IntegrationId) {
+        if let Some(gone) = self
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id)
+        {
+            gone.serving.serves.store(false, Ordering::Release);
+        }
+    }
+
+    fn cached(&self, id: &IntegrationId) -> Option<Arc<Loaded>> {
+        self.loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
+    }
+
+    /// The integration, from memory if the store was heard of within the last second, else from the store.
+    pub(crate) async fn get(&self, id: &IntegrationId) -> Result<Arc<Loaded>, Error> {
+        let cached = self.cached(id);
+        if let Some(loaded) = &cached
+            && self.freshness.holds()
+        {
+            return Ok(loaded.clone());
+        }
+        let read = self.store.integration(id);
+        let read = match cached {
+            Some(_) => soon(read).await,
+            None => read.await,
+        };
+        match read {
+            Ok(Some(stored)) => self.keep(&stored).await,
+            Ok(None) => {
+                self.forget(id);
+                Err(Code::IntegrationNotFound.into())
+            }
+            // The store cannot be reached: what was known last still holds.
+            Err(error) => cached.ok_or_else(|| error.into()),
+        }
+    }
+
+    /// Takes a row that was read or written into memory, unless a newer one is there: a slow reader must not switch on again
+    /// what somebody switched off meanwhile.
+    pub(crate) async fn keep(&self, stored: &StoredIntegration) -> Result<Arc<Loaded>, Error> {
+        let newer = |old: &Loaded| old.revision.counter > stored.revision.counter;
+        self.take(stored, newer).await
+    }
+
+    /// [`Directory::keep`], unless what is there is one to `prefer`.
+    async fn take(
+        &self,
+        stored: &StoredIntegration,
+        prefer: impl Fn(&Loaded) -> bool,
+    ) -> Result<Arc<Loaded>, Error> {
+        let id = &stored.row.id;
+        let stands = |old: &Arc<Loaded>| old.revision == stored.revision || prefer(old);
+        if let Some(loaded) = self.cached(id).filter(stands) {
+            return Ok(loaded);
+        }
+        let body = Body::decode(stored)?;
+        let (offering, provider) = self.offering(&body.offering)?;
+        let sealed = BASE64_STANDARD_NO_PAD
+            .decode(&body.secret)
+            .map_err(|_| Error::new(Code::StoreCorrupt))?;
+        let opened = self.vault.open(&secret_context(id), &sealed).await?;
+        let secret = Secret::new(String::from_utf8_lossy(opened.expose()));
+        let away = body.away().is_some();
+        let serves = body.switch == Switch::On && !away;
+        let mut map = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = map.get(id);
+        if let Some(loaded) = cached.filter(|old| stands(old)) {
+            return Ok(loaded.clone());
+        }
+        let serving = cached.map_or_else(|| Arc::new(ServingState::new()), |old| old.serving.clone());
+        serving.serves.store(serves, Ordering::Release);
+        let frozen = matches!(body.switch, Switch::Frozen(_));
+        serving.frozen.store(frozen, Ordering::Release);
+        serving.away.store(away, Ordering::Release);
+        // A new secret or option may cure what the provider refused.
+        serving.client.mend();
+        let loaded = Arc::new(Loaded {
+            id: id.clone(),
+            callback_url: self.callback_url(id),
+            body,
+            revision: stored.revision,
+            secret,
+            offering,
+            provider,
+            serving,
+            allow_loopback: self.urls.allow_loopback,
+            kept: self.kept.fetch_add(1, Ordering::AcqRel),
+        });
+        map.insert(id.clone(), loaded.clone());
+        Ok(loaded)
+    }
+
+    /// Every row of the store, by id; there are few of them.
+    pub(crate) async fn rows(&self) -> Result<Vec<StoredIntegration>, Error> {
+        const PAGE: u32 = 100;
+        let mut rows: Vec<StoredIntegration> = Vec::new();
+        loop {
+            let after = rows.last().map(|stored| stored.row.id.clone());
+            let page = self.store.list_integrations(after.as_ref(), PAGE).await?;
+            let more = page.len() >= PAGE as usize;
+            rows.extend(page);
+            if !more {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// Whether the store says now that the integration is used in another one. What cannot be read says nothing.
+    pub(crate) async fn is_away(&self, id: &IntegrationId) -> bool {
+        let stored = self.store.integration(id).await;
+        let body = stored.map(|stored| stored.map(|stored| Body::decode(&stored)));
+        matches!(body, Ok(Some(body)) if body.as_ref().map_or(true, |body| body.away().is_some()))
+    }
+
+    /// Read from the store, not from memory.
+    ///
+    /// # Errors
+    /// `integration_not_found`.
+    pub(crate) async fn load(&self, id: &IntegrationId) -> Result<(StoredIntegration, Arc<Loaded>), Error> {
+        let stored = self
+            .store
+            .integration(id)
+            .await?
+            .ok_or(Code::IntegrationNotFound)?;
+        let loaded = self.keep(&stored).await?;
+        Ok((stored, loaded))
+    }
+
+    /// Changes whenever any integration does.
+    pub(crate) async fn version(&self) -> Result<u64, Error> {
+        Ok(self.store.integrations_version().await?)
+    }
+
+    /// Whether new integrations may be made: what is made after a copy would stay behind.
+    ///
+    /// # Errors
+    /// `store_moved`, `store_arriving`.
+    pub(crate) async fn not_moved(&self) -> Result<(), Error> {
+        for stored in self.rows().await? {
+            // What cannot be read says nothing.
+            if let Ok(body) = Body::decode(&stored) {
+                body.here()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every known integration again, because the store says that one of them changed.
+    pub(crate) async fn reload(&self) -> Result<(), Error> {
+        let known: Vec<_> = self
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect();
+        for id in known {
+            let begun = self.kept.load(Ordering::Acquire);
+            match self.store.integration(&id).await? {
+                // The store's word counts, also if it was rolled back, but for what was written while it was read. One that
+                // this process cannot read serves nothing here, and stands in nobody else's way.
+                Some(stored) => match self
+                    .take(&stored, |old| {
+                        old.kept >= begun && old.revision.counter > stored.revision.counter
+                    })
+                    .await
+                {
+                    Err(error) if !error.is_retryable() => {
+                        tracing::error!(integration = %id, code = error.code().as_str(), "an integration cannot be read");
+                        self.forget(&id);
+                    }
+                    kept => drop(kept?),
+                },
+                None => self.forget(&id),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the store answers, if it does so soon.
+async fn soon<T>(read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(limits::STORE_WAIT, read)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::bare(StoreErrorKind::Unavailable, "integration")))
+}

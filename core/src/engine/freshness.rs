@@ -1,0 +1,52 @@
+//! What this process has heard of the store's changes: until when its memory may be believed, and how often changes were
+//! applied to it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::time::Clock;
+
+/// How long a look at the store's changes counts, in ticks of a millisecond.
+const SPAN: u64 = 1000;
+
+/// Shared by everything that keeps rows in memory.
+#[derive(Debug)]
+pub(crate) struct Freshness {
+    clock: Arc<dyn Clock>,
+    until: AtomicU64,
+    epoch: AtomicU64,
+}
+
+impl Freshness {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            until: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    /// The store's changes as of `tick` are applied.
+    pub(crate) fn heard_at(&self, tick: u64) {
+        self.until.store(tick + SPAN, Ordering::Release);
+    }
+
+    /// Whether memory may be believed without asking the store.
+    #[inline]
+    pub(crate) fn holds(&self) -> bool {
+        self.clock.tick() < self.until.load(Ordering::Acquire)
+    }
+
+    /// How often changes were applied. Whoever reads a row asks first: if it is another number when he puts it into memory,
+    /// one of the changes may have been about this row.
+    pub(crate) fn change_epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Changes are about to be applied.
+    pub(crate) fn advance(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,274 @@
+//! Serves credentials: from memory, after a refresh, or while one runs behind the caller's back.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Context, lead,
+    load::load,
+    single_flight::{SingleFlight, Waiter},
+    verify::verify_behind,
+};
+use crate::{
+    connection::SetName,
+    engine::{
+        cache::Entry,
+        directory::{Cause, Directory, Loaded},
+        freshness::Freshness,
+        ledger::{Found, is_within, record::Record},
+        limits,
+    },
+    error::{Advice, Code, Error},
+    id::{ConnectionId, IntegrationId},
+};
+
+/// What a caller asks of a token set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Want {
+    /// How much of its life must be left.
+    pub(crate) minimum: Duration,
+    /// A set that was refused, and is good for nothing.
+    pub(crate) not: Option<SetName>,
+}
+
+/// Serves credentials, and sees to it that one refresh runs at a time.
+#[derive(Debug)]
+pub(crate) struct Refresher {
+    context: Arc<Context>,
+    directory: Arc<Directory>,
+    freshness: Arc<Freshness>,
+    flights: Arc<SingleFlight>,
+    /// How long a caller waits for a refresh.
+    timeout: Duration,
+}
+
+impl Refresher {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        directory: Arc<Directory>,
+        freshness: Arc<Freshness>,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            context,
+            directory,
+            freshness,
+            flights: Arc::default(),
+            timeout,
+        }
+    }
+
+    /// The connections whose refresh has not ended.
+    pub(crate) fn running(&self) -> Vec<ConnectionId> {
+        self.flights.running()
+    }
+
+    /// The entry of a connection, fetched from the store if need be, but never refreshed.
+    ///
+    /// # Errors
+    /// Why the connection serves nothing.
+    async fn entry(
+        &self,
+        id: &ConnectionId,
+        within: Option<&IntegrationId>,
+    ) -> Result<(Arc<Entry>, Arc<Loaded>), Error> {
+        let read_at = self.context.ledger.change_epoch();
+        let cached = self.context.cache.get(id);
+        let fresh = self.freshness.holds();
+        if let Some(entry) = &cached
+            && fresh
+            && !entry.is_stale()
+        {
+            let integration = self.directory.get(entry.integration()).await?;
+            is_within(within, &integration.id)?;
+            integration.usable()?;
+            return Ok((entry.clone(), integration));
+        }
+        let living = cached.as_ref().filter(|e| e.alive(self.context.clock.wall()));
+        let read = match living {
+            // Nobody whose token lives waits for a store that hangs.
+            Some(_) => self.context.ledger.stored_soon(id).await,
+            None => self.context.ledger.stored(id).await,
+        };
+        let stored = match read {
+            Ok((Some(stored), _)) => stored,
+            Ok((None, _)) => {
+                self.context.cache.remove(id);
+                return Err(Code::ConnectionNotFound.into());
+            }
+            // The store cannot be reached: what is alive in memory is served on.
+            Err(error) => {
+                let entry = living.ok_or_else(|| Error::from(error))?;
+                metrics::counter!("grantry_served_stale").increment(1);
+                let integration = self.directory.get(entry.integration()).await?;
+                is_within(within, &integration.id)?;
+                integration.usable()?;
+                return Ok((entry.clone(), integration));
+            }
+        };
+        is_within(within, &stored.row.index.integration)?;
+        let integration = self.directory.get(&stored.row.index.integration).await?;
+        integration.usable()?;
+        if let Some(entry) = cached {
+            let current = if let Some(known) = entry.revision() {
+                known == stored.revision && !entry.is_stale()
+            } else {
+                // An unsaved set is newer than anything in the store, as long as the connection stands.
+                let row = Record::decode(&stored)?.facts.row;
+                row.name.epoch == entry.name().epoch && row.name < entry.name()
+            };
+            if current {
+                return Ok((entry, integration));
+            }
+        }
+        let found = Found::decode(&stored, read_at)?;
+        let entry = self.load(&found, &integration).await?;
+        Ok((entry, integration))
+    }
+
+    /// Credentials that are good enough: from memory, from the store, or by a refresh.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing: a refresh that it waits for goes on.
+    pub(crate) async fn serve(
+        &self,
+        id: &ConnectionId,
+        within: Option<&IntegrationId>,
+        want: Want,
+    ) -> Result<Arc<Entry>, Error> {
+        let (entry, integration) = self.entry(id, within).await?;
+        let now = self.context.clock.wall();
+        self.context.cache.note_use(id, &entry, now);
+        if want.not == Some(entry.name()) {
+            entry.refuse();
+        }
+        if !entry.is_refused() {
+            let window = entry.window(want.minimum);
+            if now < window.soft {
+                return Ok(entry);
+            }
+            // What failed a moment ago is not tried again for everybody whose token lives.
+            let backing_off = entry.is_backing_off(now);
+            if now < window.hard {
+                if !backing_off {
+                    // Still good: refreshed behind the caller's back.
+                    drop(self.join(id, &entry, &integration, Cause::Caller));
+                }
+                return Ok(entry);
+            }
+            if backing_off && entry.alive(now) {
+                return Ok(entry);
+            }
+        }
+        match self.await_newer(id, &entry, &integration).await {
+            Ok(newer) => Ok(newer),
+            // What may pass does not matter to a caller whose token still lives.
+            Err(error) if may_serve_on(&error) && entry.alive(self.context.clock.wall()) => Ok(entry),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for a newer set than `held`, for as long as a caller is asked to.
+    async fn await_newer(
+        &self,
+        id: &ConnectionId,
+        held: &Arc<Entry>,
+        integration: &Arc<Loaded>,
+    ) -> Result<Arc<Entry>, Error> {
+        let better = |entry: &Entry| {
+            let longer = entry.name() == held.name() && entry.expiry.at() > held.expiry.at();
+            entry.name() > held.name() || longer
+        };
+        let wait = async {
+            // A flight may have been in the air for an older wish; then one more is flown.
+            for _ in 0..2 {
+                match self.join(id, held, integration, Cause::Caller).outcome().await {
+                    Some(Ok(entry)) if better(&entry) => return Ok(entry),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(error),
+                    // The flight ended without a word: it panicked, or the runtime is going down.
+                    None => return Err(Error::new(Code::Internal).because("refresh_aborted")),
+                }
+            }
+            Err(Error::new(Code::RefreshInProgress))
+        };
+        tokio::time::timeout(self.timeout, wait)
+            .await
+            .unwrap_or_else(|_| Err(Error::new(Code::RefreshInProgress).retry_after(Duration::from_secs(2))))
+    }
+
+    /// Joins the connection's refresh, or starts one.
+    fn join(&self, id: &ConnectionId, held: &Arc<Entry>, integration: &Arc<Loaded>, cause: Cause) -> Waiter {
+        let (waiter, leader) = self.flights.join(id);
+        if let Some(leader) = leader {
+            if self.context.tasks.closing() {
+                leader.finish(Err(Code::ShuttingDown.into()));
+                return waiter;
+            }
+            let (context, id) = (self.context.clone(), id.clone());
+            let (held, integration) = (held.clone(), integration.clone());
+            self.context
+                .tasks
+                .spawn(lead::refresh(context, integration, held, cause, leader, id));
+        }
+        waiter
+    }
+
+    /// Refreshes a connection for which nobody asked. A flight that does not land is not waited for: the sweep has others
+    /// to look after.
+    pub(crate) async fn keep_alive(
+        &self,
+        id: &ConnectionId,
+        held: &Arc<Entry>,
+        integration: &Arc<Loaded>,
+    ) -> Result<Arc<Entry>, Error> {
+        let waiter = self.join(id, held, integration, Cause::KeepAlive);
+        match tokio::time::timeout(limits::LONGEST_REFRESH, waiter.outcome()).await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(Error::new(Code::Internal).because("refresh_aborted")),
+            Err(_) => Err(Code::RefreshInProgress.into()),
+        }
+    }
+
+    /// A call was refused with the set `name`: refresh, if that set is still the current one.
+    pub(crate) async fn after_refusal(
+        &self,
+        id: &ConnectionId,
+        within: Option<&IntegrationId>,
+        name: SetName,
+    ) -> Result<Arc<Entry>, Error> {
+        // A set that this process has not heard of yet: another one stored it.
+        if let Some(entry) = self.context.cache.get(id).filter(|e| e.name() < name) {
+            entry.mark_stale();
+        }
+        let want = Want {
+            minimum: Duration::ZERO,
+            not: Some(name),
+        };
+        self.serve(id, within, want).await
+    }
+
+    /// Takes the set of a row into memory.
+    ///
+    /// # Errors
+    /// Why the connection serves nothing.
+    pub(crate) async fn load(&self, found: &Found, integration: &Arc<Loaded>) -> Result<Arc<Entry>, Error> {
+        let served = load(&self.context, found, integration, None).await?;
+        if served.doubtful {
+            verify_behind(&self.context, integration, &found.record.id, &served.entry);
+        }
+        Ok(served.entry)
+    }
+}
+
+/// Whether an error of a refresh leaves a token that still lives good to serve.
+fn may_serve_on(error: &Error) -> bool {
+    let ended = matches!(
+        error.code(),
+        Code::ConnectionNotFound
+            | Code::IntegrationDisabled
+            | Code::IntegrationFrozen
+            | Code::StoreMoved
+            | Code::StoreArriving
+    );
+    !ended && error.advice() != Advice::Reconnect
+}

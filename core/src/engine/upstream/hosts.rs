@@ -1,0 +1,86 @@
+//! Token hosts, and whether it is worth asking there at all.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::breaker::Breaker;
+use crate::{
+    connection::Reason,
+    provider::{Failure, Verdict},
+    time::BootInstant,
+};
+
+/// So many failures in a row say that it is the host, and not one grant.
+const THRESHOLD: u32 = 5;
+
+/// One token host, as this process sees it.
+#[derive(Debug)]
+pub(crate) struct Host {
+    name: String,
+    /// Stops the sweep, and presentations after an unknown outcome; never a first one that a caller waits for.
+    pub(crate) breaker: Breaker,
+}
+
+impl Host {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A token request was answered, be it with a refusal.
+    pub(crate) fn answered(&self) {
+        if self.breaker.mend() {
+            tracing::info!(host = self.name, "the token host answers again");
+            metrics::gauge!("grantry_token_hosts_down").decrement(1.0);
+        }
+    }
+
+    /// A token request failed.
+    pub(crate) fn failed(&self, failure: Failure, now: BootInstant) {
+        let (reason, asked) = match failure {
+            Failure::NotSent => (Reason::NotSent, None),
+            Failure::Unknown(reason) => (reason, None),
+            Failure::Refused(refusal) => match (refusal.verdict, refusal.reason) {
+                (Verdict::MayPass, Reason::ServerUnavailable | Reason::RateLimited) => {
+                    (refusal.reason, refusal.retry_after)
+                }
+                // Of one org, one client or one grant: the host works.
+                _ => return self.answered(),
+            },
+        };
+        if self.breaker.trip(reason, asked, now) {
+            tracing::warn!(host = self.name, reason = reason.as_str(), "the token host fails");
+            metrics::gauge!("grantry_token_hosts_down").increment(1.0);
+        }
+    }
+}
+
+/// All token hosts that this process has asked.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts(Mutex<BTreeMap<String, Arc<Host>>>);
+
+impl Hosts {
+    pub(crate) fn get(&self, name: String) -> Arc<Host> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = map.entry(name).or_insert_with_key(|name| {
+            Arc::new(Host {
+                name: name.clone(),
+                breaker: Breaker::new(THRESHOLD),
+            })
+        });
+        host.clone()
+    }
+
+    /// The hosts at which nobody asks for now, why, and for how long still.
+    pub(crate) fn down(&self, now: BootInstant) -> Vec<(String, Reason, Duration)> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.values()
+            .filter_map(|host| {
+                let (reason, left) = host.breaker.open(now)?;
+                Some((host.name.clone(), reason, left))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,235 @@
+//! Every call to a provider. Whatever each of them needs is applied here, so that no provider can forget it: a time limit,
+//! the token host's breaker, the client's breaker, and the check of where tokens may be sent.
+
+pub(crate) mod breaker;
+mod hosts;
+
+use std::{sync::Arc, time::Duration};
+
+use breaker::Breaker;
+pub(crate) use hosts::Host;
+use hosts::Hosts;
+
+use super::{journal::Journal, limits};
+use crate::{
+    connection::{Profile, Reason},
+    error::{Code, Error},
+    event::What,
+    integration::Client,
+    provider::{
+        AccessLife, CodeExchange, Failure, Presentation, Provider, ProviderHttp, TokenHttp, TokenSet, Verdict,
+    },
+    secret::Secret,
+    time::{BootInstant, Clock, Timestamp},
+    transport::Dated,
+};
+
+/// The way to all providers.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    transport: Arc<Dated>,
+    clock: Arc<dyn Clock>,
+    journal: Arc<Journal>,
+    hosts: Hosts,
+}
+
+/// Who is asked, and on whose behalf.
+pub(crate) struct Target<'a> {
+    pub(crate) provider: &'a dyn Provider,
+    pub(crate) client: Client<'a>,
+    /// Opens when the provider refuses the client.
+    pub(crate) breaker: &'a Breaker,
+}
+
+/// A token set that came back.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) set: TokenSet,
+    /// When its access token ends.
+    pub(crate) ends: BootInstant,
+}
+
+impl Upstream {
+    pub(crate) fn new(transport: Arc<Dated>, clock: Arc<dyn Clock>, journal: Arc<Journal>) -> Self {
+        Self {
+            transport,
+            clock,
+            journal,
+            hosts: Hosts::default(),
+        }
+    }
+
+    fn http(&self) -> ProviderHttp {
+        ProviderHttp::new(self.transport.clone())
+    }
+
+    /// The token host of a client, as this process sees it.
+    pub(crate) fn host(&self, target: &Target<'_>) -> Arc<Host> {
+        self.hosts.get(target.provider.token_host(&target.client))
+    }
+
+    /// The token hosts at which nobody asks for now, why, and for how long still.
+    pub(crate) fn hosts_down(&self) -> Vec<(String, Reason, Duration)> {
+        self.hosts.down(self.clock.boot())
+    }
+
+    /// By how much the token host's clock differed from ours when it answered last.
+    pub(crate) fn skew(&self, target: &Target<'_>) -> Option<Duration> {
+        self.transport.skew(&target.provider.token_host(&target.client))
+    }
+
+    /// Presents a refresh token, once. Core's own sight of the wire is believed before the provider's word.
+    ///
+    /// # Errors
+    /// What is known of the outcome.
+    pub(crate) async fn refresh(
+        &self,
+        target: &Target<'_>,
+        refresh_token: &Secret,
+        limit: Duration,
+    ) -> Result<Received, Failure> {
+        let (http, presentation) = TokenHttp::new(self.transport.clone());
+        let (sent, wall) = (self.clock.boot(), self.clock.wall());
+        let refresh = target.provider.refresh(http, &target.client, refresh_token, wall);
+        let answer = tokio::time::timeout(limit, refresh)
+            .await
+            .unwrap_or(Err(Failure::Unknown(Reason::AnswerLost)));
+        let host = self.host(target);
+        match believe(answer, &presentation) {
+            Ok(mut set) => {
+                host.answered();
+                target.breaker.mend();
+                check_origin(target, &mut set);
+                let ends = sent + wall.until(set.expiry.at());
+                Ok(Received { set, ends })
+            }
+            Err(failure) => {
+                host.failed(failure, self.clock.boot());
+                if is_refused(&failure, Verdict::GrantDead) {
+                    target.breaker.mend();
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Exchanges an authorization code (RFC 6749 section 4.1.3).
+    ///
+    /// # Errors
+    /// What is known of the outcome. Tokens that came and cannot be used, since they name a place to which none may be sent,
+    /// are revoked as far as that goes.
+    pub(crate) async fn exchange_code(
+        &self,
+        target: &Target<'_>,
+        code: &Secret,
+        code_verifier: &Secret,
+        now: Timestamp,
+    ) -> Result<TokenSet, Failure> {
+        let (http, _) = TokenHttp::new(self.transport.clone());
+        let request = CodeExchange {
+            code,
+            code_verifier,
+            now,
+        };
+        let exchange = target.provider.exchange_code(http, &target.client, request);
+        let mut set = in_time(exchange).await?;
+        let named = set.instance_url.is_some();
+        check_origin(target, &mut set);
+        if named && set.instance_url.is_none() {
+            let token = set.refresh_token.as_ref().unwrap_or(&set.access_token);
+            let _ = self.revoke(target, token).await;
+            return Err(Failure::refused(Verdict::MayPass, Reason::InstanceUrlRejected));
+        }
+        Ok(set)
+    }
+
+    /// Revokes a token (RFC 7009).
+    ///
+    /// # Errors
+    /// It is not certain that the token is gone.
+    pub(crate) async fn revoke(&self, target: &Target<'_>, token: &Secret) -> Result<(), Failure> {
+        let http = self.http();
+        let revoked = in_time(target.provider.revoke(&http, &target.client, token)).await;
+        let host = self.host(target);
+        match &revoked {
+            Ok(()) => host.answered(),
+            Err(failure) => host.failed(*failure, self.clock.boot()),
+        }
+        revoked
+    }
+
+    /// Whether an access token works, and until when. `None`: that cannot be found out now.
+    pub(crate) async fn access_life(&self, target: &Target<'_>, set: &TokenSet) -> Option<AccessLife> {
+        let http = self.http();
+        in_time(target.provider.access_life(&http, &target.client, set))
+            .await
+            .ok()
+    }
+
+    /// Finds out who connected. Asked twice if need be: it is harmless.
+    ///
+    /// # Errors
+    /// It could not be found out.
+    pub(crate) async fn identify(&self, target: &Target<'_>, set: &TokenSet) -> Result<Profile, Failure> {
+        let http = self.http();
+        match in_time(target.provider.identify(&http, &target.client, set)).await {
+            Ok(profile) => Ok(profile),
+            Err(_) => in_time(target.provider.identify(&http, &target.client, set)).await,
+        }
+    }
+
+    /// Checks client id and secret without a user.
+    ///
+    /// # Errors
+    /// They are wrong, or that cannot be told now.
+    pub(crate) async fn verify_client(&self, target: &Target<'_>) -> Result<(), Failure> {
+        let http = self.http();
+        let verify = target.provider.verify_client(&http, &target.client);
+        tokio::time::timeout(limits::VERIFY_CLIENT, verify)
+            .await
+            .unwrap_or(Err(Failure::Unknown(Reason::AnswerLost)))
+    }
+
+    /// The provider refuses a client: that is the integration's fault, not its connections'.
+    pub(crate) fn client_refused(&self, target: &Target<'_>, reason: Reason) -> Error {
+        if target.breaker.trip(reason, None, self.clock.boot()) {
+            let integration = target.client.integration;
+            self.journal
+                .emit(integration, None, What::IntegrationFault(reason));
+        }
+        Error::new(Code::ClientInvalid).because(reason.as_str())
+    }
+}
+
+pub(crate) fn is_refused(failure: &Failure, verdict: Verdict) -> bool {
+    matches!(failure, Failure::Refused(refusal) if refusal.verdict == verdict)
+}
+
+async fn in_time<T>(ask: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(limits::UPSTREAM, ask)
+        .await
+        .unwrap_or(Err(Failure::Unknown(Reason::AnswerLost)))
+}
+
+/// An origin to which no token may be sent is not taken over: a refresh must not lose its tokens over it, and what the
+/// connection had stays.
+fn check_origin(target: &Target<'_>, set: &mut TokenSet) {
+    let Some(url) = &set.instance_url else { return };
+    match target.provider.check_instance_url(&target.client, url) {
+        Ok(origin) => set.instance_url = Some(origin),
+        Err(error) => {
+            tracing::error!(integration = %target.client.integration, why = error.why, "the provider named an instance URL to which no token may be sent; it is ignored");
+            set.instance_url = None;
+        }
+    }
+}
+
+fn believe(answer: Result<TokenSet, Failure>, presentation: &Presentation) -> Result<TokenSet, Failure> {
+    match answer {
+        Ok(set) if presentation.answered() => Ok(set),
+        Err(Failure::Refused(refusal)) if presentation.answered() => Err(Failure::Refused(refusal)),
+        _ if presentation.certainly_not_sent() => Err(Failure::NotSent),
+        Err(Failure::Unknown(reason)) => Err(Failure::Unknown(reason)),
+        _ => Err(Failure::Unknown(Reason::AnswerLost)),
+    }
+}
