@@ -59,7 +59,7 @@ fn of_file(file: &str, text: &str) -> Vec<Method> {
             let name = code.split('(').next().unwrap().rsplit(' ').next().unwrap();
             method.place = format!("{name} in {file}");
             method.of_trait = of_trait;
-            method.signature = code.to_owned();
+            code.clone_into(&mut method.signature);
         } else if !method.signature.is_empty() {
             method.signature += code;
         } else if code.starts_with('#') {

@@ -36,7 +36,7 @@ impl Broken {
     pub(crate) async fn take_number(&self) -> u64 {
         let number = self.shared.sequence.last.fetch_add(1, Ordering::SeqCst) + 1;
         self.dawdle(Fault::NumberBeforeCommit).await;
-        if self.has(Fault::SlowCommitter) && number % 4 == 0 {
+        if self.has(Fault::SlowCommitter) && number.is_multiple_of(4) {
             // Until somebody has read past it; if nobody else writes any more, nobody does.
             for _ in 0..10_000 {
                 if self.shared.sequence.read.load(Ordering::SeqCst) > number {
