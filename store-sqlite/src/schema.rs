@@ -128,7 +128,7 @@ pub(crate) fn open(path: &Path, busy: Duration) -> Result<Connection, OpenError>
         return Err(OpenError::SqliteTooOld { found });
     }
     let failed = |error| OpenError::from_driver(path.to_owned(), &error);
-    // Whoever closes a file last folds its log into it: not so for a file that is refused.
+    // The last connection to close folds the log into the file; a file that is refused must keep it.
     let leave_log = fs::metadata(file::log(path)).is_ok_and(|log| log.len() > 0);
     let mut db = connect(path, busy).map_err(failed)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave_log)

@@ -36,7 +36,7 @@ async fn made(path: &Path) {
     SqliteStore::open(path).await.unwrap().close().await;
 }
 
-/// What lies in the file and its log.
+/// The file and its log.
 fn bytes(path: &Path) -> (Vec<u8>, Option<Vec<u8>>) {
     (
         fs::read(path).unwrap(),
@@ -44,7 +44,7 @@ fn bytes(path: &Path) -> (Vec<u8>, Option<Vec<u8>>) {
     )
 }
 
-/// The code with which the file is refused; and it is as it was, its log too.
+/// The code and text with which the file is refused. It is left as it was, and so is its log.
 async fn refused(path: &Path) -> (&'static str, String) {
     let before = bytes(path);
     let error = SqliteStore::open(path).await.unwrap_err();
@@ -187,7 +187,7 @@ async fn a_newer_schema_is_refused() {
     assert!(text.contains("99"), "{text}");
 }
 
-/// The newer release died before it folded its last writes in, and so before its schema stood in the file.
+/// The newer release was killed before its schema was folded from the log into the file.
 #[tokio::test]
 async fn a_newer_schema_in_the_log_is_refused() {
     let (_directory, path) = place();

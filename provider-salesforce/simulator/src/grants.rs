@@ -51,7 +51,7 @@ impl Auth {
         index
     }
 
-    /// Begins a family whose refresh token was issued elsewhere, before this simulator ran.
+    /// Begins a family with a refresh token that another simulator issued.
     pub(crate) fn adopt_family(
         &mut self,
         user: usize,

@@ -158,8 +158,8 @@ impl Simulator {
         steer::grant(&self.shared, username, client_id, scope).map_err(UnknownName)
     }
 
-    /// Takes over a refresh token that another simulator issued, which is gone: it becomes the living one of a new family of
-    /// this user, of generation 1. `client_id` may be left out if there is only one client.
+    /// Takes over a refresh token that another simulator issued: it begins a family of this user, as generation 1.
+    /// `client_id` may be left out if there is only one client.
     ///
     /// # Errors
     /// If the simulator does not have the user or the client.

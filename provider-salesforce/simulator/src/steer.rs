@@ -7,7 +7,7 @@ use crate::log::Report;
 use crate::state::{Auth, Shared};
 use crate::token_answer::Draft;
 
-/// What a grant allows if nothing is said.
+/// The scope of a grant unless one is given.
 const SCOPE: &str = "api refresh_token id";
 
 impl Auth {
@@ -19,7 +19,7 @@ impl Auth {
             .ok_or_else(|| format!("there is no user {username}"))
     }
 
-    /// This client, or the only one.
+    /// The client of this id, or any if none is named.
     fn client_or_only(&self, client_id: Option<&str>) -> Result<String, String> {
         let client = match client_id {
             Some(client_id) => self.clients.get(client_id),
@@ -75,7 +75,7 @@ pub(crate) fn grant(
     Ok(draft.finish(shared))
 }
 
-/// Takes over a refresh token that was issued elsewhere, before this simulator ran.
+/// Takes over a refresh token that another simulator issued.
 pub(crate) fn adopt(
     shared: &Shared,
     username: &str,

@@ -220,7 +220,7 @@ async fn data_of_others_is_left_as_it_is() {
 async fn a_newer_release_s_store_is_left_as_it_is() {
     let server = Server::start(&[]);
     insert(&RedisStore::open(&server.address()).await.unwrap(), "con_1").await;
-    // The second one has no longer what this release would add to a record that is not whole.
+    // The second record lacks a field that this release adds to incomplete records of its own format.
     for newer in [["HSET", "format", "2"], ["HDEL", "buckets", "moved"]] {
         let [command, field, value] = newer;
         server.command(&[command, "grantry:{s}:store", field, value]);
@@ -232,7 +232,7 @@ async fn a_newer_release_s_store_is_left_as_it_is() {
     }
 }
 
-/// How many changes of its data the server has made.
+/// How many writes changed the server's data.
 fn changes(server: &Server) -> u64 {
     let answer = server.command(&["INFO", "persistence"]);
     let count = answer.split("rdb_changes_since_last_save:").nth(1).unwrap();

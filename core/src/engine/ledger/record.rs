@@ -113,7 +113,7 @@ impl Record {
     pub(crate) fn decode(stored: &Stored) -> Result<Self, Error> {
         let body = &stored.row.body;
         let corrupt = || Error::new(Code::ConnectionCorrupt).because("row_corrupt");
-        // Of another format nothing else is known.
+        // Nothing behind the first byte is known of another format.
         if body.first().is_some_and(|format| *format != FORMAT) {
             return Err(Error::new(Code::ConnectionCorrupt).because("payload_version"));
         }

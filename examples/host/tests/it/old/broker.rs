@@ -1,5 +1,5 @@
-//! A broker of this version on such a store, and a provider that knows the grants in it. All that these tests use of the
-//! broker's API is here.
+//! A broker of this version on an old store, and a provider that knows its grants. This file is all that has to change with
+//! the broker's API.
 
 use std::sync::{
     Arc,
@@ -29,7 +29,7 @@ use serde_json::{Map, Value, json};
 
 use super::known::Known;
 
-/// The machine's time, moved to when the store was written.
+/// The machine's clock, set back to when the store was written.
 #[derive(Clone, Debug)]
 struct Then(Arc<AtomicI64>);
 
@@ -51,7 +51,7 @@ impl Clock for Then {
     }
 }
 
-/// Salesforce's hosts, whose names stand in the store, are the simulator.
+/// Sends requests for Salesforce's hosts, which the store names, to the simulator.
 #[derive(Debug)]
 struct Hosts {
     simulator: String,
@@ -76,7 +76,7 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Opens the store three minutes after it was written. Nothing is done in it yet.
+    /// A broker on the store, three minutes after it was written, without background tasks.
     pub(super) async fn new(stores: impl Into<Stores>, known: Known) -> Self {
         let config = Config {
             extra_users: 100,
@@ -105,17 +105,17 @@ impl Opened {
         }
     }
 
-    /// From now on the broker does its work, in a process that knows nothing yet.
+    /// Replaces the broker by a new one with its background tasks, as if a process had started.
     pub(super) fn set_to_work(&mut self) {
         self.broker = broker(&self.stores, &self.known, &self.simulator, &self.clock, true);
     }
 
-    /// Hours pass: access tokens that were given in the meantime have ended.
+    /// Moves the clock on.
     pub(super) fn pass_hours(&self, hours: i64) {
         self.clock.0.fetch_add(hours * 3_600_000, Ordering::SeqCst);
     }
 
-    /// Everything that is listed, in the form in which whoever wrote the store wrote it down.
+    /// Everything that lists show, in the form of `known.json`.
     pub(super) async fn shown(&self) -> Value {
         let mut shown = Map::new();
         for integration in self.broker.integrations().await.unwrap() {
@@ -155,7 +155,7 @@ impl Opened {
         }
     }
 
-    /// What was decided about it last.
+    /// The last decision in a connection's history.
     pub(super) async fn last(&self, case: &str) -> String {
         let history = self.history(&self.known.connection(case)).await;
         history[history.as_array().unwrap().len() - 1][1]
@@ -164,7 +164,7 @@ impl Opened {
             .to_owned()
     }
 
-    /// What a key is good for, or why it is not.
+    /// What a key is good for, or the code with which it is rejected.
     pub(super) async fn verified(&self, key: &str) -> String {
         match self.broker.verify_key(key).await {
             Ok(key) => {
@@ -175,14 +175,14 @@ impl Opened {
         }
     }
 
-    /// The calls of the month.
+    /// The calls of the current month.
     pub(super) async fn usage(&self) -> Value {
         let usage = self.broker.usage(&self.known.integration("main")).await.unwrap();
         let days: Vec<_> = usage.days.iter().map(|day| (day.day, day.calls)).collect();
         json!({ "month": usage.month, "calls": usage.calls, "days": days })
     }
 
-    /// Asks for an access token: gives it, or the code of an error.
+    /// A connection's access token, or the code of the error.
     pub(super) async fn access(&self, case: &str) -> Result<String, String> {
         self.provider_answers_for(case);
         let answer = self.broker.credentials(&self.known.connection(case)).await;
@@ -200,7 +200,7 @@ impl Opened {
         ended.map_err(|error| code(&error))
     }
 
-    /// Gives it another owner.
+    /// Changes a connection's owner.
     pub(super) async fn rename(&self, case: &str) -> Result<(), String> {
         let update = ConnectionUpdate {
             owner: Some("somebody else".to_owned()),
@@ -213,7 +213,7 @@ impl Opened {
         updated.map(drop).map_err(|error| code(&error))
     }
 
-    /// The user comes back from the provider's pages to which the older version had sent the browser.
+    /// The user returns from the provider, where the older version had sent the browser.
     pub(super) async fn finish_attempt(&self) -> Result<(), String> {
         self.provider_answers_for("pending");
         let (url, binding) = self.known.attempt();
@@ -230,7 +230,7 @@ impl Opened {
         }
     }
 
-    /// The user opens a link that the older version made.
+    /// The user opens a link made by the older version.
     pub(super) async fn open_link(&self, link: &str) -> Result<(), String> {
         let main = self.known.integration("main");
         let begun = self
@@ -240,7 +240,7 @@ impl Opened {
         begun.map(drop).map_err(|error| code(&error))
     }
 
-    /// What was presented of this user's refresh tokens.
+    /// The presentations of this user's refresh tokens.
     pub(super) fn presented(&self, case: &str) -> Vec<Presentation> {
         let user = self.known.user(case);
         let mut log = self.simulator.log();
@@ -248,7 +248,7 @@ impl Opened {
         log
     }
 
-    /// Whether the grant lives at the provider.
+    /// Whether the provider has a living grant of this user.
     pub(super) fn lives(&self, case: &str) -> bool {
         let user = self.known.user(case);
         self.simulator
@@ -257,7 +257,7 @@ impl Opened {
             .any(|family| family.username == user)
     }
 
-    /// It tells its users by URLs of the host that the older version knew.
+    /// The simulator names the user by a URL of the real host, as it did for the older version.
     fn provider_answers_for(&self, case: &str) {
         let identity = self.known.identity(case);
         self.simulator.update(|settings| {
@@ -298,7 +298,7 @@ fn fields(connection: &Connection, history: &Value) -> Value {
     })
 }
 
-/// The code, and what is behind a code that stands for several things.
+/// An error's code, with the reason where the code covers several failures.
 fn code(error: &Error) -> String {
     match (error.code().as_str(), error.reason()) {
         (code @ "connection_corrupt", Some(reason)) => format!("{code} {reason}"),

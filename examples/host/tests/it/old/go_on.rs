@@ -1,12 +1,11 @@
-//! What this version must make of an older version's store. The judges are the simulator's log of presented tokens and its
-//! list of living grants.
+//! What this version must do with an old store. The judges are the simulator's log of presentations and its living grants.
 
 use grantry_salesforce_simulator::Outcome;
 
 use super::Opened;
 use crate::support::eventually;
 
-/// Their access tokens have ended three hours later, and their refresh tokens live.
+/// Three hours later their access tokens have expired; their refresh tokens are good.
 const TO_REFRESH: [&str; 6] = [
     "connected",
     "refreshed",
@@ -16,7 +15,7 @@ const TO_REFRESH: [&str; 6] = [
     "arrived",
 ];
 
-/// What everybody else is told, three hours later. Nothing of theirs is presented.
+/// What the others are told, three hours later. None of their tokens is presented.
 const TOLD: [(&str, &str); 9] = [
     ("turn", "refresh_outcome_unknown"),
     ("unknown", "refresh_outcome_unknown"),
@@ -34,7 +33,10 @@ pub(super) async fn judge(mut store: Opened) {
     store.set_to_work();
     what_was_begun_can_be_finished(&store).await;
     let living = store.access("refreshed").await.unwrap();
-    assert!(store.presented("refreshed").is_empty(), "its access token lives");
+    assert!(
+        store.presented("refreshed").is_empty(),
+        "its access token is still good"
+    );
     store.pass_hours(3);
     for case in TO_REFRESH {
         let access = store.access(case).await.unwrap();
@@ -44,7 +46,7 @@ pub(super) async fn judge(mut store: Opened) {
         let [once] = &*presented else {
             panic!("{case}: {presented:?}")
         };
-        // Of generation 1 is the one that stood in the store.
+        // The stored token is of generation 1.
         assert_eq!(
             (once.result, once.generation),
             (Outcome::Granted, Some(1)),
@@ -56,7 +58,7 @@ pub(super) async fn judge(mut store: Opened) {
         assert!(store.presented(case).is_empty(), "{case}");
     }
     grants_end(&store).await;
-    // A process that knows nothing yet finds what this one left.
+    // A new process finds the new tokens in the store.
     store.set_to_work();
     for case in ["refreshed", "old_key"] {
         store.access(case).await.unwrap();
@@ -68,7 +70,7 @@ pub(super) async fn judge(mut store: Opened) {
     );
 }
 
-/// Lists, histories, keys and counts are what they were in the older version.
+/// Lists, histories, keys and counts are what the older version showed.
 async fn is_as_it_was(store: &Opened) {
     let (shown, known) = (store.shown().await, store.known.integrations());
     for (name, integration) in known.as_object().unwrap() {
@@ -90,7 +92,7 @@ async fn what_was_begun_can_be_finished(store: &Opened) {
     store.open_link(&unused).await.unwrap();
 }
 
-/// What is disconnected is revoked at the provider, and so is what the older version still owed.
+/// A disconnect is revoked at the provider, and so is the revocation that the older version still owed.
 async fn grants_end(store: &Opened) {
     assert!(store.lives("connected"));
     store.disconnect("connected").await.unwrap();
@@ -100,7 +102,7 @@ async fn grants_end(store: &Opened) {
         })
         .await;
     }
-    eventually("the debt is paid", || async {
+    eventually("the owed revocation is recorded as done", || async {
         (store.last("revoked").await == "revoked_upstream").then_some(())
     })
     .await;

@@ -1,11 +1,11 @@
-//! What is known of such a store: `known.json` beside it.
+//! What the writer of an old store knew: its `known.json`.
 
 use std::{fs, path::Path};
 
 use grantry::id::{ConnectionId, IntegrationId};
 use serde_json::Value;
 
-/// A grant that lives at the provider.
+/// A living grant at the provider.
 pub(super) struct Grant {
     pub(super) user: String,
     pub(super) refresh_token: String,
@@ -37,7 +37,7 @@ impl Known {
         self.text("/public_url")
     }
 
-    /// What was shown of every integration, and of its connections.
+    /// Every integration with its connections, as the older version showed them.
     pub(super) fn integrations(&self) -> &Value {
         &self.0["integrations"]
     }
@@ -46,7 +46,7 @@ impl Known {
         self.text(&format!("/integrations/{name}/id")).parse().unwrap()
     }
 
-    /// The callbacks that the provider was told of.
+    /// The callbacks registered with the provider.
     pub(super) fn callbacks(&self) -> Vec<String> {
         let names = self.integrations().as_object().unwrap().keys();
         names
@@ -54,7 +54,7 @@ impl Known {
             .collect()
     }
 
-    /// The connection of this case.
+    /// The id of the connection in this state.
     pub(super) fn connection(&self, case: &str) -> ConnectionId {
         self.text(&format!("/connections/{case}")).parse().unwrap()
     }
@@ -63,12 +63,12 @@ impl Known {
         self.text(&format!("/grants/{case}/user"))
     }
 
-    /// The URL by which the provider tells this user.
+    /// The provider's identity URL of this user.
     pub(super) fn identity(&self, case: &str) -> String {
         self.text(&format!("/grants/{case}/identity"))
     }
 
-    /// The grants whose refresh token in the store is the living one.
+    /// The grants whose stored refresh token is the living one.
     pub(super) fn grants(&self) -> impl Iterator<Item = Grant> {
         let grants = self.0["grants"].as_object().unwrap().values();
         grants.filter_map(|grant| {
@@ -79,7 +79,7 @@ impl Known {
         })
     }
 
-    /// Keys, and what each was good for.
+    /// API keys, and what each was good for.
     pub(super) fn keys(&self) -> impl Iterator<Item = (String, String)> {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let keys = self.0["keys"].as_object().unwrap().values();
@@ -90,12 +90,12 @@ impl Known {
         &self.0["usage"]
     }
 
-    /// Where the browser was sent, and to what the attempt is bound.
+    /// The authorize URL of the connect attempt under way, and what it is bound to.
     pub(super) fn attempt(&self) -> (String, String) {
         (self.text("/attempt/url"), self.text("/attempt/binding"))
     }
 
-    /// A link that was used, or one that was not.
+    /// The used or the unused link.
     pub(super) fn link(&self, which: &str) -> String {
         self.text(&format!("/links/{which}"))
     }

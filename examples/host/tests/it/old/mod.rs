@@ -1,5 +1,5 @@
-//! Stores that older versions wrote: this one opens them and goes on with what is in them. `tests/old/README.md` says what
-//! that is. `broker.rs` has all that is used of the broker's API.
+//! Opens stores in older formats and goes on with them; `tests/old/README.md` lists what they contain. Everything that these
+//! tests use of the broker's API is in `broker.rs`.
 
 mod broker;
 mod go_on;

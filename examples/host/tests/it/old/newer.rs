@@ -1,4 +1,4 @@
-//! A newer version wrote some of the rows, in a form that this one does not know.
+//! Rows in a newer format, as a newer version would have written them.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use grantry::store::{Stored, Stores, Swap};
 use super::{Known, Opened};
 use crate::support::eventually;
 
-/// One to use, one that is due, and one that is due and whose refresh is in an unknown state.
+/// One that callers use, and two that the sweep finds due.
 const NEWER: [&str; 3] = ["connected", "turn", "unknown"];
 
 pub(super) async fn judge(stores: Stores, known: Known) {
     for case in NEWER {
         let mut next = row(&stores, &known, case).await;
-        // Only the first byte is known to be the number of the form.
+        // Only the first byte keeps its meaning: the number of the format.
         next.row.body = vec![next.row.body[0] + 1, 0xff].into();
         let swap = stores.connections.swap_connection(&next.row, next.revision).await;
         assert!(matches!(swap.unwrap(), Swap::Swapped(_)));
@@ -40,11 +40,11 @@ pub(super) async fn judge(stores: Stores, known: Known) {
     let main = &store.shown().await["main"]["connections"];
     assert_eq!(
         main["connected"]["owner"], "owner of connected",
-        "it is listed all the same"
+        "listed all the same"
     );
     assert_eq!(main["connected"]["history"], "connection_corrupt payload_version");
-    // The others are not held up: a sweep has come to what is due.
-    eventually("what is due is done", || async {
+    // Other rows are not held up: the sweep has been through what is due.
+    eventually("the sweep pays what is due", || async {
         (!store.lives("revoked")).then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! Copies of the stores in `tests/old`, one for each time that the format changed.
+//! Opens copies of the stores in `tests/old`.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::Known;
 use crate::support::blocking;
 
-/// A store, and the place where it lies.
+/// A store, and the folder or server that holds it.
 pub(super) struct Copied<S, P> {
     store: S,
     _place: P,
@@ -72,7 +72,7 @@ fn folders(kind: &str) -> Vec<PathBuf> {
     folders
 }
 
-/// Sends a file of commands, which are in the form that a person can type.
+/// Sends a file of inline commands.
 fn replay(server: &Server, file: &Path) {
     let commands = fs::read(file).unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
