@@ -1,4 +1,4 @@
-//! The store's address, and how the servers that it names are reached.
+//! The store's address, and the connections that it describes.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::{
     run::SeenReplicas,
 };
 
-/// An address that was read.
+/// A parsed address.
 pub(crate) struct Address {
     kind: Kind,
     dial: Dial,
-    /// Hosts and ports.
+    /// `host:port` of each server.
     servers: Vec<String>,
-    /// What all keys begin with, where the address says so.
+    /// The key prefix, if the address names one.
     pub(crate) prefix: Option<String>,
-    /// How many replicas must have a turn, where the address says so.
+    /// The number of replicas that must hold a lease, if the address names one.
     pub(crate) replicas: Option<u32>,
 }
 
@@ -30,7 +30,7 @@ enum Kind {
     Server,
     Sentinel {
         service: String,
-        /// What the Sentinels themselves want to know.
+        /// Credentials for the Sentinels themselves.
         user: Option<String>,
         password: Option<String>,
     },
@@ -45,7 +45,7 @@ impl Address {
     pub(crate) fn read(text: &str, trust: Trust) -> Result<Self, OpenError> {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| bad("it is not a URL"))?;
         if rest.contains('#') {
-            return Err(bad("it has a fragment, which would choose unsafe TLS"));
+            return Err(bad("it has a fragment, which would select insecure TLS"));
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -57,7 +57,7 @@ impl Address {
             "rediss" | "rediss+sentinel" | "rediss+cluster" => (true, &scheme[6..]),
             _ => {
                 return Err(bad(
-                    "it begins with none of redis://, redis+sentinel://, redis+cluster://, or these with rediss",
+                    "it must begin with redis://, redis+sentinel:// or redis+cluster://, or the same with rediss",
                 ));
             }
         };
@@ -72,12 +72,12 @@ impl Address {
                 ("sentinel_password", "+sentinel") => &mut sentinel_password,
                 _ => {
                     return Err(bad(
-                        "it has a parameter that is not known; there are prefix and wait_for_replicas, and with Sentinels \
+                        "it has an unknown parameter; known ones are prefix and wait_for_replicas, and with Sentinels \
                          sentinel_user and sentinel_password",
                     ));
                 }
             };
-            // As in the rest of the address, a plus is a plus.
+            // As in the rest of the address, a plus sign stands for itself.
             let value = percent_encoding::percent_decode_str(value).decode_utf8();
             let value = value
                 .map_err(|_| bad("a parameter is not encoded as UTF-8"))?
@@ -89,7 +89,7 @@ impl Address {
         let replicas = replicas
             .map(|number| number.parse())
             .transpose()
-            .map_err(|_| bad("its wait_for_replicas is no number"))?;
+            .map_err(|_| bad("its wait_for_replicas is not a number"))?;
         let (path, kind, default_port) = match kind {
             "" => (path, Kind::Server, 6379),
             "+cluster" => (path, Kind::Cluster, 6379),
@@ -97,7 +97,7 @@ impl Address {
                 let (service, database) = path.split_once('/').unwrap_or((path, ""));
                 if service.is_empty() {
                     return Err(bad(
-                        "it does not name the Sentinels' service; write it behind the hosts, as /service",
+                        "it does not name the Sentinels' service; append it to the hosts as /service",
                     ));
                 }
                 let kind = Kind::Sentinel {
@@ -111,7 +111,7 @@ impl Address {
         let mut servers = Vec::new();
         let mut first = None;
         for host in hosts.split(',') {
-            // Each by itself is an address that the driver reads.
+            // The driver parses each host as an address of its own.
             let user = user.map_or_else(String::new, |user| format!("{user}@"));
             let url = format!("{}://{user}{host}/{path}", if tls { "rediss" } else { "redis" });
             let url = Url::parse(&url).map_err(|_| bad("it is not a URL"))?;
@@ -140,20 +140,20 @@ impl Address {
             prefix,
             replicas,
         };
-        // Everything that can be wrong with it is found now.
+        // Everything that can be wrong with the address is found here, not at the first call.
         if !address.dial.has_certificates() {
-            return Err(bad("the certificates given with it are not PEM"));
+            return Err(bad("the given certificates are not PEM"));
         }
         address.link(Duration::ZERO, &SeenReplicas::default())?;
         Ok(address)
     }
 
-    /// Hosts and ports, for messages.
+    /// The servers as `host:port`, for messages.
     pub(crate) fn name(&self) -> String {
         self.servers.join(",")
     }
 
-    /// Calls to these servers; nothing is connected yet.
+    /// A link to these servers. Connects to nothing yet.
     pub(crate) fn link(&self, limit: Duration, seen: &SeenReplicas) -> Result<Link, OpenError> {
         let unreadable = || bad("a host or the certificates cannot be read");
         let clients = self.servers.iter().map(|server| self.dial.client(server));

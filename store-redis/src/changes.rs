@@ -1,8 +1,8 @@
-//! The recent history of connections, for those who watch it: of each bucket a stream whose entries are numbered without
-//! a hole, so that whoever finds one knows that something was missed.
+//! The recent history of connections, for watchers. Each bucket has a stream whose entries are numbered without gaps,
+//! so that a reader who finds a gap knows that it missed something.
 //!
-//! A server that was restarted or took over may have lost the last entries and have given their numbers anew. So a point
-//! names the run of the server of which its numbers are, and one of another run is a gap.
+//! A server that restarted or took over may have lost its last entries and reused their numbers. A point therefore
+//! names the server run that its numbers belong to; a point of another run counts as a gap.
 
 use std::collections::HashMap;
 
@@ -14,16 +14,16 @@ use grantry::{
 
 use crate::{RedisStore, place::Place, row, script};
 
-/// Entries that are read at once.
+/// Entries per read.
 const AT_ONCE: usize = 2000;
 
-/// An entry of the stream: its place, and names and values in turn.
+/// A stream entry: its id, then names and values in turn.
 type Entry = (String, Vec<Vec<u8>>);
 
-/// Where the reader of a bucket stands: the run, and the number of the last entry.
+/// A reader's position in a bucket: the server run, and the number of the last entry read.
 type Position = (u64, u64);
 
-/// What changed since a point; a point has run and number of each bucket in turn.
+/// What changed since a point. A point holds run and entry number of each bucket in turn.
 pub(crate) async fn since(store: &RedisStore, since: Option<&Point>) -> Result<Changes, StoreError> {
     let buckets = store.layout().buckets();
     let known = since.map(|Point(numbers)| {
@@ -55,7 +55,7 @@ pub(crate) async fn since(store: &RedisStore, since: Option<&Point>) -> Result<C
     })
 }
 
-/// What changed in a bucket.
+/// What changed in one bucket.
 struct Part {
     changed: HashMap<ConnectionId, Revision>,
     position: Position,
@@ -103,7 +103,7 @@ async fn of_bucket(store: &RedisStore, bucket: Place, known: Option<Position>) -
     })
 }
 
-/// The run of the server, the last number, and entries behind `since`, all at one moment.
+/// The server run, the last entry number and the entries after `since`, read atomically.
 async fn read(store: &RedisStore, bucket: Place, since: u64) -> Result<(u64, u64, Vec<Entry>), StoreError> {
     let mut call = script::HISTORY.on([store.layout().history(bucket)]);
     call.arg(since).arg(AT_ONCE);
@@ -111,7 +111,7 @@ async fn read(store: &RedisStore, bucket: Place, since: u64) -> Result<(u64, u64
     Ok((era, last, entries))
 }
 
-/// The stream counts from zero, behind a constant.
+/// Stream ids are a constant, then a counter that starts at zero.
 fn parse((place, fields): &Entry) -> Option<(u64, ConnectionId, Revision)> {
     let number = place.strip_prefix("1-")?.parse::<u64>().ok()?.checked_add(1)?;
     let [_, id, _, revision] = fields.as_slice() else {

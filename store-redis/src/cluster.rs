@@ -1,8 +1,9 @@
-//! A Cluster: which node serves what, and where a call is sent that came to the wrong one.
+//! A Redis Cluster: which node serves which slot, and where a redirected call goes.
 //!
-//! Nodes say so: `MOVED` and `ASK` name another one, and the node that says it has done nothing, so that the call may be
-//! made there. The driver's own Cluster connection is not used, since it makes calls again after a lost answer too, and
-//! does not tell on which run of which node it made them; both are what this store must know.
+//! Redirects come from the nodes: `MOVED` and `ASK` name another node, and the node that sends one has not run the
+//! call, so the call can safely be made elsewhere. The driver's own Cluster connection is not used, because it also
+//! repeats calls whose reply was lost and does not say which run of which node served them. This store has to know
+//! both.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -23,13 +24,13 @@ use crate::{
     session::Session,
 };
 
-/// The Cluster is not asked for its nodes more often than this.
+/// The shortest time between two reads of the slot map.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
-/// How long one node may take to tell.
+/// The time limit for one node to report the slot map.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often a call is sent on at most, as the Cluster specification advises to bound it.
+/// The most redirects that one call follows. The Cluster specification advises a bound.
 const SENT_ON: usize = 16;
-/// Between two tries of a call whose slot is on its way.
+/// The pause between two attempts at a call whose slot is being migrated.
 const SLOT_LEAVES: Duration = Duration::from_millis(25);
 
 pub(crate) struct Cluster {
@@ -39,7 +40,7 @@ pub(crate) struct Cluster {
     limit: Duration,
     seen: SeenReplicas,
     map: Mutex<Map>,
-    /// Held while the Cluster is asked; when that was last.
+    /// Locked while the slot map is read; holds when that last happened.
     looking: tokio::sync::Mutex<Option<BootInstant>>,
 }
 
@@ -47,11 +48,11 @@ pub(crate) struct Cluster {
 struct Map {
     slots: Vec<Slots>,
     nodes: HashMap<String, Arc<Node>>,
-    /// It may not be so any more.
-    doubted: bool,
+    /// The map may be out of date.
+    stale: bool,
 }
 
-/// Slots that one primary serves.
+/// A range of slots that one primary serves.
 #[derive(Debug, PartialEq, Eq)]
 struct Slots {
     first: u16,
@@ -72,7 +73,7 @@ impl Cluster {
         }
     }
 
-    /// Makes a call where its slot is served. It is made again only where it was certainly not done.
+    /// Runs a call on the node that serves its slot. Repeats it only if it certainly did not run.
     pub(crate) async fn attempt<T, F>(
         &self,
         place: Place,
@@ -106,7 +107,7 @@ impl Cluster {
                 }
                 None => {
                     if failure.is_of_the_node() {
-                        self.doubt();
+                        self.mark_stale();
                     }
                     return Err(failure);
                 }
@@ -115,9 +116,9 @@ impl Cluster {
         Err(Failure::SENT_ROUND)
     }
 
-    /// Every primary that serves something, and its address.
+    /// Every primary that serves slots, with its address.
     pub(crate) async fn primaries(&self) -> Result<Vec<(Option<String>, Arc<Node>)>, Failure> {
-        self.doubt();
+        self.mark_stale();
         self.look().await?;
         let addresses: BTreeSet<String> = self.map().slots.iter().map(|s| s.primary.clone()).collect();
         let nodes = addresses.into_iter().map(|address| {
@@ -127,21 +128,21 @@ impl Cluster {
         nodes.collect()
     }
 
-    /// The map is not trusted any more: the next call looks first.
-    pub(crate) fn doubt(&self) {
-        self.map().doubted = true;
+    /// Marks the map as stale: the next call reads it first.
+    pub(crate) fn mark_stale(&self) {
+        self.map().stale = true;
     }
 
     /// The primary that serves a slot.
     pub(crate) async fn primary(&self, slot: u16) -> Result<String, Failure> {
         let known = {
             let map = self.map();
-            map.primary(slot).filter(|_| !map.doubted).map(str::to_owned)
+            map.primary(slot).filter(|_| !map.stale).map(str::to_owned)
         };
         if let Some(address) = known {
             return Ok(address);
         }
-        // If nobody can be asked now, what was known may still be right.
+        // If no node can be asked now, the old map may still be right.
         let looked = self.look().await;
         let known = self.map().primary(slot).map(str::to_owned);
         match (known, looked) {
@@ -159,9 +160,9 @@ impl Cluster {
             primary,
             replicas: Vec::new(),
         };
-        // The first that fits counts; the next look knows of the rest that moved with it.
+        // The first range that fits counts. The next read of the map brings whatever else moved.
         map.slots.insert(0, moved);
-        map.doubted = true;
+        map.stale = true;
     }
 
     /// The node at an address.
@@ -176,7 +177,7 @@ impl Cluster {
         Ok(node)
     }
 
-    /// Asks the nodes in turn, beginning with any, until one tells who serves what.
+    /// Asks the nodes in turn, starting at a random one, until one reports the slot map.
     async fn look(&self) -> Result<(), Failure> {
         let mut last = self.looking.lock().await;
         if last.is_some_and(|last| SystemClock.boot() - last < BETWEEN_LOOKS) {
@@ -192,7 +193,7 @@ impl Cluster {
             all.into_iter().cloned().collect()
         };
         let mut random = [0; 1];
-        // Without randomness the same one is asked first each time; it guards nothing.
+        // Without randomness the same node is asked first every time; nothing depends on it.
         let _ = getrandom::fill(&mut random);
         let begin = usize::from(random[0]) % addresses.len().max(1);
         addresses.rotate_left(begin);
@@ -247,11 +248,12 @@ impl Map {
         };
         self.nodes.retain(|address, _| known(address));
         self.slots = slots;
-        self.doubted = false;
+        self.stale = false;
     }
 }
 
-/// Host and port that a node named: one whose host is not known to it, or not told, is reached as that node was.
+/// The `host:port` that a node named. If it named no host, or does not know it, the host is the one that node was
+/// reached at.
 fn full(named: &str, by: &str) -> String {
     match (named.rsplit_once(':'), by.rsplit_once(':')) {
         (Some(("" | "?", port)), Some((own, _))) => format!("{own}:{port}"),
@@ -259,8 +261,8 @@ fn full(named: &str, by: &str) -> String {
     }
 }
 
-/// What `CLUSTER SLOTS` answers: of each range the first slot, the last, and the nodes, the primary first, each with
-/// its address, its port and more. A node that does not know its own address is reached as it was.
+/// The reply to `CLUSTER SLOTS`: for each range the first slot, the last slot and the nodes, primary first, each with
+/// host, port and more. A node that does not know its own host is reached at the one it was asked at.
 fn slots(answer: Value, asked: &str) -> Option<Vec<Slots>> {
     let address = |node: &Value| {
         let Value::Array(node) = node else { return None };
@@ -340,7 +342,7 @@ mod tests {
         assert_eq!(full(":7002", "[fd00::1]:7001"), "[fd00::1]:7002");
     }
 
-    /// The slots of the Cluster specification's examples, and what they say of this store's keys.
+    /// Examples of the Cluster specification, and the slots of this store's keys.
     #[test]
     fn places_have_the_slots_of_their_tags() {
         let slot = |place: Place| place.slot();
@@ -356,7 +358,7 @@ mod tests {
         }
     }
 
-    /// CRC16/XMODEM bit by bit, as the specification's appendix has it.
+    /// CRC16/XMODEM bit by bit, as in the specification's appendix.
     fn redis_slot(tag: &str) -> u16 {
         let mut crc = 0_u16;
         for byte in tag.bytes() {

@@ -1,9 +1,9 @@
-//! Waiting until a write would outlive the machine. A primary acknowledges it before any replica has it, and mostly before
-//! its disk has it; one that dies then takes the write with it.
+//! Waits until a write would survive the loss of the machine. A primary acknowledges a write before any replica has
+//! it, and usually before its disk has it; if it dies then, the write is gone.
 //!
-//! Redis counts for each connection what replicas and disk still lack, and lets the connection wait; others must not wait
-//! with it, so this is a connection of its own. A small write on it comes after all writes that were acknowledged before,
-//! and whoever has it has them too: one round serves all who came before it began.
+//! Redis tracks per connection what replicas and disk still lack, and blocks that connection while it waits; so this
+//! is a separate connection that nothing else uses. A small write on it comes after all writes acknowledged before,
+//! and a replica that has it has those too: one round serves every waiter that arrived before it started.
 
 use std::{
     collections::HashMap,
@@ -18,22 +18,22 @@ use crate::{layout::Layout, link::Link, place::Place, run::Run};
 
 pub(crate) struct Confirm {
     link: Link,
-    /// How many replicas; `None` is one wherever there are any.
+    /// How many replicas; `None` means one, if the primary has or had any.
     replicas: Option<u32>,
     within: Duration,
-    /// The rounds of each run of a server.
+    /// The rounds of each server run.
     rounds: Mutex<HashMap<u64, Arc<Rounds>>>,
 }
 
 #[derive(Default)]
 struct Rounds {
     begun: AtomicU64,
-    /// The last round that has ended, and whether enough had all.
+    /// The last finished round, and whether enough servers confirmed it.
     ended: tokio::sync::Mutex<(u64, bool)>,
 }
 
 impl Confirm {
-    /// `link` is for this alone, and its time limit is longer than twice `within`.
+    /// `link` must not be shared, and its time limit must exceed twice `within`.
     pub(crate) fn new(link: Link, replicas: Option<u32>, within: Duration) -> Self {
         Self {
             link,
@@ -43,18 +43,18 @@ impl Confirm {
         }
     }
 
-    /// How many replicas must have a write on this run of the server.
+    /// How many replicas must hold a write on this server run.
     fn replicas(&self, run: &Run) -> u32 {
         self.replicas.unwrap_or_else(|| u32::from(run.is_replicated()))
     }
 
-    /// Whether there is something to wait for.
+    /// Whether there is anything to wait for.
     pub(crate) fn waits(&self, run: &Run) -> bool {
         run.tells_of_disk() || self.replicas(run) > 0
     }
 
-    /// Waits until enough replicas, and the disk, have what was written to this run of the server before; `false` if they
-    /// have not in time, or if another run answers.
+    /// Waits until enough replicas, and the disk, hold everything written to this server run so far. `false` if they
+    /// do not in time, or if another run replies.
     pub(crate) async fn wait(&self, layout: &Layout, place: Place, run: &Run) -> bool {
         let rounds = self.rounds(run.era);
         let arrived = rounds.begun.load(Ordering::SeqCst);
@@ -73,7 +73,7 @@ impl Confirm {
             waits.cmd("WAITAOF").arg(1).arg(0).arg(millis);
         }
         let (marker, waits) = (&marker, &waits);
-        // Nobody else uses this connection, so that it may have been cut while it rested.
+        // Nothing else uses this connection, so it may have been closed while idle.
         let asked = self.link.again(
             place,
             |mut session| async move {
@@ -99,7 +99,7 @@ impl Confirm {
 
     fn rounds(&self, era: u64) -> Arc<Rounds> {
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        // Runs that ended are forgotten by and by.
+        // Drops the rounds of runs that have ended.
         if rounds.len() > 64 {
             rounds.retain(|_, rounds| Arc::strong_count(rounds) > 1);
         }

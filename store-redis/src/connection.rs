@@ -26,7 +26,7 @@ use crate::{
 /// Row and hot facts.
 type Found = (Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// Rows that one script touches at most, so that no other call waits long.
+/// The most rows that one script touches, so that other calls do not wait long.
 const TOUCHED_AT_ONCE: usize = 500;
 
 #[async_trait]
@@ -76,7 +76,7 @@ impl ConnectionStore for RedisStore {
     }
 
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError> {
-        // A removal has a revision of its own, so that who knows the row's last one sees that something happened.
+        // A removal has a revision of its own, so that a reader who knows the row's last one notices it.
         let revision = row::next_revision(expected.counter, "remove_connection")?;
         let mut call = script::REMOVE.on(self.layout().of_write(id));
         call.arg(id.as_str())
@@ -191,7 +191,7 @@ impl ConnectionStore for RedisStore {
     }
 }
 
-/// What `touch.lua` is told of one connection.
+/// The arguments of `touch.lua` for one connection.
 fn touch(call: &mut Call, layout: &Layout, id: &ConnectionId, facts: HotFacts) {
     let HotFacts {
         last_active_at,

@@ -1,4 +1,4 @@
-//! How a server is reached, whichever it is: credentials, database, TLS, TCP.
+//! How any server of a store is reached: credentials, database, TLS, TCP.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use redis::{
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-/// What all servers of a store have in common.
+/// What the servers of one store have in common.
 #[derive(Clone)]
 pub(crate) struct Dial {
-    /// User, password, number of the database; the address in it is replaced.
+    /// User, password and database number; the address in it is replaced.
     info: ConnectionInfo,
     tls: bool,
     trust: Trust,
@@ -21,30 +21,30 @@ pub(crate) struct Dial {
 /// Certificates, as PEM.
 #[derive(Clone, Default)]
 pub(crate) struct Trust {
-    /// Whom the servers must be signed by, in place of the system's.
+    /// Trusted roots, instead of the system's.
     pub(crate) root: Option<Vec<u8>>,
-    /// What this side shows, and the key of it.
+    /// The client certificate and its key.
     pub(crate) own: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Dial {
     pub(crate) fn new(info: ConnectionInfo, tls: bool, trust: Trust) -> Self {
         if tls && rustls::crypto::CryptoProvider::get_default().is_none() {
-            // The driver takes the default and would make one itself, or panic where it cannot choose.
+            // The driver takes the process default, and would install one itself, or panic if it cannot choose.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let info = info.set_tcp_settings(tcp_settings());
         Self { info, tls, trust }
     }
 
-    /// Whether each given text has a certificate; the driver takes one without any.
+    /// Whether each PEM text contains a certificate; the driver accepts one without any.
     pub(crate) fn has_certificates(&self) -> bool {
         let own = self.trust.own.as_ref().map(|(certificate, _)| certificate);
         let mut texts = self.trust.root.iter().chain(own);
         texts.all(|pem| matches!(CertificateDer::pem_slice_iter(pem).next(), Some(Ok(_))))
     }
 
-    /// Reaches the server at `address`, a host and a port; `None` if there cannot be such an address.
+    /// A client for the server at `address`, given as `host:port`. `None` if that is not an address.
     pub(crate) fn client(&self, address: &str) -> Option<Client> {
         let (host, port) = address.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -65,8 +65,8 @@ impl Dial {
         Client::build_with_tls(self.info.clone().set_addr(address), self.certificates()).ok()
     }
 
-    /// Reaches the primary that the Sentinels behind `clients` name for `service`. `user` and `password` are for the
-    /// Sentinels themselves.
+    /// A client for the primary that the Sentinels behind `clients` name for `service`. `user` and `password` are
+    /// those of the Sentinels.
     pub(crate) fn sentinels(
         &self,
         clients: &[Client],
@@ -115,7 +115,7 @@ impl Dial {
     }
 }
 
-/// Small writes go at once, and a server that is gone without a word is missed.
+/// Sends small writes at once, and notices a peer that vanished silently.
 fn tcp_settings() -> TcpSettings {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))

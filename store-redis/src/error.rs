@@ -1,21 +1,21 @@
-//! Errors: what can be wrong with a server when a store is opened on it, and how Redis's failures read as [`StoreError`].
+//! Errors of opening a store, and how Redis errors map to [`StoreError`].
 
 use std::fmt;
 
 use grantry::store::{StoreError, StoreErrorKind};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// Why a store could not be opened. No variant has the address with its password.
+/// Why a store could not be opened. No variant contains the address with its password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The address is not one of a Redis server.
+    /// The address does not name a Redis server.
     #[error("the store's address cannot be used: {reason}; write redis://user:password@host:port/database")]
     BadAddress {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The server cannot be reached, or does not answer.
+    /// The server cannot be reached, or does not reply.
     #[error(
         "Redis at {server} cannot be reached ({detail}); check that it runs and that this host may connect"
     )]
@@ -25,7 +25,7 @@ pub enum OpenError {
         /// What happened.
         detail: &'static str,
     },
-    /// The server refuses the user or the password.
+    /// The server rejects the user or the password.
     #[error("Redis at {server} refuses the user or the password; check both in the store's address")]
     Refused {
         /// Host and port.
@@ -42,26 +42,26 @@ pub enum OpenError {
         command: &'static str,
     },
     /// The server is too old.
-    #[error("Redis at {server} is {found}; use 7.0 or newer")]
+    #[error("Redis at {server} has version {found}; use 7.0 or newer")]
     TooOld {
         /// Host and port.
         server: String,
         /// Its version.
         found: String,
     },
-    /// The server has another role than the address says.
+    /// The server's role does not match the address.
     #[error("Redis at {server} is {role}; give {instead}")]
     OtherRole {
         /// Host and port.
         server: String,
-        /// What it is.
+        /// Its role.
         role: &'static str,
-        /// What to give as the address.
+        /// The address to use instead.
         instead: &'static str,
     },
-    /// The server drops keys when its memory is full.
+    /// The server evicts keys when its memory is full.
     #[error(
-        "Redis at {server} drops keys when its memory is full ({policy}), which loses tokens; \
+        "Redis at {server} evicts keys when its memory is full ({policy}), which loses tokens; \
          set maxmemory-policy to noeviction"
     )]
     Evicts {
@@ -70,18 +70,18 @@ pub enum OpenError {
         /// Its `maxmemory-policy`.
         policy: String,
     },
-    /// The server keeps nothing: no log of its writes, no replica.
+    /// The server keeps nothing: it has neither a log of its writes nor a replica.
     #[error(
         "Redis at {server} has neither an append-only file nor a replica, so a restart loses every connection; \
-         set appendonly to yes, or say that loss is accepted"
+         set appendonly to yes, or accept the loss explicitly"
     )]
     KeepsNothing {
         /// Host and port.
         server: String,
     },
-    /// A store cannot be made now.
+    /// A store cannot be created now.
     #[error(
-        "Redis at {server} takes no writes ({detail}), so that no store can be made there; give it room and open again"
+        "Redis at {server} rejects writes ({detail}), so no store can be created there; free some space and open it again"
     )]
     TakesNoWrites {
         /// Host and port.
@@ -89,24 +89,24 @@ pub enum OpenError {
         /// Why not.
         detail: &'static str,
     },
-    /// There is no store under the key prefix.
+    /// No store exists under the key prefix.
     #[error("Redis at {server} has no store under this key prefix; give the address that the service uses")]
     NoStore {
         /// Host and port.
         server: String,
     },
-    /// Other data stands where the store's record of itself should.
+    /// Foreign data is stored under the key of the store's own record.
     #[error("Redis at {server} has other data under this key prefix; choose another prefix or database")]
     ForeignData {
         /// Host and port.
         server: String,
     },
-    /// A newer release made the store, or one that spreads it otherwise.
-    #[error("the store on {server} is of another release ({detail}); use that release")]
+    /// The store was created by a newer release, or by one that distributes it differently.
+    #[error("the store on {server} belongs to another release ({detail}); use that release")]
     OtherRelease {
         /// Host and port.
         server: String,
-        /// What this release does not know.
+        /// What this release cannot read.
         detail: String,
     },
 }
@@ -130,7 +130,7 @@ impl OpenError {
         }
     }
 
-    /// What it means that `command` failed while the store was opened.
+    /// What the failure of `command` means for opening the store.
     pub(crate) fn of(server: &str, command: &'static str, failure: Failure) -> Self {
         let server = server.to_owned();
         match failure.cause {
@@ -149,7 +149,7 @@ impl OpenError {
     }
 }
 
-/// What is left of a driver's error. The driver's text is dropped, because it can quote commands and values.
+/// A classified driver error. The driver's text is dropped, because it can quote commands and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     cause: Cause,
@@ -158,19 +158,19 @@ pub(crate) struct Failure {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// No answer: nobody knows what became of the command.
+    /// No reply: the outcome of the command is unknown.
     Lost,
     /// The server is loading, failing over or running a long script.
     Busy,
-    /// The server has no room, or cannot write.
+    /// The server is out of memory, or cannot write.
     Full,
-    /// The server is no primary any more.
+    /// The server is no longer a primary.
     Demoted,
-    /// User or password.
+    /// Wrong user or password.
     Refused,
-    /// The user may not do this.
+    /// The user lacks the permission.
     Forbidden,
-    /// A key or an answer has another form.
+    /// A key or a reply has an unexpected type.
     Foreign,
     /// The command is wrong.
     Mistake,
@@ -179,9 +179,9 @@ enum Cause {
 impl Failure {
     pub(crate) const TIMEOUT: Self = Self {
         cause: Cause::Lost,
-        what: "there was no answer in time",
+        what: "no reply arrived in time",
     };
-    pub(crate) const RESTING: Self = Self {
+    pub(crate) const BACKING_OFF: Self = Self {
         cause: Cause::Busy,
         what: "the server could not be reached a moment ago",
     };
@@ -191,7 +191,7 @@ impl Failure {
     };
     pub(crate) const SENT_ROUND: Self = Self {
         cause: Cause::Busy,
-        what: "the nodes of the Cluster send the call round",
+        what: "the nodes of the Cluster keep redirecting the call",
     };
 
     pub(crate) fn of(error: &RedisError) -> Self {
@@ -226,34 +226,34 @@ impl Failure {
         Self { cause, what }
     }
 
-    /// Whether the connection ended under the call, or before it.
+    /// Whether the connection broke during the call, or before it.
     pub(crate) fn is_cut(self) -> bool {
         matches!(self.cause, Cause::Lost | Cause::Demoted) && self != Self::TIMEOUT
     }
 
-    /// Whether the server will not answer this user or this question.
+    /// Whether the server refuses this user or this command.
     pub(crate) fn is_no_answer(self) -> bool {
         matches!(self.cause, Cause::Forbidden | Cause::Mistake)
     }
 
-    /// Whether the server does not know the command, or not so.
+    /// Whether the server does not know the command, or not with these arguments.
     pub(crate) fn is_mistake(self) -> bool {
         self.cause == Cause::Mistake
     }
 
-    /// Whether another node may be in this one's place by now.
+    /// Whether another node may have replaced this one.
     pub(crate) fn is_of_the_node(self) -> bool {
         matches!(self.cause, Cause::Lost | Cause::Busy | Cause::Demoted)
     }
 
-    /// Whether the connection is of no more use.
+    /// Whether the connection cannot be used any more.
     pub(crate) fn ends_connection(self) -> bool {
         matches!(self.cause, Cause::Lost | Cause::Demoted | Cause::Refused)
     }
 
     fn kind(self) -> StoreErrorKind {
         match self.cause {
-            // What a user may do is set right by an operator, as a full disk is.
+            // Permissions are fixed by an operator, like a full disk.
             Cause::Lost | Cause::Busy | Cause::Full | Cause::Demoted | Cause::Refused | Cause::Forbidden => {
                 StoreErrorKind::Unavailable
             }
@@ -262,7 +262,7 @@ impl Failure {
         }
     }
 
-    /// A failure of `operation` as the engine sees it.
+    /// The error of `operation` as the engine sees it.
     pub(crate) fn store_error(self, operation: &'static str) -> StoreError {
         StoreError::new(self.kind(), operation, self)
     }
@@ -276,19 +276,19 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// A failure, and where the call may be made instead: nothing was done here.
+/// A failure, and where the call may be repeated instead: it did not run here.
 pub(crate) struct Trouble {
     pub(crate) failure: Failure,
     pub(crate) way: Option<Way>,
 }
 
-/// Where a node of a Cluster sends a call.
+/// A Cluster node's redirect.
 pub(crate) enum Way {
-    /// This node serves the slot from now on.
+    /// The named node serves the slot from now on.
     Moved(String),
-    /// This node, for this call.
+    /// The named node, for this call only.
     Ask(String),
-    /// Here again a little later: some of the slot's keys have left and some have not.
+    /// Here again shortly: only some of the slot's keys have been migrated.
     Leaving,
 }
 

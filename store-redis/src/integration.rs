@@ -1,4 +1,4 @@
-//! Integrations. They are few, and lie in one slot.
+//! Integrations. There are few of them, all in one slot.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -104,14 +104,14 @@ impl IntegrationStore for RedisStore {
                 redis::cmd("GET").arg(key),
             )
             .await?;
-        // A server that lost the last writes counts the same numbers again, and so the run is part of it.
+        // A server that lost its last writes reuses their numbers, so the server run is part of the version.
         let number = number.unwrap_or(0).to_be_bytes();
         Ok(hash(&[&era.to_be_bytes(), &number]))
     }
 }
 
 impl RedisStore {
-    /// What every call of the script begins with.
+    /// The leading arguments of every call of the script.
     fn call(&self, what: &str, id: &IntegrationId) -> Call {
         let mut call = script::INTEGRATION.on(self.layout().integrations());
         call.arg(self.layout().channel()).arg(what).arg(id.as_str());

@@ -1,4 +1,4 @@
-//! API and public keys. They are few, and lie in one slot.
+//! API and public keys. There are few of them, all in one slot.
 
 use async_trait::async_trait;
 use grantry::{
@@ -9,7 +9,7 @@ use grantry::{
 
 use crate::{RedisStore, place::Place, row, script};
 
-/// What stands for a time that is none.
+/// Stands for no time.
 const NEVER: i64 = i64::MIN;
 
 #[async_trait]
@@ -74,13 +74,13 @@ impl KeyStore for RedisStore {
     }
 }
 
-/// Admin keys belong to none.
+/// Admin keys belong to no integration.
 fn name(integration: Option<&IntegrationId>) -> &str {
     integration.map_or("", IntegrationId::as_str)
 }
 
-/// Kind (1 byte), created, ends, revoked (8 each), digest (32), then the digest's key and the integration, each behind
-/// its length. `key.lua` looks at the first four.
+/// Kind (1 byte); created, expires, revoked (8 bytes each); digest (32); then the digest key id and the integration,
+/// each length-prefixed. `key.lua` reads the first four.
 fn encode(row: &KeyRow) -> Vec<u8> {
     let KeyRow {
         id: _,

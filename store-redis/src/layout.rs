@@ -1,8 +1,8 @@
-//! The names of the keys.
+//! Names of keys.
 //!
-//! What one script writes has one tag, the part in braces, so that it lies in one slot (see `place.rs`): `{c0}` to
-//! `{c63}` the connections with all that is told of them, `{i}` the integrations, `{k}` the API keys, `{p0}` the connect
-//! attempts, `{u0}` the usage, `{s}` the store's record of itself, which says how many buckets the connections have.
+//! The keys that one script writes share a tag, the part in braces, so that they are in one slot (see `place.rs`):
+//! `{c0}` to `{c63}` hold connections and everything about them, `{i}` integrations, `{k}` API keys, `{p0}` connect
+//! attempts, `{u0}` usage, and `{s}` the store's own record, which says how many buckets the connections have.
 
 use grantry::id::{ConnectionId, IntegrationId};
 
@@ -20,7 +20,7 @@ impl Layout {
         Self { prefix, buckets }
     }
 
-    /// Where it is published that something changed.
+    /// The channel for change notifications.
     pub(crate) fn channel(&self) -> String {
         format!("{}:news", self.prefix)
     }
@@ -29,24 +29,24 @@ impl Layout {
         format!("{}:{{{}}}:{name}", self.prefix, place.tag())
     }
 
-    /// The store's record of itself.
+    /// The store's own record.
     pub(crate) fn store(&self) -> String {
         self.key(Place::Store, "store")
     }
 
-    /// Written to see which replicas have all that was written before.
+    /// Written in order to learn which replicas have everything written before.
     pub(crate) fn confirmed(&self, place: Place) -> String {
         self.key(place, "confirmed")
     }
 
-    /// Where each part of the connections lies.
+    /// All buckets of connections.
     pub(crate) fn buckets(&self) -> impl ExactSizeIterator<Item = Place> + use<> {
         (0..self.buckets).map(Place::Connections)
     }
 
-    /// Where a connection lies.
+    /// The bucket of a connection.
     pub(crate) fn bucket(&self, id: &ConnectionId) -> Place {
-        // One of them is usual.
+        // One bucket is the usual case.
         let bucket = match self.buckets {
             0 | 1 => 0,
             buckets => u16::try_from(hash(&[id.as_str().as_bytes()]) % u64::from(buckets)).unwrap_or(0),
@@ -69,12 +69,12 @@ impl Layout {
         self.key(bucket, "lists")
     }
 
-    /// When each of them is due.
+    /// When each connection is due.
     pub(crate) fn due(&self, bucket: Place) -> String {
         self.key(bucket, "due")
     }
 
-    /// Pieces of their e-mail addresses.
+    /// Pieces of e-mail addresses.
     pub(crate) fn search(&self, bucket: Place) -> String {
         self.key(bucket, "search")
     }
@@ -84,17 +84,18 @@ impl Layout {
         self.key(bucket, "sealed")
     }
 
-    /// How many entries the history of a bucket keeps, about: of all together as many as of one.
+    /// Roughly how many entries the history of one bucket keeps; all buckets together keep as many as a store with
+    /// one.
     pub(crate) fn history_length(&self) -> u32 {
         100_000_u32.div_ceil(u32::from(self.buckets.max(1)))
     }
 
-    /// What was written.
+    /// The history stream.
     pub(crate) fn history(&self, bucket: Place) -> String {
         self.key(bucket, "history")
     }
 
-    /// What a script that writes a connection may touch.
+    /// The keys of a script that writes a connection.
     pub(crate) fn of_write(&self, id: &ConnectionId) -> [String; 7] {
         let bucket = self.bucket(id);
         [
@@ -108,7 +109,7 @@ impl Layout {
         ]
     }
 
-    /// Integrations: rows, their ids in order, and the number that moves with each write.
+    /// Integrations: rows, their ids in order, and a version that grows with each write.
     pub(crate) fn integrations(&self) -> [String; 3] {
         ["rows", "ids", "version"].map(|name| self.key(Place::Integrations, name))
     }
@@ -118,7 +119,7 @@ impl Layout {
         ["rows", "names"].map(|name| self.key(Place::Keys, name))
     }
 
-    /// Something that may be used once.
+    /// A single-use entry.
     pub(crate) fn pending(&self, key: &[u8; 32]) -> String {
         use std::fmt::Write as _;
         let mut name = self.key(Place::Attempts, "a:");
@@ -129,7 +130,7 @@ impl Layout {
         name
     }
 
-    /// When things that may be used once expire.
+    /// When single-use entries expire.
     pub(crate) fn expiries(&self) -> String {
         self.key(Place::Attempts, "expiries")
     }

@@ -12,89 +12,93 @@
 //! # }
 //! ```
 //!
-//! # Where it lies
-//! The address says what the servers are. All are Redis 7.0 or newer.
+//! # Addresses
+//! The address says what the servers are. Redis 7.0 or newer is required.
 //!
 //! | address | servers |
 //! |---|---|
 //! | `redis://user:password@host:port/database` | one primary |
-//! | `redis+sentinel://user:password@host:port,host:port/service/database` | the primary that these Sentinels name; what the Sentinels themselves want to know goes behind it, as `?sentinel_user=…&sentinel_password=…` |
+//! | `redis+sentinel://user:password@host:port,host:port/service/database` | the primary that these Sentinels name; credentials for the Sentinels themselves are appended as `?sentinel_user=…&sentinel_password=…` |
 //! | `redis+cluster://user:password@host:port,host:port` | a Cluster of which these are some nodes |
 //!
-//! With `rediss` in place of `redis` all connections have TLS. User, password, port and database may be left out. Behind
-//! all may stand `?prefix=` with what all keys begin with, which is `grantry` unless set, and `?wait_for_replicas=` (see
-//! [`RedisBuilder::wait_for_replicas`]). What has a meaning in a URL is percent-encoded, a plus is a plus. Certificates are
-//! given to [`RedisBuilder`].
+//! With `rediss` instead of `redis` every connection uses TLS. User, password, port and database are optional. Each
+//! address may end with `?prefix=`, the prefix of all keys (`grantry` by default), and `?wait_for_replicas=` (see
+//! [`RedisBuilder::wait_for_replicas`]). Characters with a meaning in a URL are percent-encoded; a plus sign stands
+//! for itself. Certificates are given to [`RedisBuilder`].
 //!
-//! # What it promises
-//! - A write is one script: done whole or not at all, and idempotent by its random write id. A write that got no answer
-//!   is an error, which the engine reads as *unknown*; it is never guessed. A call is made a second time only where it was
-//!   certainly not done, or where the answer to the second tells what became of the first.
-//! - A refresh token is presented only after its turn would outlive the primary, and a new token set counts as saved only
-//!   then: one replica has it (`WAIT`), wherever there are replicas, and from Redis 7.2 on the primary's disk too
-//!   (`WAITAOF`). [`RedisBuilder::wait_for_replicas`] and [`RedisBuilder::confirm_within`] set how. This costs a refresh a
-//!   round trip from the primary to a replica, twice; with `appendfsync everysec` on Redis 7.2 up to a second, twice.
-//! - Other writes are as durable as the servers make them. With `appendonly yes` they survive the end of a server, and
-//!   with `appendfsync always` a power failure. [`RedisStore::advice`] tells what of this is amiss; servers that keep
-//!   nothing are refused unless the host accepts that ([`RedisBuilder::accept_loss`]), and so are those that drop keys when
-//!   their memory is full. This is judged when the store is opened: give all servers that may take over the same settings.
-//! - A server that died or was replaced costs the calls that were under way, which fail as unknown. The next ones look for
-//!   the new primary; each process does so with pauses that grow and differ.
-//! - No call to a server takes longer than its time limit, whatever the servers do. Lists that are merged, and writes that
-//!   are confirmed, make several.
-//! - A page of a list takes the time of a page, not of the store, wherever it begins. Only where conditions are each met
-//!   often and hardly ever together are the rows of the rarest looked through, two thousand at a time, so that no other
-//!   call waits for it.
-//! - What other processes should see at once, a connection that ended or an integration that was changed, is published,
-//!   and they look. They look anyway four times a second, and serve nothing that they have not been able to look after for
-//!   a second.
-//! - No expiry of Redis decides anything: connect attempts have one, long after their own, for the case that nobody
-//!   purges.
+//! # Guarantees
+//! - Every write is one script: it runs completely or not at all, and a random write id makes it idempotent. A write
+//!   without a reply is an error, which the engine treats as *unknown* and never guesses. A call is repeated only if
+//!   it certainly did not run, or if the second reply tells what became of the first.
+//! - A refresh token is presented only once its lease would survive the loss of the primary, and a new token set
+//!   counts as saved only then: one replica has it (`WAIT`), wherever there are replicas, and from Redis 7.2 on the
+//!   primary's disk has it too (`WAITAOF`). See [`RedisBuilder::wait_for_replicas`] and
+//!   [`RedisBuilder::confirm_within`]. This costs each refresh two round trips from the primary to a replica; with
+//!   `appendfsync everysec` on Redis 7.2 up to two seconds.
+//! - Other writes are as durable as the servers make them: with `appendonly yes` they survive a crash of the server,
+//!   with `appendfsync always` a power failure. [`RedisStore::advice`] lists what is amiss. Servers that keep nothing
+//!   are refused unless the host accepts that ([`RedisBuilder::accept_loss`]), and so are servers that evict keys
+//!   when their memory is full. This is checked when the store is opened: configure every server that may take over
+//!   alike.
+//! - When a server dies or is replaced, calls in progress fail as unknown. Later calls look for the new primary, with
+//!   exponential backoff and jitter.
+//! - No call to a server exceeds its time limit, whatever the servers do. Merged lists and confirmed writes make
+//!   several calls.
+//! - Reading a page takes time in proportion to the page, not to the store, wherever the page begins. The exception
+//!   is a filter whose conditions are each common and rarely met together: then the rows of the rarest are scanned,
+//!   two thousand per call, so that other calls do not wait for it.
+//! - Changes that other processes should see at once, such as a connection that ended or an integration that was
+//!   edited, are published, and subscribers poll. Every process also polls four times a second, and serves nothing
+//!   once it has been unable to poll for a second.
+//! - Nothing depends on Redis' key expiry. Connect attempts have one, long after their own, in case nobody purges
+//!   them.
 //!
-//! # What it cannot
-//! - A failover may promote a replica that lacks a confirmed write, since one replica's word is enough unless more are to
-//!   be waited for: when an operator orders a failover of a primary that lives, or when Sentinels replace a primary twice
-//!   in a row and choose a server that was just started and has not caught up. The second was seen with
-//!   `down-after-milliseconds 1000` on a loaded machine, and cost grants. Give Sentinels several seconds, and let
-//!   `wait_for_replicas` be the number of replicas.
-//! - A process that starts while its primary is cut off from all replicas takes it for one that has none.
-//!   `min-replicas-to-write 1` closes this; [`Advice::NoMinReplicas`] says where it is missing. A process that saw replicas
-//!   gives a server that took over, or came back, ten seconds to have one; then it takes it for the last one.
-//! - A primary without an append-only file that is restarted before another one takes over comes back with old data, and its
-//!   replicas follow it: they lose what they confirmed. [`Advice::NoAppendOnly`] says where that can be.
-//! - A process that can reach only a primary which is cut off, and was replaced, reads what was true before, until the
-//!   primary hears of it. It presents nothing, since nothing is confirmed, but serves access tokens that live.
-//! - While a slot of a Cluster moves to another node, writes to its connections and lists of all wait for it, since a
-//!   script's keys are on two nodes then. What takes longer than the time limit fails, and may be tried again. A
-//!   connection that is there can be read all the time.
+//! # Limitations
+//! - A failover may promote a replica that lacks a confirmed write, since by default one replica's acknowledgement is
+//!   enough. It happens when an operator orders a failover of a healthy primary, or when Sentinels replace a primary
+//!   twice in a row and promote a server that was just started and has not caught up. The latter was seen with
+//!   `down-after-milliseconds 1000` on a loaded machine, and cost grants. Give Sentinels several seconds, and set
+//!   `wait_for_replicas` to the number of replicas.
+//! - A process that starts while its primary is cut off from all replicas takes it for a primary that has none.
+//!   `min-replicas-to-write 1` closes this gap; [`Advice::NoMinReplicas`] reports where it is missing. A process that
+//!   has seen replicas gives a server that took over or restarted ten seconds to attach one; then it takes that
+//!   server for the only one left.
+//! - A primary without an append-only file that restarts before another server takes over comes back with old data,
+//!   and its replicas follow it: they lose what they confirmed. [`Advice::NoAppendOnly`] reports where that can
+//!   happen.
+//! - A process that reaches only a primary which was cut off and replaced reads stale data until that primary learns
+//!   of it. It presents no refresh token, since nothing is confirmed, but serves access tokens that have not expired.
+//! - While a slot of a Cluster migrates to another node, writes to its connections and lists over all slots wait for
+//!   it, since a script's keys are on two nodes. What exceeds the time limit fails and may be repeated. Existing
+//!   connections can be read throughout.
 //!
-//! # How keys are laid out
-//! The part in braces of a key decides in which slot of a Cluster it lies, and a script may only use keys of one
-//! slot. A connection is read by its id alone, and its integration is not known then. So its slot depends on the id and
-//! on nothing else, and the lists of all integrations that it stands in lie in the same slot: row, lists, search, history
-//! and counts are written by one script. The other way, a slot for each integration, would need a pointer from id to
-//! integration in a slot of its own: a second read for each read, and two writes that are not one.
+//! # Key layout
+//! The part in braces of a key decides its Cluster slot, and a script may only use keys of one slot. A connection is
+//! read by its id alone, before its integration is known. Its slot therefore depends only on the id, and the lists of
+//! all integrations that it appears in share that slot: one script writes row, lists, search, history and counts. The
+//! alternative, a slot per integration, would need a pointer from id to integration in another slot: two reads
+//! instead of one, and two writes that are not atomic.
 //!
-//! A store that is made on a Cluster has 64 such slots, `{c0}` to `{c63}`, and its lists are merged out of them; any other
-//! has one. The store's record of itself says how many, wherever it is moved.
+//! A store created on a Cluster has 64 such slots, `{c0}` to `{c63}`, and merges its lists from them; any other has
+//! one. The store's own record says how many, wherever the store is moved.
 //!
-//! # What lists and search cost
-//! Lists and search are two sorted sets of short terms with ids behind them (`search.rs` tells how they are walked). A
-//! connection has five terms in the first, and one more for each label and for a concern. In the second it has one for
-//! each byte of its e-mail address, no piece twice. A third set has the times at which connections are due. Of all these
-//! a refresh writes only that one.
+//! # The cost of lists and search
+//! Lists and search are two sorted sets of short terms followed by ids (`search.rs` describes how they are walked). A
+//! connection has five terms in the first, plus one per label and one for a concern. In the second it has one for
+//! each byte of its e-mail address, without repetitions. A third set holds the times at which connections are due. Of
+//! these, a refresh writes only the third.
 //!
-//! A term takes about 140 bytes of the server's memory. Of 10,000 connections with one label, an address of 31 bytes and a
-//! body of 1,000, each took 7.3 KB: 0.9 for the lists, 4.4 for the search.
+//! A term takes about 140 bytes of server memory. 10,000 connections with one label, an address of 31 bytes and a
+//! body of 1,000 took 7.3 KB each: 0.9 for the lists, 4.4 for the search.
 //!
-//! # What the servers must allow
-//! An ACL user needs, in this order, `+@read +@write +@scripting +@connection -@dangerous +time +info +config|get +publish
-//! +subscribe`, on a Cluster `+cluster|slots` besides, on the keys and channels that begin with the prefix
-//! (`~grantry:* &grantry:*`). Without `config|get` it is not known how writes are kept, and the disk is not waited for.
-//! Without `info` no setting is known, no replica is waited for that was not asked for, and it is not known which run of a
-//! server it is, so that the clock of a server is taken for the same after a restart; behind Sentinels nothing works. The
-//! user for the Sentinels needs `+sentinel|masters +role`. Without `publish` and `subscribe` changes are seen when they
-//! are looked for.
+//! # Server permissions
+//! An ACL user needs, in this order, `+@read +@write +@scripting +@connection -@dangerous +time +info +config|get
+//! +publish +subscribe`, and on a Cluster `+cluster|slots`, for the keys and channels that begin with the prefix
+//! (`~grantry:* &grantry:*`). Without `config|get` the store cannot tell how writes are persisted, and does not wait
+//! for the disk. Without `info` it knows no setting, waits only for replicas that were asked for explicitly, and
+//! cannot tell server runs apart, so that a server's clock counts as the same after a restart; Sentinels do not work
+//! at all. The Sentinels' user needs `+sentinel|masters +role`. Without `publish` and `subscribe`, changes are seen
+//! at the next poll.
 
 mod address;
 mod changes;
@@ -168,7 +172,7 @@ struct Shared {
 }
 
 impl RedisStore {
-    /// What an operator should know of the servers, as it was when the store was opened.
+    /// What an operator should know about the servers, as of when the store was opened.
     pub fn advice(&self) -> &[Advice] {
         &self.shared.advice
     }
@@ -200,15 +204,15 @@ impl RedisStore {
         &self.shared.layout
     }
 
-    /// Waits until the row with this revision would outlive its primary; `false` if it would not, as far as is known in
-    /// time, or has another revision.
+    /// Waits until the row at this revision would survive the loss of its primary. `false` if that is not known in
+    /// time, or if the row has another revision.
     async fn confirm(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
         let bucket = self.layout().bucket(id);
         let Some(run) = self.confirm_all(bucket).await? else {
             return Ok(false);
         };
-        // Replicas of a server that took over have all that it has, and it may lack the write. So the row must stand on
-        // the very run that was waited for.
+        // Replicas of a server that took over have whatever it has, and it may lack the write. So the row must be
+        // read on the very server run that was waited for.
         let mut command = redis::cmd("GETRANGE");
         let last = row::REVISION - 1;
         command.arg(self.layout().row(id)).arg(0).arg(last);
@@ -216,13 +220,13 @@ impl RedisStore {
         Ok(era == run.era && found == row::encode_revision(revision))
     }
 
-    /// Waits until what was written to a place would outlive its primary, where nobody asks for that; it is written in
-    /// any case, and counted if it could not be confirmed.
+    /// Waits until the writes to a place would survive the loss of its primary, for callers that do not ask about it:
+    /// the data is written either way, and counted if it could not be confirmed.
     async fn outlives(&self, place: Place) {
         let _ = self.confirm_all(place).await;
     }
 
-    /// Waits until everything that was written to a place would outlive its primary, and says on which run of it.
+    /// Waits until all writes to a place would survive the loss of its primary, and returns the primary's run.
     async fn confirm_all(&self, place: Place) -> Result<Option<Arc<Run>>, StoreError> {
         let run = self.run(place).await?;
         let confirm = &self.shared.confirm;
@@ -232,12 +236,12 @@ impl RedisStore {
         self.shared.unconfirmed.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             code = "redis_unconfirmed",
-            "replicas or the disk do not have a write in time"
+            "replicas or the disk did not confirm a write in time"
         );
         Ok(None)
     }
 
-    /// The run of the primary of a place, and whether it has replicas by now.
+    /// The run of a place's primary, with its replicas looked up again where that is due.
     async fn run(&self, place: Place) -> Result<Arc<Run>, StoreError> {
         self.reads(place, "confirm_connection", |mut session| async move {
             if session.run.take_look() {
@@ -248,7 +252,7 @@ impl RedisStore {
         .await
     }
 
-    /// Runs a script that writes, once: if it gets no answer nobody knows what became of it.
+    /// Runs a script that writes, once. Without a reply its outcome is unknown.
     async fn write<T: FromRedisValue + Send>(
         &self,
         place: Place,
@@ -261,8 +265,8 @@ impl RedisStore {
         written.await.map_err(|failure| failure.store_error(operation))
     }
 
-    /// Runs a script that swaps. The row's revision stands only once, so that a second try does nothing if the first
-    /// one did it; but only if it says that the row is swapped is anything known.
+    /// Runs a script that swaps a row. A revision occurs only once, so a second attempt does nothing if the first
+    /// succeeded; but only a reply that the row was swapped says anything about the first.
     async fn swap(&self, place: Place, operation: &'static str, call: &Call) -> Result<i64, StoreError> {
         let swapped = self.link().again(
             place,
@@ -272,7 +276,7 @@ impl RedisStore {
         swapped.await.map_err(|failure| failure.store_error(operation))
     }
 
-    /// Makes a call that only reads.
+    /// Makes a read-only call.
     async fn reads<T, F>(
         &self,
         place: Place,
@@ -286,7 +290,7 @@ impl RedisStore {
         read.map_err(|failure| failure.store_error(operation))
     }
 
-    /// Runs a script that reads, and says on which run of the server.
+    /// Runs a read-only script, and returns the server run as well.
     async fn read<T: FromRedisValue + Send>(
         &self,
         place: Place,
@@ -299,7 +303,7 @@ impl RedisStore {
         .await
     }
 
-    /// Asks a command that reads, and says on which run of the server.
+    /// Runs a read-only command, and returns the server run as well.
     async fn ask<T: FromRedisValue + Send>(
         &self,
         place: Place,

@@ -1,4 +1,4 @@
-//! Calls: to one server or to the nodes of a Cluster, each within the time limit, and never made twice unless that is
+//! Calls to one server or to the nodes of a Cluster: each within the time limit, and never repeated unless that is
 //! known to be harmless.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
@@ -15,7 +15,7 @@ use crate::{
     session::Session,
 };
 
-/// Longer than a server takes that is well.
+/// Longer than a healthy server needs.
 const A_WHILE: Duration = Duration::from_secs(1);
 
 pub(crate) enum Link {
@@ -37,8 +37,8 @@ impl Link {
         self.limited(&used, self.attempt(place, &used, &call)).await
     }
 
-    /// Makes a call that may be made twice: once more if the connection was cut, which happens to those that rest for
-    /// long. `sure` says which results of the second call leave no doubt of the first.
+    /// Makes a call that may be repeated: once more if the connection was cut, as happens to idle ones. `sure` says
+    /// which replies to the second call leave no doubt about the first.
     pub(crate) async fn again<T, F>(
         &self,
         place: Place,
@@ -61,7 +61,7 @@ impl Link {
         self.limited(&used, calls).await
     }
 
-    /// The same call to every primary, one after the other; what each one is called stands with it.
+    /// Makes the same call to every primary in turn. Each reply comes with the primary's address.
     pub(crate) async fn everywhere<T, F>(
         &self,
         call: impl Fn(Session) -> F + Send + Sync,
@@ -82,7 +82,7 @@ impl Link {
         Ok(answers)
     }
 
-    /// What reaches a server that hears all that is published.
+    /// A client for a server that receives everything that is published.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
         let node = match self {
             Self::Node(node, _) => node.clone(),
@@ -115,11 +115,11 @@ impl Link {
         Err(Failure::TIMEOUT)
     }
 
-    /// A call got no answer: the next one begins with a new connection.
+    /// Gives up on a call without a reply: the next one starts with a new connection.
     fn give_up(&self, used: &Used) {
         used.give_up();
         if let Self::Cluster(cluster, _) = self {
-            cluster.doubt();
+            cluster.mark_stale();
         }
     }
 
@@ -132,7 +132,7 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>> + Send,
     {
-        // Boxed, since the compiler of whoever makes a call would count every layer of it.
+        // Boxed, because the future is large and the caller's compiler would lay out every layer of it.
         let made = async {
             match self {
                 Self::Node(node, _) => {
@@ -146,8 +146,8 @@ impl Link {
     }
 }
 
-/// A call under way. Its caller may have less patience than the time limit, and so may every caller: one who goes away
-/// after a while got no answer, either.
+/// A call in progress. Callers may give up before the time limit, and so may every one of them: a caller that leaves
+/// after a while got no reply, either.
 struct UnderWay<'a> {
     link: &'a Link,
     used: &'a Used,

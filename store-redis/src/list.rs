@@ -18,11 +18,11 @@ use crate::{
     search::{self, Query},
 };
 
-/// Rows that are read at once.
+/// Rows per read.
 const AT_ONCE: usize = 500;
-/// Rows that one script looks at before others have their turn.
+/// Rows that one script scans before other calls get their turn.
 const LOOKED_AT: usize = 2000;
-/// Above every id.
+/// Greater than every id.
 const LAST: &[u8] = b"\x7f";
 
 /// One page of [`ConnectionStore::list_connections`](grantry::store::ConnectionStore::list_connections).
@@ -54,7 +54,7 @@ pub(crate) async fn of_concern(
     .await
 }
 
-/// Walks until the page is full, and one further to see whether more follow.
+/// Walks until the page is full and one more item is found, which tells whether there is a next page.
 async fn walk(
     store: &RedisStore,
     operation: &'static str,
@@ -72,7 +72,7 @@ async fn walk(
         let step = |bucket, cursor, share| step(store, operation, query, bucket, cursor, share);
         let ids = buckets.next(want, |a: &ConnectionId, b| a > b, step).await?;
         let over = ids.len() < want;
-        // A row that changed since its id was found may not fit any more.
+        // A row that changed since its id was found may no longer match.
         let rows = read(store, operation, &ids).await?;
         items.extend(rows.into_iter().filter(|stored| fits(&stored.row.index)));
         if over || items.len() > limit {
@@ -110,7 +110,7 @@ async fn step(
     })
 }
 
-/// The rows with these ids, in their order, as far as they are still there.
+/// The rows with these ids, in this order; missing ones are left out.
 async fn read(
     store: &RedisStore,
     operation: &'static str,
@@ -189,7 +189,7 @@ async fn due_step(
     Ok(Step { items, next })
 }
 
-/// The time of a score, which is exact for some hundred thousand years.
+/// The time of a score. Scores are exact for several hundred thousand years.
 #[expect(clippy::cast_possible_truncation, reason = "a score was an integer")]
 fn due_at(score: f64) -> Timestamp {
     Timestamp(score as i64)

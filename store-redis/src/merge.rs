@@ -1,7 +1,7 @@
-//! One list out of the lists of all buckets.
+//! One list, merged from the lists of all buckets.
 //!
-//! Each bucket is read in small steps, as far as the page needs it: ids are spread evenly, so that of a page each bucket
-//! has about the same share.
+//! Each bucket is read in small steps, only as far as the page needs it: ids are distributed evenly, so each bucket
+//! holds about the same share of a page.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use grantry::store::StoreError;
 
 use crate::place::Place;
 
-/// What one step through a bucket found, and where the next one begins; `None` is the end.
+/// The result of one step through a bucket, and where the next one begins; `None` at the end.
 pub(crate) struct Step<T, C> {
     pub(crate) items: Vec<T>,
     pub(crate) next: Option<C>,
@@ -28,7 +28,7 @@ struct Stream<T, C> {
 }
 
 impl<T, C: Clone> Merge<T, C> {
-    /// All begin here.
+    /// All lists, at their beginnings.
     pub(crate) fn new(buckets: impl Iterator<Item = Place>, begin: &C) -> Self {
         let streams = buckets.map(|bucket| Stream {
             bucket,
@@ -40,7 +40,7 @@ impl<T, C: Clone> Merge<T, C> {
         }
     }
 
-    /// The next items of all buckets in order, as many as are wanted; fewer only at the end.
+    /// The next `wanted` items over all buckets, in order; fewer only at the end.
     pub(crate) async fn next<F>(
         &mut self,
         wanted: usize,
@@ -67,7 +67,7 @@ impl<T, C: Clone> Merge<T, C> {
                 stream.found.extend(step.items);
                 stream.next = step.next;
             }
-            // Nothing may be taken while a bucket's next item is not known.
+            // No item may be taken while some bucket's next item is unknown.
             while items.len() < wanted && self.streams.iter().all(Stream::is_known) {
                 let first = self.streams.iter_mut().reduce(|one, other| {
                     match (one.found.front(), other.found.front()) {
@@ -96,7 +96,7 @@ impl<T, C> Stream<T, C> {
 mod tests {
     use super::*;
 
-    /// Whatever lies in which bucket and however short the steps are, the merged list is the sorted one.
+    /// However ids are distributed and however short the steps are, the merged list is the sorted one.
     #[tokio::test]
     async fn buckets_are_one_list() {
         for buckets in [1_usize, 2, 7] {

@@ -1,8 +1,8 @@
-//! Hearing of what other processes should see at once: a connection that ended, an integration that was changed. Scripts
-//! publish a word on the store's channel, and whoever hears it looks.
+//! Change notifications, for what other processes should see at once: a connection that ended, an integration that
+//! was edited. Scripts publish on the store's channel, and subscribers poll.
 //!
-//! Nothing depends on it. A word may be lost, with a connection or a server or because the user may not publish; then the
-//! change is seen when it is looked for.
+//! Nothing depends on them. A message may be lost, with a connection or a server, or because the user may not
+//! publish; then the next poll sees the change.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,32 +13,32 @@ use tokio::{sync::Mutex, task::JoinHandle};
 
 use crate::{error::Failure, link::Link};
 
-/// Between two tries to listen.
-const REST: Duration = Duration::from_secs(5);
-/// How long listening may take to begin.
+/// The pause between attempts to subscribe.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long an attempt to subscribe may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The store's channel, to which this process listens once somebody waits for news.
+/// A subscription to the store's channel, made when somebody first waits for it.
 pub(crate) struct News {
     link: Arc<Link>,
     channel: String,
-    /// Whoever waits has the lock; what was begun goes on when they do not wait any more.
+    /// Locked by whoever waits. A subscription in progress goes on when they stop waiting.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 enum State {
-    /// Nobody has listened yet.
+    /// Nobody has subscribed yet.
     #[default]
     New,
-    /// A task of its own, since those who wait do so for a short time only.
+    /// Subscribing, in a task of its own, since callers wait only briefly.
     Beginning(JoinHandle<Option<Listening>>),
     Listening(Listening),
-    /// It could not be begun.
-    Resting(BootInstant),
+    /// Subscribing failed; until then nothing is tried.
+    BackingOff(BootInstant),
 }
 
-/// Both halves: dropping the first would end the second.
+/// Both halves of the subscription: dropping the first would end the second.
 struct Listening {
     _sink: PubSubSink,
     words: PubSubStream,
@@ -53,7 +53,7 @@ impl News {
         }
     }
 
-    /// Ends when a word was heard, or when words may have been missed.
+    /// Resolves when changes should be polled now: on a message, or if messages may have been missed.
     pub(crate) async fn heard(&self) {
         let mut state = self.state.lock().await;
         loop {
@@ -64,16 +64,16 @@ impl News {
                         *state = State::Listening(listening);
                         return;
                     }
-                    *state = State::Resting(SystemClock.boot() + REST);
+                    *state = State::BackingOff(SystemClock.boot() + PAUSE);
                 }
-                State::Resting(end) => {
-                    let rest = *end - SystemClock.boot();
-                    tokio::time::sleep(rest).await;
+                State::BackingOff(end) => {
+                    let pause = *end - SystemClock.boot();
+                    tokio::time::sleep(pause).await;
                     *state = State::New;
                 }
                 State::Listening(listening) => {
                     let heard = listening.words.next().await;
-                    // Those that came meanwhile are told with it.
+                    // One poll serves all messages that arrived meanwhile.
                     while let Some(Some(_)) = listening.words.next().now_or_never() {}
                     if heard.is_none() {
                         *state = State::New;
@@ -93,7 +93,7 @@ fn begin(link: Arc<Link>, channel: String) -> JoinHandle<Option<Listening>> {
     tokio::spawn(listen(link, channel))
 }
 
-/// Listens to a channel; `None` if that cannot be.
+/// Subscribes to a channel; `None` if that fails.
 async fn listen(link: Arc<Link>, channel: String) -> Option<Listening> {
     let listen = async {
         let client = link.client().await?;

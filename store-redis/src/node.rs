@@ -1,9 +1,8 @@
-//! The connection to one server: one for all calls, made when it is needed and made again when it was lost.
+//! The connection to one server: shared by all calls, opened on demand and reopened once it is lost.
 //!
-//! A call that got no answer fails, which means that nobody knows what became of it, and the next one begins with a new
-//! connection. While the server cannot be reached one call at a time tries, and after a failure there is a pause in which
-//! all fail at once: the pauses grow, and differ from process to process, so that a server that comes back is not
-//! stormed.
+//! A call without a reply fails with an unknown outcome, and the next one starts with a new connection. While the
+//! server cannot be reached, one call at a time tries to connect, and after a failure every call fails at once for a
+//! while: exponential backoff with jitter, so that a server that comes back is not stormed.
 
 use std::{
     future::Future,
@@ -28,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How the server is found.
 pub(crate) enum Route {
     Server(Box<Client>),
-    /// The Sentinels say which one is the primary, each time that a connection is made.
+    /// Through Sentinels, which name the primary anew for each connection.
     Sentinel(Box<tokio::sync::Mutex<SentinelClient>>),
 }
 
@@ -37,16 +36,16 @@ pub(crate) struct Node {
     limit: Duration,
     seen: SeenReplicas,
     current: Mutex<Option<Session>>,
-    /// Held while a connection is made.
+    /// Locked while a connection is made.
     attempts: tokio::sync::Mutex<Attempts>,
 }
 
 #[derive(Default)]
 struct Attempts {
     made: u64,
-    /// The last pause and its end.
+    /// The last backoff, and when it ends.
     pause: Option<(Duration, BootInstant)>,
-    /// The run of the server that was met last.
+    /// The server run that was connected to last.
     run: Option<Arc<Run>>,
 }
 
@@ -61,7 +60,7 @@ impl Node {
         })
     }
 
-    /// Makes a call once; `used` tells on which connection, should the caller not wait for its end.
+    /// Makes a call once. `used` records on which connection, in case the caller does not wait for the end.
     pub(crate) async fn attempt<T, F>(
         self: &Arc<Self>,
         used: &Used,
@@ -89,20 +88,20 @@ impl Node {
             return Ok(session);
         }
         let mut attempts = self.attempts.lock().await;
-        // Somebody else may have made one meanwhile, or failed.
+        // Another call may have connected meanwhile, or failed.
         if let Some(session) = self.current() {
             return Ok(session);
         }
         if let Some((_, end)) = attempts.pause
             && SystemClock.boot() < end
         {
-            return Err(Failure::RESTING);
+            return Err(Failure::BACKING_OFF);
         }
         attempts.made += 1;
-        // Counted as a failure first, since the caller may go away before it is known.
+        // Counted as a failure up front, since the caller may leave before the outcome is known.
         let last = attempts.pause.take().map_or(FIRST_PAUSE / 2, |(pause, _)| pause);
         let pause = (last * 2).min(LONGEST_PAUSE);
-        attempts.pause = Some((pause, SystemClock.boot() + spread(pause)));
+        attempts.pause = Some((pause, SystemClock.boot() + jitter(pause)));
         let made = tokio::time::timeout(self.limit, self.connect(attempts.run.as_ref())).await;
         match made {
             Ok(Ok((connection, run))) => {
@@ -118,7 +117,7 @@ impl Node {
                 Ok(session)
             }
             failed => {
-                attempts.pause = Some((pause, SystemClock.boot() + spread(pause)));
+                attempts.pause = Some((pause, SystemClock.boot() + jitter(pause)));
                 Err(match failed {
                     Ok(Err(error)) => Failure::of(&error),
                     _ => Failure::TIMEOUT,
@@ -138,7 +137,7 @@ impl Node {
         let address = client.get_connection_info().addr().to_string();
         let told = Told::by(&mut connection).await?;
         match last {
-            // What was seen of this run still counts.
+            // What was learned about this run still holds.
             Some(last) if last.era == told.era(&address) => {
                 last.learn(&told);
                 Ok((connection, last.clone()))
@@ -147,7 +146,7 @@ impl Node {
         }
     }
 
-    /// What reaches the server, for a connection besides.
+    /// A client for the server, for a separate connection.
     pub(crate) async fn client(&self) -> RedisResult<Client> {
         match &self.route {
             Route::Server(client) => Ok((**client).clone()),
@@ -170,7 +169,7 @@ impl Node {
     }
 }
 
-/// Which connection a call uses.
+/// The connection that a call uses.
 #[derive(Default)]
 pub(crate) struct Used(Mutex<Option<(Arc<Node>, u64)>>);
 
@@ -179,7 +178,7 @@ impl Used {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((node.clone(), number));
     }
 
-    /// There was no answer in time: the next call makes a new one.
+    /// Gives up on a connection that did not reply in time: the next call opens a new one.
     pub(crate) fn give_up(&self) {
         if let Some((node, number)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             node.give_up(number);
@@ -187,10 +186,10 @@ impl Used {
     }
 }
 
-/// Between half of the pause and the whole.
-fn spread(pause: Duration) -> Duration {
+/// Between half of the pause and all of it.
+fn jitter(pause: Duration) -> Duration {
     let mut random = [0; 1];
-    // Without randomness all pauses are short; it guards nothing.
+    // Without randomness every pause is the shortest; nothing depends on it.
     let _ = getrandom::fill(&mut random);
     pause / 2 + pause / 512 * u32::from(random[0])
 }

@@ -1,4 +1,4 @@
-//! Things that may be used once.
+//! Single-use entries: connect attempts and links.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,9 +10,9 @@ use redis::Value;
 
 use crate::{RedisStore, place::Place, row, script};
 
-/// Rows that one script removes at most.
+/// The most rows that one script removes.
 const AT_ONCE: u32 = 500;
-/// How long after its end a row that nobody purges is kept.
+/// How long a row outlives its end if nobody purges it.
 const GARBAGE_AFTER: i64 = 24 * 3600 * 1000;
 
 #[async_trait]

@@ -1,15 +1,15 @@
-//! Where keys lie. All keys that one script uses have one tag, the part in braces, and so lie in one slot of a Cluster.
+//! Where keys are stored. All keys of one script share a tag, the part in braces, and with it a slot of a Cluster.
 
-/// What lies together.
+/// Keys that share a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
-    /// The store's record of itself.
+    /// The store's own record.
     Store,
     Integrations,
     Keys,
     Attempts,
     Usage,
-    /// The connections of a bucket, with all that is told of them.
+    /// The connections of a bucket, and everything about them.
     Connections(u16),
 }
 

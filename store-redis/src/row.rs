@@ -1,8 +1,8 @@
-//! How rows are written as bytes.
+//! The encoding of rows.
 //!
-//! What scripts look at comes first (see `lua/facts.lua`): the revision, when the row is due, and its facts: the terms by
-//! which lists find it, its mark and e-mail, the id of its sealing key. A refresh changes no fact. Then come the other
-//! columns as JSON, and the body.
+//! What scripts read comes first (see `lua/facts.lua`): the revision, when the row is due, and its facts, which are
+//! the terms by which lists find it, its mark and e-mail address, and the id of its sealing key. A refresh changes no
+//! fact. The remaining columns follow as JSON, then the body.
 
 use std::collections::BTreeMap;
 
@@ -17,17 +17,17 @@ use grantry::{
 
 use crate::search;
 
-/// Bytes of a revision.
+/// The length of a revision.
 pub(crate) const REVISION: usize = 24;
-/// Bytes of a time.
+/// The length of a time.
 const TIME: usize = 20;
-/// Where facts begin.
+/// The offset of the facts.
 const FACTS: usize = REVISION + TIME;
-/// In the place of a time that a row does not have.
+/// Stands for a time that the row does not have.
 const NEVER: [u8; TIME] = [0; TIME];
 const MARK: usize = 4;
 
-/// Columns that no script looks at, in this order: integration, environment, status, concern, owner, labels, when
+/// Columns that no script reads, in this order: integration, environment, status, concern, owner, labels, when
 /// connected.
 type Columns = (
     String,
@@ -62,7 +62,7 @@ pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
         metadata,
         connected_at.0,
     );
-    // Strings and numbers always serialise; an empty text would not decode, so nothing is lost in silence.
+    // Strings and numbers always serialise; an empty text would fail to decode, so nothing is lost silently.
     let columns = serde_json::to_vec(&columns).unwrap_or_default();
     let mut mail = search::mark(integration, *status == Status::Deleted).to_vec();
     mail.extend_from_slice(email.as_bytes());
@@ -78,21 +78,21 @@ pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
     bytes
 }
 
-/// A time as a script takes it for a score.
+/// A time as a score.
 fn encode_time(at: Option<Timestamp>) -> [u8; TIME] {
     let digits = at.map(|at| format!("{:+0TIME$}", at.0));
     let digits = digits.and_then(|digits| digits.as_bytes().try_into().ok());
     digits.unwrap_or(NEVER)
 }
 
-/// A part behind its length.
+/// Appends a length-prefixed part.
 fn push(bytes: &mut Vec<u8>, part: &[u8]) {
     let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
     bytes.extend_from_slice(&length.to_be_bytes());
     bytes.extend_from_slice(part);
 }
 
-/// The part that bytes begin with; they then begin behind it.
+/// Splits a length-prefixed part off the front.
 fn pull(bytes: &mut Bytes) -> Option<Bytes> {
     let length: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
     let end = usize::try_from(u32::from_be_bytes(length)).ok()?.checked_add(4)?;
@@ -101,7 +101,7 @@ fn pull(bytes: &mut Bytes) -> Option<Bytes> {
     Some(part)
 }
 
-/// `None` if the bytes are no row.
+/// `None` if the bytes are not a row.
 pub(crate) fn decode(id: &ConnectionId, bytes: Vec<u8>, hot: Option<&[u8]>) -> Option<Stored> {
     let bytes = Bytes::from(bytes);
     let revision = decode_revision(&bytes)?;
@@ -151,7 +151,7 @@ pub(crate) fn encode_revision(revision: Revision) -> [u8; REVISION] {
     bytes
 }
 
-/// The revision that the bytes begin with.
+/// The revision at the front.
 pub(crate) fn decode_revision(bytes: &[u8]) -> Option<Revision> {
     Some(Revision {
         counter: u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?),
@@ -159,7 +159,7 @@ pub(crate) fn decode_revision(bytes: &[u8]) -> Option<Revision> {
     })
 }
 
-/// Time, used and allowed as decimals with bars between; what is not known is empty.
+/// Time, used and allowed as decimals separated by bars; unknown ones are empty.
 fn decode_hot(bytes: &[u8]) -> Option<HotFacts> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut parts = text.split('|');
@@ -178,7 +178,7 @@ fn decode_hot(bytes: &[u8]) -> Option<HotFacts> {
     })
 }
 
-/// The revision after `counter`: counted on, with a write id that was never used.
+/// The revision after `counter`, with a fresh write id.
 pub(crate) fn next_revision(counter: u64, operation: &'static str) -> Result<Revision, StoreError> {
     let mut write = [0; 16];
     getrandom::fill(&mut write).map_err(|e| StoreError::new(StoreErrorKind::Unavailable, operation, e))?;
@@ -188,7 +188,7 @@ pub(crate) fn next_revision(counter: u64, operation: &'static str) -> Result<Rev
     })
 }
 
-/// What was read is no row.
+/// The error for bytes that are not a row.
 pub(crate) fn corrupt(operation: &'static str) -> StoreError {
     StoreError::bare(StoreErrorKind::Corrupt, operation)
 }

@@ -1,4 +1,4 @@
-//! What is known of a run of a server, from its start to its end.
+//! What is known about a server run, from the server's start to its end.
 
 use std::{
     collections::HashMap,
@@ -14,20 +14,20 @@ use redis::{RedisResult, aio::ConnectionLike};
 
 use crate::{clock, error::Failure};
 
-/// How often a server is asked how it keeps what is written.
+/// How often a server's persistence settings are read.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// How long a server without replicas is taken for one whose replicas are on their way, where there were some before.
+/// How long replicas are expected of a server that has none, if the store's servers had some before.
 const REPLICAS_COME: Duration = Duration::from_secs(10);
 
-/// Whether any server of the store had a replica since this process began. Then one that has none has just taken over, or
-/// was just restarted, and what it is given now nobody else has yet.
+/// Whether any server of the store has had a replica since this process started. If so, a server without one has just
+/// taken over or restarted, and what it is given now exists nowhere else yet.
 pub(crate) type SeenReplicas = Arc<AtomicBool>;
 
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// The name of its clock.
+    /// The id of its clock.
     pub(crate) era: u64,
-    /// It can say when its disk has what was written, and writes it there by itself.
+    /// It can say when its disk has a write, and syncs without being asked.
     tells_of_disk: AtomicBool,
     replicas: Mutex<Replicas>,
     seen: SeenReplicas,
@@ -36,15 +36,15 @@ pub(crate) struct Run {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Replicas {
-    /// Not known yet: it was a replica itself when it was asked, or has one that is being brought up to date.
+    /// Unknown: when asked, it was a replica itself, or had one that was still synchronising.
     Unknown,
-    /// It had none, for the first time then.
+    /// It had none; first seen so at this time.
     None(BootInstant),
-    /// It has, or had, some. If it has none any more it may be cut off from them.
+    /// It has, or had, some. If it has none any more, it may be cut off from them.
     Some,
 }
 
-/// What a server says of itself.
+/// What a server says about itself.
 #[derive(Debug)]
 pub(crate) struct Told {
     run_id: Option<String>,
@@ -53,7 +53,7 @@ pub(crate) struct Told {
 }
 
 impl Run {
-    /// What a server told at this address.
+    /// A run, from what the server at this address said.
     pub(crate) fn new(told: &Told, address: &str, seen: &SeenReplicas) -> Self {
         let run = Self {
             era: told.era(address),
@@ -70,7 +70,7 @@ impl Run {
         self.tells_of_disk.load(Ordering::Relaxed)
     }
 
-    /// Whether a replica must have what is written.
+    /// Whether a replica must hold a write.
     pub(crate) fn is_replicated(&self) -> bool {
         match *self.replicas() {
             Replicas::Some | Replicas::Unknown => true,
@@ -80,7 +80,7 @@ impl Run {
         }
     }
 
-    /// Whether it should be asked again; `true` for one caller at a time, unless nothing is known.
+    /// Whether it should be asked again. `true` for one caller at a time, unless nothing is known yet.
     pub(crate) fn take_look(&self) -> bool {
         let now = SystemClock.boot();
         let unknown = *self.replicas() == Replicas::Unknown;
@@ -92,7 +92,7 @@ impl Run {
         due
     }
 
-    /// It was asked again.
+    /// Records a new reply.
     pub(crate) fn learn(&self, told: &Told) {
         self.tells_of_disk.store(told.tells_of_disk, Ordering::Relaxed);
         let mut replicas = self.replicas();
@@ -111,7 +111,7 @@ impl Run {
 }
 
 impl Told {
-    /// Asks. One that forbids the questions is taken for one that never changes and has no replicas.
+    /// Asks the server. One that forbids the questions counts as one that never changes and has no replicas.
     pub(crate) async fn by(connection: &mut (impl ConnectionLike + Send)) -> RedisResult<Self> {
         let info = Info::of(connection, &["server", "replication", "persistence"]).await?;
         let info = info.unwrap_or_default();
@@ -135,13 +135,13 @@ impl Told {
         })
     }
 
-    /// The name of the clock of the server's run.
+    /// The id of this run's clock.
     pub(crate) fn era(&self, address: &str) -> u64 {
         clock::era(self.run_id.as_deref(), address)
     }
 }
 
-/// An answer, or `None` if the question is forbidden or not known.
+/// A reply, or `None` if the command is forbidden or unknown.
 pub(crate) fn allowed<T>(answer: RedisResult<T>) -> RedisResult<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
@@ -155,14 +155,14 @@ pub(crate) fn allowed<T>(answer: RedisResult<T>) -> RedisResult<Option<T>> {
 pub(crate) struct Info(String);
 
 impl Info {
-    /// These sections; `None` if the server does not tell.
+    /// Reads these sections; `None` if the server does not tell.
     pub(crate) async fn of(
         connection: &mut (impl ConnectionLike + Send),
         sections: &[&str],
     ) -> RedisResult<Option<Self>> {
         let mut question = redis::cmd("INFO");
         question.arg(sections);
-        // Paths stand in it, in whatever encoding.
+        // The reply contains paths, in any encoding.
         let told = allowed::<Vec<u8>>(question.query_async(connection).await)?;
         Ok(told.map(|told| Self(String::from_utf8_lossy(&told).into_owned())))
     }
@@ -177,7 +177,7 @@ impl Info {
         self.replicas().next().is_some()
     }
 
-    /// What it says of each replica. Whoever takes a backup over the network looks like one, but has no port.
+    /// What it says about each replica. A backup over the network looks like a replica, but has no port.
     fn replicas(&self) -> impl Iterator<Item = &str> {
         let lines = self.0.lines().filter_map(|line| line.split_once(':'));
         let replicas = lines.filter(|(name, value)| name.starts_with("slave") && value.contains("state="));
@@ -186,7 +186,7 @@ impl Info {
             .filter(|replica| !replica.contains("port=0,"))
     }
 
-    /// Whether the version is this one or newer; one that is not told is.
+    /// Whether the version is this one or newer. An unknown version counts as newer.
     pub(crate) fn is_at_least(&self, major: u32, minor: u32) -> bool {
         let Some(version) = self.get("redis_version") else {
             return true;

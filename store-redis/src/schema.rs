@@ -1,4 +1,4 @@
-//! Opening a store: may tokens be entrusted to this server, and is what lies there ours.
+//! Opening a store: can tokens be entrusted to this server, and is the data there ours?
 
 use std::{collections::HashMap, fmt};
 
@@ -12,30 +12,30 @@ use crate::{
     session::Session,
 };
 
-/// How keys are laid out. A release that changes it brings older ones up to date.
+/// The version of the key layout. A release that changes it migrates older stores.
 const FORMAT: &str = "1";
-/// Into how many slots the connections are spread: what a Cluster needs so that each node has its share.
+/// How many slots the connections are distributed over on a Cluster, so that every node gets its share.
 const BUCKETS_OF_CLUSTER: u16 = 64;
 
 /// Something about the server that an operator should know. The store works all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Advice {
-    /// Writes are synced once a second.
+    /// The server syncs its log once a second.
     SyncedEachSecond,
     /// The server cannot say whether its disk has a write.
     DiskNotConfirmed,
-    /// Writes are synced when the system pleases.
+    /// The operating system decides when writes are synced.
     NeverSynced,
     /// The server keeps nothing, and the host accepted that.
     KeepsNothing,
-    /// The server does not say how it keeps what is written.
+    /// The server does not reveal its persistence settings.
     DurabilityUnknown,
-    /// Connect attempts may be dropped when memory is full.
+    /// Connect attempts may be evicted when memory is full.
     AttemptsMayBeEvicted,
-    /// A primary that is cut off from its replicas takes writes.
+    /// A primary that is cut off from its replicas accepts writes.
     NoMinReplicas,
-    /// Only replicas keep what is written.
+    /// Only replicas keep a copy.
     NoAppendOnly,
 }
 
@@ -59,35 +59,35 @@ impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SyncedEachSecond => {
-                "appendfsync is everysec: a power failure may lose the last second of what was written; set it to always"
+                "appendfsync is everysec: a power failure may lose the last second of writes; set it to always"
             }
             Self::DiskNotConfirmed => {
                 "the server is older than 7.2 and cannot say whether its disk has a write: a power failure may lose \
                  rotated tokens; use a newer one, or set appendfsync to always"
             }
             Self::NeverSynced => {
-                "appendfsync is no: a power failure may lose half a minute, and with it rotated tokens; set it to always"
+                "appendfsync is no: a power failure may lose the last half minute, and rotated tokens with it; set it to always"
             }
             Self::KeepsNothing => "there is neither an append-only file nor a replica: a restart loses every connection",
             Self::DurabilityUnknown => {
-                "the server does not tell its settings: whether it keeps what is written is not known"
+                "the server does not reveal its settings: whether writes survive a restart is unknown"
             }
             Self::AttemptsMayBeEvicted => {
-                "maxmemory-policy drops keys that expire when memory is full: users may have to begin anew; \
+                "maxmemory-policy evicts keys with an expiry when memory is full: users may have to start over; \
                  set it to noeviction"
             }
             Self::NoMinReplicas => {
-                "min-replicas-to-write is 0: a primary that is cut off takes writes that are lost at failover; set it to 1"
+                "min-replicas-to-write is 0: a primary that is cut off accepts writes that a failover loses; set it to 1"
             }
             Self::NoAppendOnly => {
-                "appendonly is no: a primary that is restarted before another one takes over comes back with old data, its \
-                 replicas follow it, and tokens that were rotated meanwhile are lost; set it to yes on all servers"
+                "appendonly is no: a primary that restarts before another one takes over comes back with old data, its \
+                 replicas follow it, and tokens rotated meanwhile are lost; set it to yes on all servers"
             }
         })
     }
 }
 
-/// Looks at every primary, and at what lies there under the prefix.
+/// Checks every primary, and the data under the prefix.
 pub(crate) async fn open(
     link: &Link,
     prefix: &str,
@@ -99,7 +99,7 @@ pub(crate) async fn open(
         if link.is_cluster() && failure.is_mistake() {
             return OpenError::OtherRole {
                 server: server.to_owned(),
-                role: "no part of a Cluster",
+                role: "not part of a Cluster",
                 instead: "its address as redis://",
             };
         }
@@ -127,7 +127,7 @@ pub(crate) async fn open(
     Ok((Layout::new(prefix.to_owned(), buckets), advice))
 }
 
-/// How a server is set, as far as it tells.
+/// A server's settings, as far as it reveals them.
 struct Settings {
     info: Option<Info>,
     sync: Option<String>,
@@ -138,7 +138,7 @@ impl Settings {
     async fn read(mut session: Session) -> redis::RedisResult<Self> {
         let info = Info::of(&mut session.connection, &[]).await?;
         let mut settings = HashMap::new();
-        // One after the other: older servers take one name only.
+        // One at a time: older servers accept a single name.
         for name in ["appendfsync", "min-replicas-to-write"] {
             let mut question = redis::cmd("CONFIG");
             question.arg("GET").arg(name);
@@ -218,7 +218,7 @@ impl Settings {
     }
 }
 
-/// Finds the store's record of itself, or writes it; says into how many buckets the connections are spread.
+/// Finds the store's own record, or writes it. Returns how many buckets the connections have.
 async fn claim(link: &Link, prefix: &str, server: &str, must_exist: bool) -> Result<u16, OpenError> {
     let usual = if link.is_cluster() { BUCKETS_OF_CLUSTER } else { 1 };
     let mut call = script::STORE.on([Layout::new(prefix.to_owned(), usual).store()]);
@@ -236,7 +236,7 @@ async fn claim(link: &Link, prefix: &str, server: &str, must_exist: bool) -> Res
         Ok(count @ 1..=1024) if format == FORMAT => Ok(count),
         _ => Err(OpenError::OtherRelease {
             server: server.to_owned(),
-            detail: format!("format {format}, buckets {buckets}; this one knows format {FORMAT}"),
+            detail: format!("format {format}, buckets {buckets}; this one reads format {FORMAT}"),
         }),
     }
 }

@@ -1,8 +1,8 @@
-//! The scripts. Each compound write is one of them, so that it is done whole or not at all, and every key that one uses
-//! is among its KEYS.
+//! The Lua scripts. Every compound write is one script, so that it is atomic, and every key that a script uses is
+//! among its KEYS.
 //!
-//! A script is sent by its hash; a server that does not have it (it was restarted, or another one took over) says so and
-//! has done nothing, and is given the text.
+//! A script is called by its hash. A server that does not have it, because it restarted or took over, says so without
+//! having done anything, and is then sent the text.
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ impl Script {
         Self { text, hash }
     }
 
-    /// A call of it, which is given keys and arguments next.
+    /// A call without keys and arguments yet.
     pub(crate) fn call(&'static self) -> Call {
         Call {
             script: self,
@@ -60,7 +60,7 @@ impl Call {
         self.command("EVALSHA", &self.script.hash)
     }
 
-    /// For one that does not; it has it then.
+    /// For a server that does not; it has the script afterwards.
     pub(crate) fn whole(&self) -> Cmd {
         self.command("EVAL", self.script.text)
     }
@@ -84,7 +84,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Finds or writes the store's record of itself.
+    /// Finds or writes the store's own record.
     STORE: "store.lua";
     /// Creates a connection.
     INSERT: "facts.lua", "insert.lua";
@@ -108,7 +108,7 @@ scripts! {
     KEY: "key.lua";
     /// Lists or removes the keys of an integration.
     KEYS: "keys.lua";
-    /// Puts or takes what may be used once.
+    /// Puts or takes a single-use entry.
     PENDING: "pending.lua";
     /// Removes what expired.
     PURGE: "purge.lua";

@@ -1,15 +1,16 @@
-//! Terms: what lists and search know of a row.
+//! Terms: what lists and search know about a row.
 //!
-//! Two sorted sets hold them, every member a term and, behind it, an id, in the order of their bytes. So the rows of a
-//! term stand side by side in the order of their ids, and a page begins where the last one ended.
+//! They are held in two sorted sets, ordered by bytes. A member is a term followed by an id, so the rows of a term
+//! are adjacent and in the order of their ids, and a page begins where the last one ended.
 //!
-//! - *Lists*: terms of nine bytes, a letter and a hash of what it stands for, the integration with it.
-//! - *Search*: of an e-mail address every piece of three bytes, behind a mark of four for the integration; the last two
-//!   pieces are filled up, so that each byte begins one. A search text of three bytes or more is looked up by its
-//!   pieces, and the rarest one leads; a shorter one is the begin of pieces, whose rows are merged. Nothing ever scans.
+//! - *Lists*: terms of nine bytes, a letter and a hash of a value together with its integration.
+//! - *Search*: every three-byte piece of an e-mail address, behind a four-byte mark of the integration; the last two
+//!   pieces are padded, so that every byte begins one. A search text of three bytes or more is looked up by its
+//!   pieces, driven by the rarest one; a shorter text is a prefix of pieces, whose rows are merged. Nothing ever
+//!   scans.
 //!
-//! A hash may say too much now and then, and pieces may stand in another order; whether a row really fits is seen on the
-//! row itself. Both sets are written only when what stands in them changes, and thus never by a refresh.
+//! Hashes collide now and then, and pieces may occur in another order; whether a row really matches is checked on the
+//! row itself. Both sets are written only when their content changes, and so never by a refresh.
 
 use std::collections::BTreeSet;
 
@@ -21,23 +22,23 @@ use grantry::{
 
 use crate::hash::hash;
 
-/// Bytes of a term of the lists.
+/// The length of a list term.
 pub(crate) const TERM: usize = 9;
-/// Bytes of a piece.
+/// The length of a piece.
 const PIECE: usize = 3;
-/// Pieces of a search text that are looked up; the rest is seen on the rows.
+/// How many pieces of a search text are looked up; the rest is checked on the rows.
 const LOOKED_UP: usize = 8;
-/// The place of the lists among the keys of `walk.lua`, and of the search.
+/// The positions of lists and search among the keys of `walk.lua`.
 const LISTS: u8 = b'1';
 const SEARCH: u8 = b'2';
 
-/// What marks an integration's pieces. Deleted rows have a mark of their own: no other list ever wants them.
+/// The mark of an integration's pieces. Deleted rows have another: no other list ever wants them.
 pub(crate) fn mark(integration: &IntegrationId, deleted: bool) -> [u8; 4] {
     let [a, b, c, d, ..] = hash(&[integration.as_str().as_bytes(), &[u8::from(deleted)]]).to_be_bytes();
     [a, b, c, d]
 }
 
-/// Rows that need somebody's eyes for this, over all integrations.
+/// Rows with this concern, over all integrations.
 pub(crate) fn concern(concern: Concern) -> [u8; TERM] {
     term(b'c', &[concern.as_str().as_bytes()])
 }
@@ -53,7 +54,7 @@ fn term(kind: u8, parts: &[&[u8]]) -> [u8; TERM] {
     term
 }
 
-/// The terms of a row, one behind the other. A refresh changes none of them.
+/// The terms of a row, concatenated. A refresh changes none of them.
 pub(crate) fn terms(index: &Index) -> Vec<u8> {
     let Index {
         integration,
@@ -88,17 +89,17 @@ pub(crate) fn terms(index: &Index) -> Vec<u8> {
     terms
 }
 
-/// What a row must have to fit a filter.
+/// What a row must have to match a filter.
 #[derive(Debug, Default)]
 pub(crate) struct Query {
     /// Terms, each behind the number of its set.
     pub(crate) terms: Vec<Vec<u8>>,
-    /// What a piece must begin with; empty if that is no condition.
+    /// A prefix of pieces; empty if there is no such condition.
     pub(crate) begin: Vec<u8>,
 }
 
 impl Query {
-    /// What has this term of the lists.
+    /// Matches rows with this list term.
     pub(crate) fn list(term: [u8; TERM]) -> Self {
         Self {
             terms: vec![[&[LISTS], &term[..]].concat()],
@@ -159,8 +160,8 @@ impl Query {
     }
 }
 
-/// Every second piece, and the last one. They overlap, so that hardly a row has all of them in another order; those in
-/// between would sort out hardly any more, and each one costs a look-up.
+/// Every second piece, and the last one. They overlap, so hardly any row has all of them in another order; the pieces
+/// in between would rule out few rows more, and each costs a look-up.
 fn pieces_to_look_up(text: &[u8]) -> BTreeSet<&[u8]> {
     let last = &text[text.len().saturating_sub(PIECE)..];
     let others = text.windows(PIECE).step_by(2).take(LOOKED_UP);

@@ -1,4 +1,4 @@
-//! A connection as a call uses it.
+//! A connection as one call uses it.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use redis::{
 
 use crate::{run::Run, script::Call};
 
-/// A connection, and what is known of the server's run behind it.
+/// A connection, and what is known about the server run behind it.
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) connection: MultiplexedConnection,
     pub(crate) run: Arc<Run>,
     pub(crate) number: u64,
-    /// The slot is on its way to this node, which serves it to those who say that they were sent.
+    /// The call was redirected by `ASK`: the slot is being migrated to this node.
     pub(crate) asking: bool,
 }
 
@@ -41,17 +41,17 @@ impl Session {
         Ok(answer)
     }
 
-    /// The server's time in seconds and microseconds, and the answer to a command which it gave then or a little later.
+    /// The server's time in seconds and microseconds, and the reply to a command that ran then or a little later.
     pub(crate) async fn since<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<((u64, u64), T)> {
         let mut pipe = redis::pipe();
         pipe.cmd("TIME");
         self.last_of(&mut pipe, command).await
     }
 
-    /// What a pipeline answers with a command at its end.
+    /// The last reply of a pipeline that ends with this command.
     async fn last_of<T: FromRedisValue>(&mut self, pipe: &mut Pipeline, command: &Cmd) -> RedisResult<T> {
         if self.asking {
-            // At once with it, since it is the connection's next command that may ask, whosever it is.
+            // In the same pipeline, because `ASKING` applies to the connection's next command, whoever sends that.
             pipe.cmd("ASKING").ignore();
         }
         pipe.add_command(command.clone());

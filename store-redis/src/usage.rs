@@ -1,4 +1,4 @@
-//! Usage: calls of each day, and beside them their sum.
+//! Usage: the calls of each day, with their sum.
 
 use async_trait::async_trait;
 use grantry::{
@@ -8,7 +8,7 @@ use grantry::{
 
 use crate::{RedisStore, place::Place, row, script};
 
-/// Scripts count exactly up to here; no month has more calls.
+/// Lua counts exactly up to here; no month has more calls.
 const MOST: u64 = 1 << 53;
 
 #[async_trait]
