@@ -1,8 +1,8 @@
-//! The history of connections: every write adds an entry under the next number, in the transaction that writes. So
-//! numbers become visible in their order, and whoever read up to one of them has missed nothing below it.
+//! The history of connections. Every write adds an entry under the next number, in its own transaction. Numbers
+//! therefore become visible in order, and a reader that has read up to one of them has missed nothing below it.
 //!
-//! A table of its own costs a write one page, since entries are added at its end; an indexed column of the rows
-//! themselves would cost three.
+//! A separate table costs a write one page, since entries are appended; an indexed column of the rows themselves
+//! would cost three.
 
 use std::collections::HashMap;
 
@@ -14,12 +14,12 @@ use rusqlite::{Connection, Row, params};
 
 use crate::row;
 
-/// Entries that are kept. Whoever was away for more is told so and does better to begin anew.
+/// How many entries are kept. A reader that was away for longer is told so and starts over.
 const KEPT: i64 = 100_000;
-/// Old entries are removed so many at a time.
+/// How many old entries are removed at a time.
 const AT_A_TIME: i64 = 1000;
 
-/// Adds an entry for a row that was written, or removed: then the revision is one that the row never had.
+/// Adds an entry for a row that was written or removed. A removal has a revision that the row never had.
 pub(crate) fn record(db: &Connection, id: &ConnectionId, revision: Revision) -> rusqlite::Result<()> {
     let number = db
         .prepare_cached("INSERT INTO change (id, counter, write) VALUES (?1, ?2, ?3)")?
@@ -35,9 +35,9 @@ pub(crate) fn record(db: &Connection, id: &ConnectionId, revision: Revision) -> 
     Ok(())
 }
 
-/// What changed behind the number `since`.
+/// What changed after the number `since`.
 pub(crate) fn since(db: &Connection, since: Option<u64>) -> rusqlite::Result<Changes> {
-    // One view for the numbers and the entries.
+    // One snapshot for the numbers and the entries.
     let view = db.unchecked_transaction()?;
     let (first, next) = view
         .prepare_cached("SELECT (SELECT min(number) FROM change), (SELECT max(number) FROM change)")?

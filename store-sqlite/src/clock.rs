@@ -1,7 +1,7 @@
-//! The store's clock: time since this boot of the machine, named after the boot.
+//! The store's clock: the time since the machine's boot, named after the boot.
 //!
-//! All processes that share the file share the machine, and thus the clock. After a reboot the name is another one, so
-//! that no time of before is ever compared with it.
+//! All processes that share the file share the machine, and so the clock. A reboot changes the name, so that no
+//! earlier time is ever compared with it.
 
 use std::{fmt, sync::Arc};
 
@@ -34,14 +34,15 @@ impl fmt::Debug for StoreClock {
     }
 }
 
-/// The boot, and with it the offset of a container whose boot clock was shifted: such clocks do not compare either.
+/// The boot id, together with the offset of a container whose boot clock is shifted: such clocks do not compare,
+/// either.
 fn era() -> u64 {
     match std::fs::read("/proc/sys/kernel/random/boot_id") {
         Ok(boot) if !boot.is_empty() => {
             let offset = std::fs::read("/proc/self/timens_offsets").unwrap_or_default();
             hash(&[&boot, &offset])
         }
-        // Without a name for the boot no two processes agree on a clock, and none may seem to.
+        // Without a boot id, processes cannot agree on a clock, and must not seem to.
         _ => {
             let mut random = [0; 8];
             let _ = getrandom::fill(&mut random);

@@ -1,4 +1,4 @@
-//! What can be set when a store is opened.
+//! Opening a store, and the settings for that.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +10,7 @@ use grantry::time::{Clock, SystemClock};
 
 use crate::{SqliteStore, clock::StoreClock, error::OpenError, file, reader::Readers, writer::Writer};
 
-/// Opens a store with other settings than the usual ones.
+/// Opens a store with settings other than the defaults.
 #[derive(Clone, Debug)]
 pub struct SqliteBuilder {
     path: PathBuf,
@@ -19,7 +19,7 @@ pub struct SqliteBuilder {
 }
 
 impl SqliteStore {
-    /// Opens the file with the usual settings; it is created if it does not exist.
+    /// Opens the file with default settings, and creates it if it does not exist.
     ///
     /// # Errors
     /// As [`SqliteBuilder::open`].
@@ -41,27 +41,27 @@ impl SqliteStore {
 }
 
 impl SqliteBuilder {
-    /// Where the store takes its own time from: the boot clock of `clock` instead of the machine's.
+    /// The source of the store's own time: the boot clock of `clock`, instead of the machine's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// How long a write waits for other processes that write; 5 seconds unless set. After that it fails and nothing was
-    /// written.
+    /// How long a write waits for writes of other processes; 5 seconds by default. After that it fails, and nothing
+    /// was written.
     pub fn busy_timeout(mut self, wait: Duration) -> Self {
         self.busy_timeout = wait;
         self
     }
 
-    /// Opens the file, or creates it with mode 0600; a directory that is missing is created with mode 0700.
+    /// Opens the file, or creates it with mode 0600. Creates a missing directory with mode 0700.
     ///
     /// # Errors
-    /// [`OpenError`] says what is wrong with the file and what to do about it. A file that is not a store is left as it
-    /// is.
+    /// [`OpenError`] says what is wrong with the file and what to do about it. A file that is not a store is not
+    /// modified.
     ///
     /// # Cancel safety
-    /// A file that was being created is whole or will be completed by the next opening.
+    /// A file that was being created is either complete or will be completed by the next opening.
     pub async fn open(self) -> Result<SqliteStore, OpenError> {
         let path = file::prepare(&self.path)?;
         let writer = Writer::start(path.clone(), self.busy_timeout).await?;

@@ -25,7 +25,7 @@ pub(crate) const READ: &str = concat!(
     " FROM connection AS c LEFT JOIN activity AS a ON a.n = c.n WHERE c.id = ?1"
 );
 
-/// What a write needs to know of the row that it replaces.
+/// What a write needs to know about the row that it replaces.
 const HEAD: &str = concat!(
     "SELECT c.n, c.counter, c.write, ",
     row::index_columns!(),
@@ -36,14 +36,14 @@ const INSERT: &str = "INSERT INTO connection (n, id, counter, write, integration
      owner, metadata, connected_at, due_at, sealed_by, body, concern) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
-/// What a refresh changes. Columns that are not named cost no write in their indexes.
+/// The columns that a refresh changes. Indexes of other columns are not written.
 const REFRESH: &str = "UPDATE connection SET counter = ?2, write = ?3, due_at = ?4, sealed_by = ?5, body = ?6, \
      concern = ?7 WHERE n = ?1";
 
 const DESCRIBE: &str = "UPDATE connection SET integration = ?2, environment = ?3, status = ?4, email = ?5, \
      owner = ?6, metadata = ?7, connected_at = ?8 WHERE n = ?1";
 
-/// A time never goes back, and what is not given stays.
+/// Times never go back, and whatever is not given stays.
 const TOUCH: &str = "INSERT INTO activity (n, last_active_at, used, allowed) \
      SELECT n, ?2, ?3, ?4 FROM connection WHERE id = ?1 \
      ON CONFLICT (n) DO UPDATE SET \
@@ -66,7 +66,7 @@ impl ConnectionStore for SqliteStore {
     }
 
     async fn connection(&self, id: &ConnectionId) -> Result<(Option<Stored>, StoreInstant), StoreError> {
-        // Before the row: a turn must not seem to be over because this thread was held up after reading it.
+        // Read before the row: a lease must not look expired because this thread was delayed in between.
         let now = self.now();
         let known = Known {
             id: Some(id),
@@ -159,7 +159,7 @@ impl ConnectionStore for SqliteStore {
     }
 
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {
-        // A point of several numbers is of another store, as one that was never reached is.
+        // A point with several numbers belongs to another store, and counts like one that was never reached.
         let since = since.map(|point| point.number().unwrap_or(u64::MAX));
         self.read("connection_changes", |db| changes::since(db, since))
     }
@@ -206,7 +206,7 @@ impl ConnectionStore for SqliteStore {
     }
 }
 
-/// What is stored of a row, but for its body.
+/// The stored columns of a row, except its body.
 struct Head {
     n: i64,
     revision: Revision,
@@ -317,7 +317,7 @@ fn remove(db: &Connection, id: &ConnectionId, old: &Head, revision: Revision) ->
     changes::record(db, id, revision)
 }
 
-/// Counts the rows of a sealing key, so that asking how many there are is no scan.
+/// Counts the rows of a sealing key, so that no scan is needed to report them.
 fn count_sealed(db: &Connection, key: &str, by: i64) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO sealing_key (id, connections) VALUES (?1, ?2) \

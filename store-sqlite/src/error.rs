@@ -1,20 +1,20 @@
-//! Errors: what can be wrong with a file when it is opened, and how SQLite's failures read as [`StoreError`].
+//! Errors of opening a file, and how SQLite errors map to [`StoreError`].
 
 use std::{io, path::PathBuf};
 
 use grantry::store::{StoreError, StoreErrorKind};
 use rusqlite::{ErrorCode, ffi};
 
-/// Why a file could not be opened or copied. Nothing was written to a file that is not ours.
+/// Why a file could not be opened or copied. A file that is not ours was not written to.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The linked SQLite has a known fault that corrupts files.
+    /// The linked SQLite has a known bug that corrupts files.
     #[error(
         "SQLite {found} can corrupt a file that several connections write; build with SQLite 3.51.3 or newer"
     )]
     SqliteTooOld {
-        /// The version that is linked.
+        /// The linked version.
         found: &'static str,
     },
     /// The file is not on a local disk.
@@ -30,10 +30,10 @@ pub enum OpenError {
     NotWritable {
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's message.
         source: io::Error,
     },
-    /// Others than the owner may read or write the file.
+    /// Users other than the owner may read or write the file.
     #[error("{path} has mode {mode:04o}, so that others can reach the tokens in it; run: chmod 600 on it")]
     Permissions {
         /// The file.
@@ -57,7 +57,7 @@ pub enum OpenError {
         /// The newest schema that this release knows.
         known: i64,
     },
-    /// The file is damaged, or is no SQLite file at all.
+    /// The file is damaged, or is not a SQLite file.
     #[error(
         "{path} is damaged or is no store; keep it for inspection and restore a backup beside it ({detail})"
     )]
@@ -67,14 +67,14 @@ pub enum OpenError {
         /// What is wrong with it.
         detail: String,
     },
-    /// SQLite failed in a way that may pass.
+    /// A SQLite failure that may be temporary.
     #[error(
         "{path} could not be opened now; check that the disk has room and that no program holds the file ({detail})"
     )]
     Unavailable {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's message.
         detail: String,
     },
 }
@@ -107,8 +107,8 @@ impl OpenError {
     }
 }
 
-/// What is left of a driver's error: its number and SQLite's own words for it. The driver's text is dropped, because it
-/// can quote SQL, search terms or values.
+/// A driver error reduced to its code and SQLite's own text for that. The driver's text is dropped, because it can
+/// quote SQL, search terms or values.
 #[derive(Debug, PartialEq, Eq)]
 struct Failure {
     code: Option<i32>,
@@ -132,7 +132,7 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// A failure of `operation` as the engine sees it.
+/// The error of `operation` as the engine sees it.
 pub(crate) fn store_error(operation: &'static str, error: &rusqlite::Error) -> StoreError {
     StoreError::new(kind(error), operation, Failure::of(error))
 }

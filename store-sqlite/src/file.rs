@@ -1,4 +1,4 @@
-//! The file itself: where it may lie, who may read it, and that it can be written.
+//! The file itself: where it may be, who may read it, and whether it can be written.
 
 use std::{
     fs, io,
@@ -7,11 +7,11 @@ use std::{
 
 use crate::error::OpenError;
 
-/// The smallest page that SQLite has, and so the smallest file.
+/// SQLite's smallest page, and so the smallest file.
 const SMALLEST: u64 = 512;
 
-/// Makes sure that there is a file which only its owner can reach, on a local disk, and gives its absolute path.
-/// Nothing is written to a file that exists.
+/// Makes sure that the file exists, on a local disk and accessible to its owner only. Returns its absolute path.
+/// Writes nothing to an existing file.
 pub(crate) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
     let not_writable = |source| OpenError::NotWritable {
         path: path.to_owned(),
@@ -25,7 +25,7 @@ pub(crate) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
         _ => Path::new("."),
     };
     create_directory(directory).map_err(not_writable)?;
-    // Absolute, because SQLite reads a relative path that begins with "file:" as a URI.
+    // Absolute, because SQLite treats a relative path that begins with "file:" as a URI.
     let directory = directory.canonicalize().map_err(not_writable)?;
     let path = directory.join(name);
     if on_network(&directory) {
@@ -52,7 +52,7 @@ fn create_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Creates the file, empty, for its owner only.
+/// Creates an empty file for its owner only.
 #[cfg(unix)]
 pub(crate) fn create(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -76,7 +76,7 @@ fn check(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// SQLite would open such a file read-only and fail at the first write; and it writes two more files beside it.
+/// SQLite would open such a file read-only and fail at the first write. It also writes two more files beside it.
 #[cfg(unix)]
 fn writable(path: &Path, directory: &Path) -> Result<(), OpenError> {
     use rustix::fs::{Access, access};
@@ -92,8 +92,8 @@ fn writable(path: &Path, directory: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// SQLite takes a few bytes for an empty file and would write over them. More is for SQLite itself to judge: opening and
-/// closing the file here would end the locks that this process may hold on it.
+/// SQLite takes a few bytes for an empty file and would overwrite them. Longer files are for SQLite to judge: opening
+/// and closing the file here would release the locks that this process may hold on it.
 fn check_length(path: PathBuf, length: u64) -> Result<(), OpenError> {
     if (1..SMALLEST).contains(&length) {
         return Err(OpenError::Corrupt {
@@ -109,7 +109,7 @@ fn create_directory(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
-/// Creates the file, empty.
+/// Creates an empty file.
 #[cfg(not(unix))]
 pub(crate) fn create(path: &Path) -> io::Result<()> {
     fs::OpenOptions::new().write(true).create_new(true).open(path)?;
@@ -141,7 +141,7 @@ fn on_network(_: &Path) -> bool {
     false
 }
 
-/// By the numbers of `statfs(2)`. They have 32 bits; the width of the field differs between machines.
+/// By the magic numbers of `statfs(2)`. They have 32 bits; the width of the field differs between machines.
 #[cfg(target_os = "linux")]
 fn is_network(kind: impl Into<i64>) -> bool {
     matches!(

@@ -1,6 +1,7 @@
-//! A small hash that every process and every release computes alike. It protects nothing; what it finds is compared.
+//! A small hash that is stable across processes and releases. It is not cryptographic; whatever it finds is compared
+//! in full.
 
-/// FNV-1a over the parts, each closed off, so that `["ab", "c"]` and `["a", "bc"]` differ.
+/// FNV-1a over the parts. Each part is terminated, so that `["ab", "c"]` and `["a", "bc"]` differ.
 pub(crate) fn hash(parts: &[&[u8]]) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for part in parts {

@@ -124,7 +124,7 @@ fn write(db: &Connection, sql: &str, row: &IntegrationRow, revision: Revision) -
     changed(db)
 }
 
-/// Moves the number by which every process sees that something was written.
+/// Increments the version by which every process notices a write.
 fn changed(db: &Connection) -> rusqlite::Result<()> {
     db.prepare_cached("UPDATE meta SET integrations = integrations + 1")?
         .execute([])?;

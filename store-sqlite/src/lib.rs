@@ -12,18 +12,18 @@
 //! # }
 //! ```
 //!
-//! # What it promises
-//! - A write that was acknowledged survives the end of the process and a power failure. Usage and the facts of `touch`
-//!   are the exception: they survive the end of the process, but a power failure may take the last of them back.
-//! - Writes of one process are committed in groups, so that many refreshes at once share one sync of the disk.
-//! - Reads run inline and are never blocked by a write.
-//! - Every page of every list takes the time of a page, not of the table.
-//! - A file that is no store, is damaged, is of a newer release, can be read by other users or lies on a network file
-//!   system is refused with a stable code and left as it is.
+//! # Guarantees
+//! - An acknowledged write survives a crash of the process and a power failure. The exceptions are usage and the
+//!   facts of `touch`: they survive a crash, but a power failure may undo the latest of them.
+//! - Writes of one process are committed in groups, so that concurrent refreshes share one sync of the disk.
+//! - Reads run inline, and no write ever blocks them.
+//! - Reading a page takes time in proportion to the page, not to the table, for every list.
+//! - A file that is not a store, is damaged, was written by a newer release, is readable by other users or is on a
+//!   network file system is refused with a stable code, and is not modified.
 //!
-//! # Where the time goes
-//! A turn of the refresh protocol runs on the machine's boot clock, named after the boot; see
-//! [`StoreInstant`]. All processes that share the file must run on one machine.
+//! # Time
+//! A lease runs on the machine's boot clock, named after the boot; see [`StoreInstant`]. All processes that share the
+//! file must run on one machine.
 
 mod backup;
 mod changes;
@@ -59,7 +59,8 @@ use writer::{Durability, Writer};
 
 /// A store in a SQLite file. It plays all five roles; clones share it.
 ///
-/// When the last clone is dropped, its thread ends after what is queued; [`SqliteStore::close`] waits for that.
+/// When the last clone is dropped, its thread finishes what is queued and ends; [`SqliteStore::close`] waits for
+/// that.
 #[derive(Clone)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
@@ -82,16 +83,16 @@ impl SqliteStore {
         }
     }
 
-    /// Copies the store as it is at this moment to a new file with mode 0600, while it is in use. Copying the file by
-    /// other means loses what is in SQLite's log. Keep the copy apart from the keys that open what is sealed in it.
+    /// Copies the store as of now to a new file with mode 0600, while it is in use. Copying the file by other means
+    /// loses what is in SQLite's write-ahead log. Keep the copy apart from the keys that open its sealed data.
     ///
-    /// Refresh tokens in a backup may be spent by the time it is restored.
+    /// Refresh tokens in a backup may have been spent by the time it is restored.
     ///
     /// # Errors
-    /// [`OpenError::NotWritable`] if there is such a file or it cannot be created; the others if copying fails.
+    /// [`OpenError::NotWritable`] if the file exists or cannot be created; other variants if copying fails.
     ///
     /// # Cancel safety
-    /// The copy goes on and is completed.
+    /// Copying continues to its end.
     pub async fn backup_to(&self, path: impl AsRef<Path>) -> Result<(), OpenError> {
         let path = path.as_ref().to_owned();
         let shared = self.shared.clone();
@@ -105,10 +106,10 @@ impl SqliteStore {
         })
     }
 
-    /// Finishes the writes that are queued and closes the file. Writes of other clones fail from then on.
+    /// Finishes queued writes and closes the file. Later writes of other clones fail.
     ///
     /// # Cancel safety
-    /// The file is closed all the same, if the call was polled once.
+    /// The file is closed all the same, provided the future was polled once.
     pub async fn close(self) {
         self.shared.readers.close();
         self.shared.writer.close().await;

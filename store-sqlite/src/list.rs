@@ -1,8 +1,8 @@
 //! Pages of connections.
 //!
-//! Every page is read from an index that has the rows of the filter in the order of the page: it begins where the last
-//! page ended and stops when it is full, however many rows there are before, behind and beside it. The usual filters
-//! have an index each; all others are answered by the search index.
+//! Every page is read from an index that has the filter's rows in the order of the page: it begins where the last
+//! page ended and stops when it is full, however many rows there are before, behind and beside it. Each common filter
+//! has an index; the search index serves all others.
 
 use grantry::{
     connection::Concern,
@@ -18,7 +18,7 @@ use crate::{
     search,
 };
 
-/// The highest place on the page. Without a row below `?2` it is NULL, and the page is empty.
+/// The highest place on the page. NULL, and with it an empty page, if no row is below `?2`.
 macro_rules! highest {
     () => {
         "CASE WHEN ?2 IS NULL THEN 9223372036854775807 \
@@ -127,7 +127,7 @@ fn searched(
     page(db, SEARCH, params![query, before], filter, limit)
 }
 
-/// Reads rows until the page is full, and one more to see whether more follow.
+/// Reads rows until the page is full, and one more to see whether there is a next page.
 fn page(
     db: &Connection,
     sql: &str,
@@ -141,7 +141,7 @@ fn page(
         ..Known::default()
     };
     let rows = statement.query_map(values, |row| row::stored(row, known))?;
-    // The search index finds too much now and then; the others find just what fits.
+    // The search index has false positives now and then; the other indexes are exact.
     let fits = rows.filter(|found| {
         found
             .as_ref()

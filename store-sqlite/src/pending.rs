@@ -1,4 +1,4 @@
-//! Things that may be used once.
+//! Single-use entries: connect attempts and links.
 
 use async_trait::async_trait;
 use grantry::{

@@ -1,30 +1,30 @@
 //! Places in the order of ids.
 //!
-//! Every connection has an integer `n`, and `n` grows as ids do. So every index of integers is in the order of lists,
-//! and so is the search index, which knows rows by `n` alone: a page of any filter is read from where it begins and ends
-//! where it is full.
+//! Every connection has an integer `n` that grows as ids do. So every integer index is in the order of lists, and so
+//! is the search index, which knows rows by `n` alone: a page of any filter is read from where it begins to where it
+//! is full.
 //!
-//! Generated ids grow with time, so nearly every row goes behind the last one. A row that goes between two others gets a
-//! number in the middle; where there is none left, rows around are moved apart, few of them as a rule.
+//! Generated ids grow with time, so nearly every row is appended. A row that belongs between two others gets a number
+//! halfway; if none is left, the rows around it are moved apart, usually a few of them.
 
 use grantry::id::ConnectionId;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::search;
 
-/// From one row to the next when rows are appended.
+/// The distance to the last row when a row is appended.
 const STEP: i64 = 1 << 20;
-/// Room that is taken beyond the first or the last row when rows are moved apart there.
+/// Extra room beyond the first or the last row when rows are moved apart there.
 const BEYOND: i64 = 1 << 40;
 /// No place is farther from zero, so that sums and differences of places never overflow.
 const LIMIT: i64 = 1 << 62;
-/// Rows on each side to look at first when there is no place left.
+/// How many rows on each side are considered first when no place is left.
 const NEAR: usize = 4;
 
 const BELOW: &str = "SELECT n FROM connection WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
 const ABOVE: &str = "SELECT n FROM connection WHERE id > ?1 ORDER BY id LIMIT ?2";
 
-/// A free place for a row that is to be inserted.
+/// A free place for a row that is about to be inserted.
 pub(crate) fn place(db: &Connection, id: &ConnectionId) -> rusqlite::Result<i64> {
     loop {
         if let Some(place) = between(nearest(db, BELOW, id)?, nearest(db, ABOVE, id)?) {
@@ -50,7 +50,7 @@ fn nearest(db: &Connection, sql: &str, id: &ConnectionId) -> rusqlite::Result<Op
         .optional()
 }
 
-/// At most `count` places on one side of `id`, the nearest first.
+/// Up to `count` places on one side of `id`, nearest first.
 fn neighbours(db: &Connection, sql: &str, id: &ConnectionId, count: usize) -> rusqlite::Result<Vec<i64>> {
     let mut statement = db.prepare_cached(sql)?;
     let count = i64::try_from(count).unwrap_or(i64::MAX);
@@ -58,14 +58,14 @@ fn neighbours(db: &Connection, sql: &str, id: &ConnectionId, count: usize) -> ru
     rows.collect()
 }
 
-/// Moves rows around `id` apart: the fewest that get enough room. Wider groups must end up wider spaced, which keeps the
-/// work at about one moved row for each inserted one even if all go to one spot.
+/// Moves rows around `id` apart: the smallest group that ends up with enough room. Larger groups must end up with
+/// wider gaps, which keeps the work at about one moved row per inserted row even if all inserts hit one spot.
 fn make_room(db: &Connection, id: &ConnectionId) -> rusqlite::Result<()> {
     let mut reach = NEAR;
     loop {
         let mut rows = neighbours(db, BELOW, id, reach + 1)?;
         let mut above = neighbours(db, ABOVE, id, reach + 1)?;
-        // The outermost row of each side stays where it is; a side that ends before is open.
+        // The outermost row of each side stays in place; a side without further rows is open.
         let low = (rows.len() > reach).then(|| rows.pop()).flatten();
         let high = (above.len() > reach).then(|| above.pop()).flatten();
         rows.reverse();
@@ -85,8 +85,8 @@ fn make_room(db: &Connection, id: &ConnectionId) -> rusqlite::Result<()> {
     }
 }
 
-/// Moves `rows` to places `gap` apart. Those that go up move from the last on, those that go down from the first on, so
-/// that no row ever meets another.
+/// Moves `rows` to places `gap` apart: ascending moves from the last row on, descending ones from the first on, so
+/// that no row ever collides with another.
 fn spread(db: &Connection, rows: &[i64], low: i64, gap: i64) -> rusqlite::Result<()> {
     let mut target = low;
     let moves: Vec<(i64, i64)> = rows
@@ -139,7 +139,7 @@ mod tests {
         }
     }
 
-    /// Inserts rows in this order, looks whether all is in order and gives how many rows were moved for it.
+    /// Inserts rows in this order, checks that everything is in order, and returns how many rows were moved.
     fn insert(ids: impl IntoIterator<Item = String>) -> i64 {
         let db = schema::in_memory();
         db.execute_batch(

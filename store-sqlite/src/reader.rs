@@ -1,4 +1,4 @@
-//! Reads: inline in the caller, on connections from a pool. A read takes microseconds, and a hop to another thread would
+//! Reads, inline in the caller, on pooled connections. A read takes microseconds; handing it to another thread would
 //! cost more than that.
 
 use std::{
@@ -16,7 +16,7 @@ use crate::{
     schema,
 };
 
-/// Connections that are kept open. More exist only while more threads than this read at the same moment.
+/// How many connections stay open. There are more only while more threads than this read at once.
 const KEPT: usize = 16;
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Readers {
         Self { path, busy, idle }
     }
 
-    /// Runs `read` on a connection that no one else uses meanwhile.
+    /// Runs `read` on a connection that nothing else uses meanwhile.
     pub(crate) fn run<T>(
         &self,
         operation: &'static str,
@@ -42,7 +42,7 @@ impl Readers {
             Some(db) => db,
             None => self.connect().map_err(|e| store_error(operation, &e))?,
         };
-        // After an error the connection is not used again: it might hold to a damaged view.
+        // A connection is not reused after an error: it might keep a damaged snapshot.
         let value = read(&db).map_err(|e| store_error(operation, &e))?;
         let mut idle = self.idle();
         if idle.len() < KEPT {
@@ -51,12 +51,12 @@ impl Readers {
         Ok(value)
     }
 
-    /// Closes the connections that nobody uses.
+    /// Closes idle connections.
     pub(crate) fn close(&self) {
         self.idle().clear();
     }
 
-    /// Writes the store as it is at this moment to a new file.
+    /// Writes the store as of now to a new file.
     pub(crate) fn copy_to(&self, path: &Path) -> Result<(), OpenError> {
         let db = schema::connect(&self.path, self.busy)
             .map_err(|error| OpenError::from_driver(self.path.clone(), &error))?;

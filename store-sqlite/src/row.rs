@@ -1,4 +1,4 @@
-//! How values stand in columns: encoding, decoding, and errors for what does not decode.
+//! How values are stored in columns: encoding, decoding, and the errors of what does not decode.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -15,7 +15,7 @@ use rusqlite::{
     types::{Type, ValueRef},
 };
 
-/// What most rows have for labels.
+/// The labels of most rows.
 const NO_LABELS: &str = "{}";
 
 /// The columns that [`index`] reads, of `connection AS c`.
@@ -39,7 +39,7 @@ macro_rules! stored_columns {
 }
 pub(crate) use stored_columns;
 
-/// Ids that the reader has at hand; a row that has the same is given a clone of it, which costs next to nothing.
+/// Ids that the reader already has; a row with an equal id gets a clone, which costs next to nothing.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Known<'a> {
     pub(crate) id: Option<&'a ConnectionId>,
@@ -110,13 +110,13 @@ fn labels(text: &str) -> Option<BTreeMap<String, String>> {
 fn usage(row: &Row<'_>) -> rusqlite::Result<Option<(u64, u64)>> {
     let used: Option<i64> = row.get(15)?;
     let allowed: Option<i64> = row.get(16)?;
-    // Written bit for bit, so that every count comes back as it went in.
+    // Stored bit for bit, so that every count is read back unchanged.
     Ok(used
         .zip(allowed)
         .map(|(used, allowed)| (used.cast_unsigned(), allowed.cast_unsigned())))
 }
 
-/// The revision whose counter and write id stand in columns `first` and the next.
+/// The revision whose counter and write id are in columns `first` and `first + 1`.
 pub(crate) fn revision(row: &Row<'_>, first: usize) -> rusqlite::Result<Revision> {
     Ok(Revision {
         counter: count(row, first)?,
@@ -124,7 +124,7 @@ pub(crate) fn revision(row: &Row<'_>, first: usize) -> rusqlite::Result<Revision
     })
 }
 
-/// The revision after `counter`: counted on, with a write id that was never used.
+/// The revision after `counter`, with a fresh write id.
 pub(crate) fn next_revision(counter: u64, operation: &'static str) -> Result<Revision, StoreError> {
     let mut write = [0; 16];
     getrandom::fill(&mut write).map_err(|e| StoreError::new(StoreErrorKind::Unavailable, operation, e))?;
@@ -134,12 +134,12 @@ pub(crate) fn next_revision(counter: u64, operation: &'static str) -> Result<Rev
     })
 }
 
-/// A count as a column. Counts begin at zero and grow by calls, so the upper half of the range is never reached.
+/// A count as a column. Counts start at zero and grow by calls, so the upper half of the range is never reached.
 pub(crate) fn column(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A count that is never negative.
+/// A count that cannot be negative.
 pub(crate) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
@@ -157,7 +157,7 @@ pub(crate) fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
         .map_err(|_| unreadable(column))
 }
 
-/// A text that `parse` knows.
+/// A text that `parse` accepts.
 pub(crate) fn parse<T>(
     row: &Row<'_>,
     column: usize,
@@ -175,8 +175,8 @@ fn unreadable(column: usize) -> rusqlite::Error {
     rusqlite::Error::InvalidColumnType(column, String::new(), Type::Text)
 }
 
-/// Labels as one column of JSON, in the order of their keys.
+/// Labels as one JSON column, ordered by key.
 pub(crate) fn metadata(labels: &BTreeMap<String, String>) -> String {
-    // Strings always serialise; nothing is lost if that should ever change, since an empty text does not decode.
+    // Strings always serialise. Should that ever change, nothing is lost silently: an empty text does not decode.
     serde_json::to_string(labels).unwrap_or_default()
 }

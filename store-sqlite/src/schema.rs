@@ -1,4 +1,4 @@
-//! Opening a file: is it ours, is it whole, is its schema ours; and bringing an older schema up to date.
+//! Opening a file: whether it is ours, intact and of a known schema, and migrating older schemas.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -6,22 +6,22 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use crate::{error::OpenError, file};
 
-/// "GrnT" at the place where SQLite lets programs mark their files.
+/// "GrnT", where SQLite lets applications mark their files.
 const APPLICATION_ID: i64 = 0x4772_6e54;
 
-/// The first SQLite without the fault that could corrupt a file when its log restarts.
+/// The first SQLite without the bug that could corrupt a file when its write-ahead log restarts.
 const OLDEST_SQLITE: i32 = 3_051_003;
 
-/// What leads from each version of the schema to the next. Only ever added to.
+/// The migrations from each schema version to the next. Only ever appended to.
 const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// Notes on the tables:
-/// - `connection.n` is the row's place in the order of ids (see `position.rs`). Every index ends in it without being
-///   told, so that a list by any index comes in the order of ids.
-/// - `activity` has what changes with every call: small rows, so that writing many of them touches few pages.
-/// - `search` finds rows by e-mail, labels and owner (see `search.rs`). It keeps no text and no positions.
+/// - `connection.n` is the row's place in the order of ids (see `position.rs`). Every index ends in it implicitly, so
+///   that a list by any index is in the order of ids.
+/// - `activity` holds what changes with every call: small rows, so that writing many of them touches few pages.
+/// - `search` finds rows by e-mail address, labels and owner (see `search.rs`). It stores no text and no positions.
 /// - `sealing_key` counts rows by the key that sealed them.
-/// - `change` is the recent history of `connection` for those who watch it (see `changes.rs`).
+/// - `change` is the recent history of `connection`, for watchers (see `changes.rs`).
 const VERSION_1: &str = "
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -112,7 +112,7 @@ CREATE TABLE usage (
 CREATE INDEX usage_month ON usage (month);
 ";
 
-/// What may need somebody's eyes, so that nobody scans for it.
+/// What may need a person's attention, so that nobody has to scan for it.
 const VERSION_2: &str = "
 ALTER TABLE connection ADD COLUMN concern TEXT
     CHECK (concern IN ('refreshing', 'outcome_unknown', 'cooling', 'expired'));
@@ -120,8 +120,8 @@ UPDATE connection SET concern = 'expired' WHERE status = 'expired';
 CREATE INDEX connection_concern ON connection (concern) WHERE concern IS NOT NULL;
 ";
 
-/// Opens the file, checks that it is ours and brings its schema up to date. A file that is not ours, is damaged or is
-/// of a newer release is left as it is.
+/// Opens the file, checks that it is ours and migrates its schema. A file that is not ours, is damaged or was written
+/// by a newer release is not modified.
 pub(crate) fn open(path: &Path, busy: Duration) -> Result<Connection, OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         let found = rusqlite::version();
@@ -162,7 +162,7 @@ pub(crate) fn open(path: &Path, busy: Duration) -> Result<Connection, OpenError>
     }
 }
 
-/// A connection to a file that was checked before. It never creates one.
+/// A connection to a file that was checked before. Never creates one.
 pub(crate) fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(
         path,
@@ -174,13 +174,12 @@ pub(crate) fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connectio
 }
 
 fn configure(db: &Connection) -> rusqlite::Result<()> {
-    // Memory-mapped reads stay off: they turn an error of the disk into a signal, and spread corruption.
+    // Memory-mapped reads stay off: they turn disk errors into signals, and spread corruption.
     db.execute_batch(
         "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA mmap_size = 0;
          PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;",
     )?;
-    // Or every new value for a partial index's query would have SQLite plan that query anew, which costs more than the
-    // query.
+    // Otherwise SQLite would plan a partial index's query anew for every new value, which costs more than the query.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(())
@@ -191,7 +190,7 @@ struct Found {
     version: i64,
 }
 
-/// Reads in one transaction, since another process may be making the schema at this moment.
+/// Reads in one transaction, since another process may be creating the schema right now.
 fn identify(db: &mut Connection) -> rusqlite::Result<Found> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Deferred)?;
     let objects: i64 = tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -222,13 +221,13 @@ fn check_version(path: &Path, found: i64) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// All steps in one transaction: another process sees the old schema or the new one, and so does a crash.
+/// All steps in one transaction: other processes, and a crash, see either the old schema or the new one.
 fn migrate(db: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let failed = |error| OpenError::from_driver(path.to_owned(), &error);
     let tx = db
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed)?;
-    // Read again under the lock: somebody else may have been first.
+    // Read again under the lock: another process may have been first.
     let from = version(&tx).map_err(failed)?;
     check_version(path, from)?;
     upgrade(&tx, usize::try_from(from).unwrap_or(0)).map_err(failed)?;
@@ -243,8 +242,8 @@ fn upgrade(db: &Connection, from: usize) -> rusqlite::Result<()> {
     db.pragma_update(None, "user_version", newest())
 }
 
-/// The first object of the schema that the file lacks or has otherwise: without a unique index, say, two rows could
-/// have one id. What somebody added is no matter.
+/// The first schema object that the file lacks or that differs: without a unique index, for example, two rows could
+/// have the same id. Additional objects do not matter.
 fn missing(db: &Connection) -> rusqlite::Result<Option<String>> {
     let wanted = Connection::open_in_memory()?;
     upgrade(&wanted, 0)?;
@@ -261,7 +260,7 @@ fn missing(db: &Connection) -> rusqlite::Result<Option<String>> {
     Ok(None)
 }
 
-/// A connection as [`connect`] makes them, to an empty schema.
+/// A connection like those of [`connect`], to an empty schema.
 #[cfg(test)]
 pub(crate) fn in_memory() -> Connection {
     let db = Connection::open_in_memory().unwrap();

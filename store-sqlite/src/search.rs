@@ -1,11 +1,12 @@
-//! The search index: which rows have a piece of text in their e-mail address, a label, an owner.
+//! The search index: which rows contain a text in their e-mail address, a label or an owner.
 //!
-//! A row's entry is a list of short terms, each marked with the row's integration, so that one integration's rows are
-//! found without passing over those of others. Pieces of one, two and three bytes of the address are terms, so that
-//! short search texts are no special case. A search asks for the rows that have all terms of the filter and gets them by
-//! descending place; whether a row really fits is seen on the row itself, so a term may as well be a hash.
+//! A row's entry is a list of short terms, each marked with the row's integration, so that the rows of one
+//! integration are found without passing over those of others. Pieces of one, two and three bytes of the address are
+//! terms, so that short search texts are no special case. A search asks for the rows that have all terms of the
+//! filter and gets them by descending place. Whether a row really matches is checked on the row itself, so a term may
+//! be a hash.
 //!
-//! The entry is written when one of these columns changes, and thus never by a refresh.
+//! The entry is written when one of these columns changes, and so never by a refresh.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -18,9 +19,9 @@ use rusqlite::{Connection, params};
 
 use crate::{hash::hash, row};
 
-/// Bytes of the longest pieces.
+/// The length of the longest pieces.
 const PIECE: usize = 3;
-/// Pieces of a search text that are looked up; the rest is seen on the rows.
+/// How many pieces of a search text are looked up; the rest is checked on the rows.
 const LOOKED_UP: usize = 16;
 
 /// Writes the entry of a new row.
@@ -37,7 +38,7 @@ pub(crate) fn remove(db: &Connection, n: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Moves the entry of a row that was moved already.
+/// Moves the entry of a row that has already been moved.
 pub(crate) fn relocate(db: &Connection, from: i64, to: i64) -> rusqlite::Result<()> {
     const SQL: &str = concat!(
         "SELECT ",
@@ -92,8 +93,8 @@ fn entry(index: &Index) -> String {
     terms.text
 }
 
-/// The terms that a row must have to fit the filter. They are all letters and digits, so that nothing in them means
-/// anything to the search language, where words side by side must all be there.
+/// The terms that a row must have to match the filter. They consist of letters and digits, which have no meaning in
+/// the search language; adjacent words must all be present.
 pub(crate) fn query(filter: &ConnectionFilter) -> String {
     let ConnectionFilter {
         integration,
@@ -127,22 +128,22 @@ pub(crate) fn query(filter: &ConnectionFilter) -> String {
     terms.text
 }
 
-/// Every second piece, and the last one. They overlap, so that hardly a row has all of them in another order; those in
-/// between would sort out hardly any more, and each one costs a look-up.
+/// Every second piece, and the last one. They overlap, so hardly any row has all of them in another order; the pieces
+/// in between would rule out few rows more, and each costs a look-up.
 fn pieces_to_look_up(text: &[u8]) -> BTreeSet<&[u8]> {
     let last = &text[text.len().saturating_sub(PIECE)..];
     let others = text.windows(PIECE).step_by(2).take(LOOKED_UP);
     others.chain([last]).collect()
 }
 
-/// Terms, each `x` + the mark of the integration + a letter for the kind + what it stands for.
+/// Terms: `x`, the integration's mark, a letter for the kind, and the value.
 struct Terms {
     mark: u32,
     text: String,
 }
 
 impl Terms {
-    /// Deleted rows have a mark of their own: no other list ever wants them.
+    /// The mark of deleted rows: no other list ever wants them.
     fn new(integration: &IntegrationId, deleted: bool) -> Self {
         let hash = hash(&[integration.as_str().as_bytes(), &[u8::from(deleted)]]);
         Self {

@@ -1,4 +1,4 @@
-//! Usage: calls of each day. Commits are not synced one by one, so a power failure may take the last counts back.
+//! Usage: the calls of each day. Commits are not synced individually, so a power failure may undo the latest counts.
 
 use async_trait::async_trait;
 use grantry::{
@@ -33,7 +33,7 @@ impl UsageStore for SqliteStore {
             month,
             day,
         } = key.clone();
-        // A column holds no more than this, so no month does.
+        // The most that a column can hold, so no month has more.
         let limit = row::column(limit.unwrap_or(u64::MAX)).cast_unsigned();
         self.write("charge_usage", Durability::Relaxed, move |db| {
             let total = db

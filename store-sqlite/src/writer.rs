@@ -1,12 +1,12 @@
-//! The one writer of a store: a thread that owns the writing connection and commits what has queued up in groups.
+//! The only writer of a store: a thread that owns the writing connection and commits queued jobs in groups.
 //!
-//! - A job runs inside a transaction and its outcome is decided there. It is told to its caller after the commit.
-//! - If the commit fails, every job of the group is told an error: unknown.
-//! - A job that fails by itself undoes the group, and the others run again one by one: no savepoint is paid for on the
-//!   way on which nothing fails.
-//! - A job that is in the queue runs, whether its caller still waits or not.
-//! - Durable jobs are synced to the disk by the commit. A group of relaxed jobs only is not, so that it may be undone by
-//!   a power failure, but by nothing less.
+//! - A job runs inside a transaction, which decides its outcome. Its caller learns it after the commit.
+//! - If the commit fails, every job of the group gets an error: its outcome is unknown.
+//! - A job that fails rolls back the group, and the other jobs run again one by one. So the usual case, without
+//!   failures, pays for no savepoints.
+//! - A queued job runs, whether or not its caller still waits.
+//! - The commit of durable jobs is synced to disk. A group of relaxed jobs is not, so that a power failure may undo
+//!   it, but nothing less can.
 
 use std::{path::PathBuf, thread, time::Duration};
 
@@ -19,23 +19,23 @@ use crate::{
     file, schema,
 };
 
-/// Jobs that wait; beyond that, callers wait.
+/// The length of the queue; beyond that, callers wait.
 const QUEUE: usize = 1024;
-/// Jobs in one transaction.
+/// The most jobs in one transaction.
 const GROUP: usize = 256;
-/// A log that is larger than this is folded into the file and truncated when nothing else is to be done.
+/// A write-ahead log larger than this is checkpointed and truncated when the writer is idle.
 const LARGE_LOG: u64 = 16 << 20;
 
 /// What a commit must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Durability {
-    /// The end of the process.
+    /// A crash of the process.
     Relaxed,
     /// A power failure.
     Full,
 }
 
-/// The way to the writer's thread.
+/// A handle to the writer's thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Message>,
@@ -56,7 +56,7 @@ impl std::fmt::Debug for Message {
 }
 
 impl Writer {
-    /// Opens the file in a thread of its own, brings its schema up to date and goes on as its writer.
+    /// Opens the file in a thread of its own, migrates its schema and becomes its writer.
     pub(crate) async fn start(path: PathBuf, busy: Duration) -> Result<Self, OpenError> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (ready, opened) = oneshot::channel();
@@ -82,11 +82,11 @@ impl Writer {
         Ok(Self { queue })
     }
 
-    /// Runs `work` in a transaction and gives its result once that is committed. `work` may run more than once; all but
-    /// the last run were undone.
+    /// Runs `work` in a transaction and returns its result once that is committed. `work` may run more than once; all
+    /// runs but the last were rolled back.
     ///
     /// # Cancel safety
-    /// Once the job is in the queue it runs wholly; before, not at all.
+    /// A queued job runs to completion. Before it is queued, dropping the future leaves no trace.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -120,9 +120,9 @@ impl Writer {
 
 trait Job: Send {
     fn durability(&self) -> Durability;
-    /// Does the work and keeps its result.
+    /// Runs the job and keeps its result.
     fn run(&mut self, db: &Connection) -> rusqlite::Result<()>;
-    /// Tells the caller the result, or the failure of the commit.
+    /// Gives the caller the result, or the failure of the commit.
     fn answer(self: Box<Self>, committed: Result<(), &rusqlite::Error>);
 }
 
@@ -155,16 +155,16 @@ where
                 .ok_or_else(|| StoreError::bare(StoreErrorKind::Unavailable, self.operation)),
             Err(error) => Err(store_error(self.operation, error)),
         };
-        // Nobody may be waiting any more; the work is done all the same.
+        // The caller may be gone; the job was done all the same.
         let _ = self.reply.send(result);
     }
 }
 
 /// Where a group failed.
 enum Failed {
-    /// In one of its jobs. All are undone.
+    /// In one of its jobs. All of them are rolled back.
     Job(rusqlite::Error),
-    /// At its begin or its commit.
+    /// When its transaction began or committed.
     Group(rusqlite::Error),
 }
 
@@ -180,7 +180,7 @@ struct Thread {
     path: PathBuf,
     log: PathBuf,
     busy: Duration,
-    /// `None` after a failure that leaves open what the connection knows: it is opened anew.
+    /// `None` after a failure that leaves the connection's state in doubt: it is reopened.
     db: Option<Connection>,
     durability: Durability,
 }
@@ -272,13 +272,13 @@ impl Thread {
         Ok(db)
     }
 
-    /// A failure here is no matter: the log is tried again, and it is only large.
+    /// A failure here does not matter: the checkpoint is tried again, and until then the log is merely large.
     fn shrink_log(&mut self) {
         let size = std::fs::metadata(&self.log).map_or(0, |log| log.len());
         if size > LARGE_LOG
             && let Some(db) = &self.db
         {
-            // Readers that are in the way must not hold the writer up.
+            // Readers in the way must not delay the writer.
             let _ = db.busy_timeout(Duration::ZERO);
             let _ = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             let _ = db.busy_timeout(self.busy);
