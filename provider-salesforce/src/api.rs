@@ -1,4 +1,4 @@
-//! What API answers say about the token and the limits.
+//! What API responses reveal about the token and the limits.
 
 use grantry::provider::ApiVerdict;
 use http::{
@@ -8,8 +8,8 @@ use http::{
 
 const LIMIT_INFO: HeaderName = HeaderName::from_static("sforce-limit-info");
 
-/// `INVALID_SESSION_ID` with these words comes from the user's permissions or the app's settings; a new token would be
-/// refused likewise.
+/// `INVALID_SESSION_ID` with this text comes from the user's permissions or the app's settings; a new token would be
+/// rejected as well.
 const NO_CURE: [&str; 2] = [
     "this session is not valid for use with the rest api",
     "connected app is not attached to agent",

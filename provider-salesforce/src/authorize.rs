@@ -1,4 +1,4 @@
-//! Where the browser is sent.
+//! The authorization URL.
 
 use grantry::{
     integration::Client,
@@ -12,8 +12,8 @@ use crate::{config::Config, http::AUTHORIZE};
 /// The authorization request of RFC 6749 section 4.1.1 with the challenge of RFC 7636 section 4.3 (Salesforce Help,
 /// "OAuth 2.0 Web Server Flow").
 ///
-/// The challenge comes ready-made, while `oauth2` takes one only together with its verifier; so it travels as extra
-/// parameters.
+/// The challenge is already computed, while `oauth2` accepts one only together with its verifier; so it is added as
+/// extra parameters.
 pub(crate) fn url(client: &Client<'_>, request: &AuthorizeRequest<'_>) -> Result<Url, UrlError> {
     let config = Config::of(client).map_err(|_| UrlError { why: "host" })?;
     let endpoint = AuthUrl::new(config.login.url(AUTHORIZE)).map_err(|_| UrlError { why: "host" })?;

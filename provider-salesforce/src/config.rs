@@ -38,7 +38,7 @@ const NAMES: [&str; 7] = [
     LEGACY_HOSTS,
 ];
 
-/// The options, read and checked.
+/// The options, parsed and checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) login: Login,
@@ -52,7 +52,7 @@ impl Config {
         Self::read(client.offering.environment, client.options, client.allow_loopback)
     }
 
-    /// Reads and checks all options, also those that are not kept here.
+    /// Parses and checks all options, including those that are not kept here.
     pub(crate) fn read(
         environment: Environment,
         options: &Options,
@@ -104,7 +104,7 @@ fn number(
     }
 }
 
-/// Where users of an environment log in, unless `loginUrl` says otherwise.
+/// The default of `loginUrl` for an environment.
 pub(crate) fn default_login(environment: Environment) -> &'static str {
     match environment {
         Environment::Production => "https://login.salesforce.com",
@@ -117,8 +117,7 @@ fn login(environment: Environment, options: &Options, allow_loopback: bool) -> R
     hosts::login(url, environment, allow_loopback).map_err(|_| OptionError { name: LOGIN_URL })
 }
 
-/// `login` by default: otherwise the browser's running Salesforce session is connected without a question, whoever's
-/// it is.
+/// `login` by default: otherwise whichever Salesforce session the browser has is connected without a question.
 fn prompt(options: &Options) -> Result<String, OptionError> {
     let prompt = text(options, PROMPT)?.unwrap_or("login");
     let mut seen = Vec::new();
@@ -147,13 +146,13 @@ fn api_version(options: &Options) -> Result<String, OptionError> {
     }
 }
 
-/// How long to assume that a session lives, from `sessionMinutes`.
+/// The assumed session timeout, from `sessionMinutes`.
 pub(crate) fn session(options: &Options) -> Result<Duration, OptionError> {
     let minutes = number(options, SESSION_MINUTES, 1..=1440)?;
     Ok(minutes.map_or(SESSION, |minutes| Duration::from_secs(minutes * 60)))
 }
 
-/// From `rotation`. Strict unless told: rotation can be switched on in the app any day, and then for good.
+/// From `rotation`. Strict by default: an admin can enable rotation in the app at any time, and not disable it again.
 pub(crate) fn rotation(options: &Options) -> Result<Rotation, OptionError> {
     match text(options, ROTATION)? {
         None | Some("strict") => Ok(Rotation::Strict),

@@ -1,8 +1,8 @@
-//! What a refusal of the token endpoint means.
+//! What errors of the token endpoint mean.
 //!
-//! Salesforce answers nearly every failure with HTTP 400 and a JSON object, and `invalid_grant` alone has a dozen
+//! Salesforce reports nearly every failure as HTTP 400 with a JSON object, and `invalid_grant` alone has a dozen
 //! causes; only `error_description` tells them apart (Salesforce Help, "OAuth 2.0 Authorization Errors"). The table
-//! below is the whole judgement: the first row that fits decides.
+//! below decides alone: the first row that matches wins.
 
 use std::time::Duration;
 
@@ -41,19 +41,19 @@ pub(crate) enum Spends {
 pub(crate) struct Row {
     /// `error`, exactly.
     error: &'static str,
-    /// A part of `error_description` in lower case; empty fits any, also none.
+    /// A substring of the lower-cased `error_description`; empty matches anything, including none.
     contains: &'static str,
-    /// For this kind of request only.
+    /// Only for this kind of request.
     only: Option<Spends>,
     verdict: Verdict,
     reason: Reason,
-    /// Asking earlier is no use, or does harm.
+    /// An earlier retry is useless or harmful.
     wait: Duration,
 }
 
 const NONE: Duration = Duration::ZERO;
 const SOON: Duration = Duration::from_secs(5);
-/// Before an unknown refusal is asked about again.
+/// Before an unknown error is retried.
 const CAUTIOUS: Duration = Duration::from_secs(30);
 /// An admin of the org must act.
 const ADMIN: Duration = Duration::from_secs(15 * 60);
@@ -91,7 +91,7 @@ const REFRESH: Spends = Spends::RefreshToken;
 static ROWS: &[Row] = &[
     row("invalid_grant", "expired access/refresh token", Dead, GrantExpiredOrRevoked, NONE),
     row("invalid_grant", "token request is already being processed", InProgress, AlreadyProcessing, NONE),
-    // What a concurrent refresh was told before September 2024.
+    // The error of a concurrent refresh before September 2024.
     only(REFRESH, row("invalid_grant", "expired authorization code", InProgress, AlreadyProcessing, NONE)),
     only(CODE, row("invalid_grant", "expired authorization code", Dead, CodeRejected, NONE)),
     only(CODE, row("invalid_grant", "invalid authorization code", Dead, CodeRejected, NONE)),
@@ -134,7 +134,7 @@ static ROWS: &[Row] = &[
     row("redirect_uri_missing", "", Client, RequestRejected, NONE),
     row("unsupported_grant_type", "", Client, RequestRejected, NONE),
     row("unsupported_response_type", "", Client, RequestRejected, NONE),
-    // A code of another flow fails here, and anybody can bring one; that is not the client's fault.
+    // A code of another flow fails here, and anybody can send one; that is not the client's fault.
     only(CODE, row("invalid_request", "verifier", Dead, CodeRejected, NONE)),
     only(CODE, row("invalid_request", "challenge", Dead, CodeRejected, NONE)),
     only(CODE, row("invalid_request", "", Dead, RequestRejected, NONE)),
@@ -158,10 +158,10 @@ static ROWS: &[Row] = &[
     row("unknown_error", "", MayPass, ServerUnavailable, NONE),
 ];
 
-/// For every error that the table does not know.
+/// For errors that the table does not list.
 static UNKNOWN: Row = row("", "", MayPass, Unrecognized, CAUTIOUS);
 
-/// The row that decides about an error.
+/// The row that matches an error.
 pub(crate) fn find(spends: Spends, error: &str, description: &str) -> &'static Row {
     let error = error.to_ascii_lowercase().replace('-', "_");
     let description = description.to_lowercase().replace(['\u{2018}', '\u{2019}'], "'");
@@ -183,7 +183,7 @@ pub(crate) struct OauthError {
 }
 
 impl OauthError {
-    /// Reads an OAuth error from a sound JSON object.
+    /// Reads an OAuth error from a well-formed JSON object.
     pub(crate) fn from_json(body: &[u8]) -> Option<Self> {
         json::object(body)?;
         serde_json::from_slice(body).ok()
@@ -199,15 +199,15 @@ impl OauthError {
 }
 
 impl Row {
-    /// Whether the client passed, since it is checked before the grant.
+    /// Whether the client was authenticated, which happens before the grant is checked.
     pub(crate) fn client_passed(&self) -> bool {
         self.error == "invalid_grant" && self.verdict != Client && self.reason != RateLimited
     }
 
-    /// The refusal that this row stands for.
+    /// The refusal of this row.
     ///
-    /// A server in trouble (5xx) kills no grant and accuses no client, whatever its body says: Salesforce documents
-    /// those errors with HTTP 400.
+    /// A failing server (5xx) is never evidence against a grant or a client, whatever its body says: Salesforce
+    /// documents those errors with HTTP 400.
     pub(crate) fn refusal(&self, status: StatusCode, headers: &HeaderMap) -> Refusal {
         let (verdict, reason) = match self.verdict {
             Dead | Client if status.is_server_error() => (MayPass, ServerUnavailable),
@@ -222,7 +222,16 @@ impl Row {
     }
 }
 
-/// What an answer without tokens means: a refusal if its body is an OAuth error in JSON, else an unknown outcome.
+/// What a response means that is neither a success nor an OAuth error.
+pub(crate) fn unreadable(status: StatusCode) -> Failure {
+    Failure::Unknown(if status.is_server_error() {
+        Reason::ServerUnavailable
+    } else {
+        Reason::AnswerInvalid
+    })
+}
+
+/// What a response without tokens means: a refusal if its body is a JSON OAuth error, otherwise an unknown outcome.
 pub(crate) fn judge(spends: Spends, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Failure {
     if status.is_redirection() || status.is_informational() {
         return unreadable(status);
@@ -233,20 +242,11 @@ pub(crate) fn judge(spends: Spends, status: StatusCode, headers: &HeaderMap, bod
     }
 }
 
-/// What an answer means that is neither success nor an OAuth error.
-pub(crate) fn unreadable(status: StatusCode) -> Failure {
-    Failure::Unknown(if status.is_server_error() {
-        Reason::ServerUnavailable
-    } else {
-        Reason::AnswerInvalid
-    })
-}
-
 /// No answer may stop work for longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3). A date is compared with the answer's own `Date`, so
-/// that no clock is read and none needs to be right.
+/// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3). A date is compared with the response's own
+/// `Date`, so that no clock is read and none has to be right.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {

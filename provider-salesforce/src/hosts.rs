@@ -1,14 +1,14 @@
-//! Which hosts may see tokens and secrets.
+//! Which hosts may receive tokens and secrets.
 //!
-//! URLs are taken apart by hand and by fewer rules than a browser has: whatever a lenient parser would repair (other
-//! notations of an address, invisible characters, backslashes) is refused here. Suffixes are those of Salesforce's My
-//! Domain hosts (Salesforce Help, "My Domain URL Formats"); the user interface's hosts are not among them.
+//! URLs are parsed by hand, more strictly than a browser does: whatever a lenient parser would repair (other
+//! notations of an address, invisible characters, backslashes) is rejected here. Suffixes are those of Salesforce's
+//! My Domain hosts (Salesforce Help, "My Domain URL Formats"), without the hosts of the user interface.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use grantry::{integration::Environment, provider::UrlError};
 
-/// Longer URLs are refused unread.
+/// Longer URLs are rejected unparsed.
 const MAX_LENGTH: usize = 1024;
 
 /// My Domain hosts: production, sandbox, scratch and so on; Government Cloud Defense; China.
@@ -25,7 +25,7 @@ const SANDBOX_LOGIN: [&str; 2] = ["test.salesforce.com", "test.sfcrmproducts.cn"
 pub(crate) struct Login {
     /// Scheme, host and port; no slash at the end.
     pub(crate) origin: String,
-    /// The address, when a test's stand-in is on loopback.
+    /// The loopback address of a test's stand-in for Salesforce.
     loopback: Option<IpAddr>,
 }
 
@@ -53,7 +53,7 @@ struct Parts<'a> {
     https: bool,
     host: Host,
     port: Option<u16>,
-    /// From the first character after the authority on.
+    /// Everything after the authority.
     rest: &'a str,
 }
 
@@ -114,8 +114,8 @@ fn split(url: &str) -> Result<Parts<'_>, UrlError> {
     })
 }
 
-/// A name of letters, digits and hyphens, or an address in its usual notation; every other notation of an address is
-/// refused as one.
+/// A name of letters, digits and hyphens, or an address in its usual notation. Every other notation of an address is
+/// rejected.
 fn read_host(text: &str) -> Result<Host, UrlError> {
     if let Some(inner) = text.strip_prefix('[') {
         let inner = inner.strip_suffix(']').unwrap_or(inner);
@@ -175,7 +175,7 @@ fn instance_pod(host: &str) -> bool {
         && tail.bytes().all(|b| b.is_ascii_lowercase())
 }
 
-/// The origin of `parts` if its host passes `allowed`, or if it is the loopback address that stands for Salesforce.
+/// The origin of `parts` if `allowed` accepts its host, or if it is the loopback stand-in for Salesforce.
 fn origin(
     parts: &Parts<'_>,
     loopback: Option<IpAddr>,
@@ -210,7 +210,8 @@ fn no_path(parts: &Parts<'_>) -> Result<(), UrlError> {
     }
 }
 
-/// The canonical origin of an `instance_url`: lower-case, without slash. Hosts from before My Domain pass if `legacy`.
+/// The canonical origin of an `instance_url`: lower case, no trailing slash. `legacy` admits hosts from before My
+/// Domain.
 pub(crate) fn instance(url: &str, login: &Login, legacy: bool) -> Result<String, UrlError> {
     let parts = split(url)?;
     let origin = origin(&parts, login.loopback, |name| {
@@ -220,8 +221,8 @@ pub(crate) fn instance(url: &str, login: &Login, legacy: bool) -> Result<String,
     Ok(origin)
 }
 
-/// Reads `loginUrl`. A host that belongs to the other environment is refused, so that nobody keeps sandbox accounts
-/// under `production`; My Domain hosts tell the environment only by their `sandbox` partition.
+/// Parses `loginUrl`. Rejects a host of the other environment, so that no sandbox account ends up under `production`;
+/// a My Domain host reveals its environment only by a `sandbox` partition.
 pub(crate) fn login(url: &str, environment: Environment, allow_loopback: bool) -> Result<Login, UrlError> {
     let parts = split(url)?;
     let loopback = match parts.host {
@@ -241,8 +242,8 @@ pub(crate) fn login(url: &str, environment: Environment, allow_loopback: bool) -
     Ok(Login { origin, loopback })
 }
 
-/// `orgId/userId` of an identity URL (`https://<login host>/id/<org>/<user>`), both in 18 characters, if its host may
-/// name users.
+/// `orgId/userId` of an identity URL (`https://<login host>/id/<org>/<user>`), both with 18 characters, if its host
+/// may vouch for users.
 pub(crate) fn subject(url: &str, login: &Login) -> Result<String, UrlError> {
     let parts = split(url)?;
     origin(&parts, login.loopback, |name| {
@@ -261,8 +262,9 @@ pub(crate) fn subject(url: &str, login: &Login) -> Result<String, UrlError> {
     }
 }
 
-/// The 18-character form of a Salesforce id: the last three characters tell which of the first fifteen are upper-case,
-/// so that ids differ however they are compared (Salesforce object reference, "ID Field Type").
+/// The 18-character form of a Salesforce id: the last three characters encode which of the first fifteen are
+/// upper-case, so that ids differ even under case-insensitive comparison (Salesforce object reference, "ID Field
+/// Type").
 pub(crate) fn long_id(id: &str) -> Option<String> {
     if !id.bytes().all(|b| b.is_ascii_alphanumeric()) || !matches!(id.len(), 15 | 18) {
         return None;

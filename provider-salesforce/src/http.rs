@@ -1,4 +1,4 @@
-//! Requests and raw answers: what is sent, and the adapter that lets `oauth2` send once.
+//! Requests and raw responses, and the adapter through which `oauth2` sends once.
 
 use std::{
     fmt,
@@ -31,7 +31,7 @@ pub(crate) const REVOKE: &str = "/services/oauth2/revoke";
 pub(crate) const INTROSPECT: &str = "/services/oauth2/introspect";
 pub(crate) const USERINFO: &str = "/services/oauth2/userinfo";
 
-/// What `oauth2` gets to see of a failure.
+/// A failure in the form that `oauth2` passes on.
 #[derive(Debug)]
 pub(crate) struct Sending(pub(crate) Failure);
 
@@ -43,8 +43,8 @@ impl fmt::Display for Sending {
 
 impl std::error::Error for Sending {}
 
-/// Lets `oauth2` send through a [`TokenHttp`], once, and judges the answer before `oauth2` parses it: only a sound
-/// token object gets through.
+/// Lets `oauth2` send once through a [`TokenHttp`], and checks the response before `oauth2` parses it: only a
+/// well-formed token object gets through.
 #[derive(Debug)]
 pub(crate) struct Once {
     http: Mutex<Option<TokenHttp>>,
@@ -63,7 +63,7 @@ impl Once {
         self.http.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Whether nothing was given to the transport.
+    /// Whether nothing has been sent.
     pub(crate) fn unused(&self) -> bool {
         self.http.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
@@ -90,7 +90,7 @@ impl<'c> AsyncHttpClient<'c> for Once {
     }
 }
 
-/// The body of an answer that is a token object; what else it means, otherwise.
+/// The body, if it is a token object; otherwise what the response means.
 fn token_object(answer: &Response<Bytes>, spends: Spends) -> Result<Vec<u8>, Failure> {
     if !answer.status().is_success() {
         return Err(errors::judge(
@@ -102,7 +102,8 @@ fn token_object(answer: &Response<Bytes>, spends: Spends) -> Result<Vec<u8>, Fai
     }
     let names = json::object(answer.body()).ok_or(Failure::Unknown(Reason::AnswerInvalid))?;
     if names.error {
-        // A code is gone in any case. A refresh token may have been spent by whatever went wrong behind a 200.
+        // An authorization code is spent in any case. A refresh token may have been spent by whatever failed behind a
+        // 200.
         return Err(match spends {
             Spends::Code => errors::judge(spends, answer.status(), answer.headers(), answer.body()),
             Spends::RefreshToken => Failure::Unknown(Reason::AnswerInvalid),
@@ -117,7 +118,7 @@ fn token_object(answer: &Response<Bytes>, spends: Spends) -> Result<Vec<u8>, Fai
     Ok(answer.body().to_vec())
 }
 
-/// What a request without an answer means.
+/// What a request without a response means.
 pub(crate) fn unanswered(error: TransportError) -> Failure {
     match error {
         TransportError { sent: Sent::No, .. } => Failure::NotSent,
@@ -134,7 +135,7 @@ pub(crate) async fn send(http: &ProviderHttp, request: Request<Vec<u8>>) -> Resu
     http.send(request).await.map_err(unanswered)
 }
 
-/// A form, as the OAuth endpoints take it.
+/// A form post, as OAuth endpoints expect it.
 pub(crate) fn post(url: &str, fields: &[(&str, &str)]) -> Result<Request<Vec<u8>>, Failure> {
     let body = Serializer::new(String::new()).extend_pairs(fields).finish();
     Request::builder()
@@ -146,7 +147,7 @@ pub(crate) fn post(url: &str, fields: &[(&str, &str)]) -> Result<Request<Vec<u8>
         .map_err(|_| Failure::NotSent)
 }
 
-/// A request with an access token (RFC 6750 section 2.1). The caller answers for the host.
+/// A request with a bearer token (RFC 6750 section 2.1). The caller must have checked the host.
 pub(crate) fn get(url: &str, access_token: &Secret) -> Result<Request<Vec<u8>>, Failure> {
     let mut bearer =
         HeaderValue::from_str(&format!("Bearer {}", access_token.expose())).map_err(|_| Failure::NotSent)?;

@@ -23,16 +23,16 @@ const MAX_TEXT: usize = 255;
 const ORGANIZATION: &str =
     "SELECT Id, Name, InstanceName, IsSandbox, OrganizationType FROM Organization LIMIT 1";
 
-/// Where a bearer token may go: the origin of the set, checked again, since this crate cannot see who filled it in.
+/// Where a bearer token may be sent: the set's origin, checked again, since this crate cannot see who filled it in.
 fn instance(config: &Config, set: &TokenSet) -> Option<String> {
     set.instance_url
         .as_deref()
         .and_then(|url| config.instance(url).ok())
 }
 
-/// Asks introspection (RFC 7662) at the login host.
+/// Introspection (RFC 7662) at the login host.
 ///
-/// `active: false` has been reported for tokens that worked, so it is checked with the user info endpoint.
+/// `active: false` has been reported for working tokens, so it is confirmed at the userinfo endpoint.
 pub(crate) async fn access_life(
     http: &ProviderHttp,
     client: &Client<'_>,
@@ -68,7 +68,7 @@ pub(crate) async fn access_life(
     }
 }
 
-/// Whether the user info endpoint takes the token (OpenID Connect Core section 5.3).
+/// Whether the userinfo endpoint accepts the token (OpenID Connect Core section 5.3).
 async fn confirm(http: &ProviderHttp, config: &Config, set: &TokenSet) -> Result<AccessLife, Failure> {
     let origin = instance(config, set).unwrap_or_else(|| config.login.origin.clone());
     let answer = send(http, get(&format!("{origin}{USERINFO}"), &set.access_token)?).await?;
@@ -80,7 +80,7 @@ async fn confirm(http: &ProviderHttp, config: &Config, set: &TokenSet) -> Result
     }
 }
 
-/// Asks the identity service, or the user info endpoint if that does not tell, and then the org.
+/// Asks the identity service, or the userinfo endpoint if that fails, and then for the org.
 pub(crate) async fn identify(
     http: &ProviderHttp,
     client: &Client<'_>,
@@ -102,7 +102,7 @@ pub(crate) async fn identify(
         return Err(Failure::Unknown(Reason::IdentityChanged));
     }
     if let Some(origin) = instance {
-        // A user without API access to it connects all the same.
+        // A user without API access to the org can still connect.
         if let Some(org) = ask_organization(http, &config, &origin, set).await
             && id(&org, "Id") == Some(profile.org_id.clone())
         {
@@ -113,7 +113,7 @@ pub(crate) async fn identify(
     Ok(profile)
 }
 
-/// Salesforce Help, "Identity URLs" and "Query for User Information": the two differ in the names of a few fields.
+/// Salesforce Help, "Identity URLs" and "Query for User Information": the two differ in a few field names.
 async fn ask_who(http: &ProviderHttp, url: &str, set: &TokenSet) -> Result<Profile, Failure> {
     let answer = send(http, get(url, &set.access_token)?).await?;
     match answer.status() {
@@ -155,8 +155,8 @@ async fn ask_organization(
     Some(body.get_mut("records")?.get_mut(0)?.take())
 }
 
-/// Where the org lives: `NA`, `EU` or `AP` for an instance of old such as `NA44`, else the instance's whole name such
-/// as `USA123`, since the newer names stand for data centres rather than for a part of the world.
+/// The org's region: `NA`, `EU` or `AP` for old instance names such as `NA44`. Newer names such as `USA123` stand for
+/// data centres rather than regions, and are returned whole.
 fn region(instance: &str) -> String {
     let instance = instance.to_ascii_uppercase();
     let letters = instance.trim_end_matches(|c: char| c.is_ascii_digit());

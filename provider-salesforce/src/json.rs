@@ -1,23 +1,23 @@
-//! What is checked of a JSON answer before anything is parsed.
+//! Checks on a JSON response before anything else parses it.
 
 use std::{collections::HashSet, fmt};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// Token answers are flat but for a few small objects.
+/// Token responses are flat, except for a few small objects.
 const MAX_DEPTH: usize = 32;
 
-/// What the names in a JSON object tell.
+/// Which names a JSON object has.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Names {
-    /// There is an `error`.
+    /// It has an `error`.
     pub(crate) error: bool,
-    /// There is an `access_token`.
+    /// It has an `access_token`.
     pub(crate) access_token: bool,
 }
 
-/// Whether `body` is one JSON object in UTF-8, without byte order mark, of bounded depth, with every name once and
-/// nothing behind it. RFC 8259 leaves the meaning of repeated names open, so they mean nothing here.
+/// The names of `body`, if it is exactly one JSON object: UTF-8 without a byte order mark, of bounded depth, with
+/// unique names and nothing after it. RFC 8259 leaves the meaning of repeated names open, so they are rejected.
 pub(crate) fn object(body: &[u8]) -> Option<Names> {
     let text = std::str::from_utf8(body).ok()?;
     if !shallow(text) {

@@ -1,8 +1,8 @@
 //! Salesforce for Grantry.
 //!
-//! [`Salesforce`] is a [`Provider`]: it builds the requests of the OAuth 2.0 web server flow with PKCE, reads their
-//! answers strictly, and judges refusals by a table, because Salesforce says `invalid_grant` for a dozen unrelated
-//! things. It keeps no state and reads no clock.
+//! [`Salesforce`] is a [`Provider`]: it builds the requests of the OAuth 2.0 web server flow with PKCE, parses the
+//! responses strictly, and classifies errors by a table, because Salesforce says `invalid_grant` for a dozen
+//! unrelated causes. It is stateless and reads no clock.
 //!
 //! ```
 //! use grantry::{id::IntegrationId, integration::{Client, Options}, provider::{AuthorizeRequest, Provider}, secret::Secret};
@@ -45,12 +45,14 @@
 //!
 //! # Decisions
 //!
-//! - The client secret goes in the request's body (`client_secret_post`). Salesforce documents HTTP Basic without the
-//!   form-encoding step of RFC 6749 section 2.3.1, which the `oauth2` crate performs; the body has one reading only.
-//! - A refresh answer with a usable access token is never thrown away for its other fields: Salesforce may have
-//!   spent the old refresh token for it. A doubtful `instance_url`, `id` or scope counts as omitted, and the stored one
-//!   stays. An answer to a code exchange is refused for them.
-//! - The identity service is asked at the login host of the integration, never at the host in an answer's `id`.
+//! - The client secret is sent in the request body (`client_secret_post`). Salesforce documents HTTP Basic without
+//!   the form-encoding step of RFC 6749 section 2.3.1, which the `oauth2` crate performs; the body can only be read
+//!   one way.
+//! - A refresh response with a usable access token is never discarded because of its other fields: Salesforce may
+//!   have spent the old refresh token for it. An invalid `instance_url`, `id` or scope counts as omitted, and the
+//!   stored one is kept. In response to a code exchange, it is an error.
+//! - The identity service is always called at the integration's login host, never at the host of the `id` in a
+//!   response.
 
 mod api;
 mod authorize;
@@ -83,7 +85,7 @@ use crate::config::Config;
 /// The provider's name in paths and offerings.
 pub const NAME: &str = "salesforce";
 
-/// Salesforce as a provider. It holds nothing but its offerings.
+/// The Salesforce provider. Its only state are its offerings.
 #[derive(Clone, Debug)]
 pub struct Salesforce {
     offerings: [Offering; 2],
@@ -175,7 +177,7 @@ impl Provider for Salesforce {
         config::idle_limit(client.options).unwrap_or(Some(config::IDLE))
     }
 
-    /// "Five unique approvals per user and app": a sixth ends the oldest without a word.
+    /// "Five unique approvals per user and app": a sixth silently revokes the oldest.
     fn grants_per_user(&self, _client: &Client<'_>) -> Option<u32> {
         Some(5)
     }

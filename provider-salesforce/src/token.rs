@@ -1,4 +1,4 @@
-//! The requests to the token endpoint, and what their answers say.
+//! Requests to the token endpoint, and their outcomes.
 
 mod answer;
 
@@ -36,7 +36,7 @@ type OauthClient = oauth2::Client<
     EndpointSet,
 >;
 
-/// The client id and secret go in the body; see the crate's documentation.
+/// Client id and secret are sent in the body; see the crate's documentation.
 fn oauth(client: &Client<'_>, config: &Config) -> Result<OauthClient, Failure> {
     let endpoint = TokenUrl::new(config.login.url(TOKEN)).map_err(|_| Failure::NotSent)?;
     let id = ClientId::new(client.client_id.to_owned());
@@ -47,7 +47,7 @@ fn oauth(client: &Client<'_>, config: &Config) -> Result<OauthClient, Failure> {
         .set_token_uri(endpoint))
 }
 
-/// What became of a request that `oauth2` gave up on. Its own texts may hold parts of the answer and are dropped.
+/// The outcome of a request that `oauth2` gave up on. Its own messages may quote the response, and are dropped.
 fn failure(once: &Once, error: &RequestTokenError<Sending, BasicErrorResponse>) -> Failure {
     match error {
         RequestTokenError::Request(Sending(failure)) => *failure,
@@ -94,8 +94,8 @@ pub(crate) async fn refresh(
     answer.of_refresh(client, &config, now)
 }
 
-/// RFC 7009, as far as Salesforce follows it: the token alone, and HTTP 400 for a token that is not known (Salesforce
-/// Help, "Revoke OAuth Tokens"). Either way it is gone.
+/// RFC 7009 as far as Salesforce follows it: the token alone, and HTTP 400 for an unknown token (Salesforce Help,
+/// "Revoke OAuth Tokens"). Either way the token is gone.
 pub(crate) async fn revoke(http: &ProviderHttp, client: &Client<'_>, token: &Secret) -> Result<(), Failure> {
     let config = Config::of(client).map_err(|_| Failure::NotSent)?;
     let request = post(&config.login.url(REVOKE), &[("token", token.expose())])?;
@@ -103,7 +103,7 @@ pub(crate) async fn revoke(http: &ProviderHttp, client: &Client<'_>, token: &Sec
     if answer.status() == StatusCode::OK {
         return Ok(());
     }
-    // The error has been seen in both forms.
+    // The error has been seen in both formats.
     let error = OauthError::from_json(answer.body()).or_else(|| form_error(answer.body()));
     match error {
         Some(e)
@@ -134,11 +134,11 @@ fn form_error(body: &[u8]) -> Option<OauthError> {
     })
 }
 
-/// No token: a refresh with it tells whether the client passes, since Salesforce checks the client id, then the secret,
-/// then the token.
+/// Not a token: a refresh with it shows whether the client is accepted, since Salesforce checks the client id, then
+/// the secret, then the token.
 const NO_TOKEN: &str = "grantry.verifies.the.client";
 
-/// Asks for a refresh with something that is no token.
+/// Attempts a refresh with something that is not a token.
 pub(crate) async fn verify(http: &ProviderHttp, client: &Client<'_>) -> Result<(), Failure> {
     let config = Config::of(client).map_err(|_| Failure::NotSent)?;
     let fields = [
@@ -157,7 +157,7 @@ pub(crate) async fn verify(http: &ProviderHttp, client: &Client<'_>) -> Result<(
     let refusal = row.refusal(status, answer.headers());
     match refusal.verdict {
         _ if status.is_client_error() && row.client_passed() => Ok(()),
-        // The other verdicts speak of a grant, and there was none.
+        // Other verdicts are about a grant, and there was none.
         Verdict::ClientMisconfigured | Verdict::MayPass => Err(Failure::Refused(refusal)),
         Verdict::GrantDead | Verdict::InProgress => Err(Failure::Unknown(Reason::AnswerInvalid)),
     }

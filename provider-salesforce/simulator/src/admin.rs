@@ -1,11 +1,11 @@
-//! What an admin of an org switches: users, the org itself, and from which addresses the app may get tokens.
+//! What an org's admin can change: users, the org itself, and the addresses from which the app gets tokens.
 
 use crate::client_auth::{INACTIVE_ORG, INACTIVE_USER, IP_RESTRICTED, OAuthError};
 use crate::log::Outcome;
 use crate::state::Auth;
 
 impl Auth {
-    /// Activates or deactivates a user. The tokens of a deactivated user do nothing, but are not revoked.
+    /// Activates or deactivates a user. A deactivated user's tokens stop working, but are not revoked.
     pub(crate) fn set_active(&mut self, username: &str, active: bool) -> Result<(), String> {
         let user = self.user_named(username)?;
         if let Some(user) = self.users.get_mut(user) {
@@ -14,7 +14,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Locks an org or opens it again. Nothing is revoked.
+    /// Locks or unlocks an org. Revokes nothing.
     pub(crate) fn set_org_active(&mut self, org_id: &str, active: bool) -> Result<(), String> {
         let org = self.org_named(org_id)?;
         if active {
@@ -25,7 +25,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Puts the client's address on the list of those that get tokens, or takes it off. Nothing is revoked.
+    /// Adds the client's address to those that get tokens, or removes it. Revokes nothing.
     pub(crate) fn set_ip_allowed(&mut self, org_id: &str, allowed: bool) -> Result<(), String> {
         let org = self.org_named(org_id)?;
         if allowed {
@@ -52,7 +52,7 @@ impl Auth {
             .is_some_and(|user| user.active && !self.locked_orgs.contains(&user.user.org))
     }
 
-    /// Why the token endpoint gives this user no tokens, whatever was presented.
+    /// Why the token endpoint refuses this user, whatever was presented.
     pub(crate) fn barred(&self, user: usize) -> Option<(Outcome, OAuthError)> {
         let Some(user) = self.users.get(user).filter(|user| user.active) else {
             return Some((Outcome::InactiveUser, INACTIVE_USER));

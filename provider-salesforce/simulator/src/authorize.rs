@@ -42,11 +42,11 @@ pub(crate) async fn authorize(State(shared): State<Arc<Shared>>, request: Reques
     }
 }
 
-/// Why an authorization does not even begin.
+/// Why an authorization request is rejected.
 enum Refusal {
-    /// The client or its callback cannot be trusted: told on the host itself.
+    /// Client or callback cannot be trusted: the error is shown on this host.
     Here(OAuthError),
-    /// Told to the client.
+    /// The error is sent to the client.
     Redirect(String),
 }
 
@@ -148,7 +148,7 @@ fn failure(redirect_uri: &str, state: Option<&str>, error: &str, description: &s
     with_query(redirect_uri, &pairs)
 }
 
-/// What the pages come to when `user` logs in and allows everything: where the browser is sent.
+/// Where the browser would be sent after `user` logged in and allowed everything, without the pages.
 pub(crate) fn approve(auth: &mut Auth, form: &Form, user: usize, now: Millis) -> Result<String, String> {
     match checked(auth, form, now) {
         Ok(flow) if flow.lacks_scope => Err("the client lacks a scope that was asked for".to_owned()),
@@ -158,7 +158,7 @@ pub(crate) fn approve(auth: &mut Auth, form: &Form, user: usize, now: Millis) ->
     }
 }
 
-/// Sends the browser to the next page that the flow needs, or back to the client with a code.
+/// Redirects the browser to the next page of the flow, or back to the client with a code.
 pub(crate) fn go_on(auth: &mut Auth, id: &str, browser: Option<&str>, now: Millis) -> Response {
     let Some(flow) = auth.flows.get(id).cloned() else {
         return crate::pages::gone();
@@ -196,12 +196,12 @@ pub(crate) fn go_on(auth: &mut Auth, id: &str, browser: Option<&str>, now: Milli
     }
 }
 
-/// Back to the client, with an error.
+/// The redirect to the client with an error.
 pub(crate) fn refusal(flow: &Flow, error: &str, description: &str) -> String {
     failure(&flow.redirect_uri, flow.state.as_deref(), error, description)
 }
 
-/// Back to the client, with a code.
+/// The redirect to the client with a code.
 fn grant(auth: &mut Auth, flow: &Flow, user: usize, now: Millis) -> String {
     let code = ids::code();
     let entry = Code {

@@ -1,4 +1,4 @@
-//! How clients prove who they are at the token and introspection endpoints.
+//! Client authentication at the token and introspection endpoints.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use crate::config::Client;
 use crate::http::Form;
 use crate::state::Auth;
 
-/// An OAuth error as the token endpoint tells it, with status 400.
+/// An OAuth error of the token endpoint, sent with status 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OAuthError {
     pub(crate) error: &'static str,
@@ -30,7 +30,7 @@ pub(crate) const BAD_CLIENT_ID: OAuthError = oauth_error("invalid_client_id", "c
 pub(crate) const BAD_SECRET: OAuthError = oauth_error("invalid_client", "invalid client credentials");
 const BAD_BASIC: OAuthError = oauth_error("invalid_basic_auth_header", "invalid basic authorization header");
 
-/// What a request says about its client. Credentials in the body win over the header.
+/// A request's client credentials. Those in the body take precedence over the header.
 #[derive(Debug, Default)]
 pub(crate) struct Credentials {
     pub(crate) client_id: String,
@@ -71,7 +71,7 @@ impl Credentials {
 }
 
 impl Auth {
-    /// The client that these credentials prove: first the id, then the secret.
+    /// Authenticates the client: first the id, then the secret.
     pub(crate) fn authenticate(&self, credentials: &Credentials) -> Result<&Client, OAuthError> {
         let client = self.clients.get(&credentials.client_id).ok_or(BAD_CLIENT_ID)?;
         match &credentials.secret {

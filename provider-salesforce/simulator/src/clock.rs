@@ -15,7 +15,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// What the simulator takes for now.
+    /// The simulator's current time.
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place where the simulator reads the machine's clock"

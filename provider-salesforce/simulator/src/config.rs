@@ -1,17 +1,17 @@
-//! What a simulator is started with.
+//! The configuration of a simulator.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::settings::Settings;
 
-/// The consumer key of the client that is there by default.
+/// The consumer key of the default client.
 pub const DEFAULT_CLIENT_ID: &str = "3MVG9GrantrySimulatorConsumerKey.0000000000000000000000001";
-/// The consumer secret of the client that is there by default.
+/// The consumer secret of the default client.
 pub const DEFAULT_CLIENT_SECRET: &str = "5E3C0DE55E3C0DE55E3C0DE55E3C0DE55E3C0DE55E3C0DE55E3C0DE55E3C0DE5";
-/// The password of every user that is there by default.
+/// The password of every default user.
 pub const DEFAULT_PASSWORD: &str = "simulator";
 
-/// How to start a simulator. Start from [`Config::default`] and change what differs.
+/// How to start a simulator. Begin with [`Config::default`] and change what differs.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The address that both hosts listen on. Loopback by default, and best left so: the control API has no password.
@@ -26,7 +26,7 @@ pub struct Config {
     pub orgs: Vec<Org>,
     /// The users.
     pub users: Vec<User>,
-    /// This many more users are made in the first org: `user1@acme.com`, `user2@acme.com` and so on.
+    /// How many additional users the first org gets: `user1@acme.com`, `user2@acme.com` and so on.
     pub extra_users: usize,
     /// Accounts in each org at the start.
     pub accounts: usize,
@@ -66,10 +66,10 @@ pub struct Client {
     /// The scopes of the app. An authorization without `scope` gets all of them.
     #[serde(default = "default_scopes")]
     pub scopes: Vec<String>,
-    /// Whether the token endpoint demands the secret. A secret that is sent is checked in any case.
+    /// Whether the token endpoint requires the secret. A secret that is sent is always checked.
     #[serde(default = "yes")]
     pub secret_required: bool,
-    /// Whether this app demands PKCE, whatever the setting for all apps says.
+    /// Whether this app requires PKCE, regardless of the setting for all apps.
     #[serde(default)]
     pub pkce_required: bool,
 }

@@ -1,4 +1,4 @@
-//! `/__control` and `/__log`: how tests steer the simulator and look into it from outside.
+//! `/__control` and `/__log`: how tests steer and inspect the simulator from outside.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,12 +13,12 @@ pub(crate) struct Family {
     pub(crate) issued_at: Millis,
     pub(crate) last_used: Millis,
     pub(crate) alive: bool,
-    /// The living refresh token, its digest and its generation; none if the grant is without one.
+    /// The valid refresh token; none if the grant has none.
     pub(crate) refresh: Option<Living>,
     pub(crate) sessions: Vec<Box<str>>,
 }
 
-/// The refresh token of a family that may be presented next.
+/// The refresh token of a family that is valid now.
 #[derive(Debug)]
 pub(crate) struct Living {
     pub(crate) token: String,
@@ -26,7 +26,7 @@ pub(crate) struct Living {
     pub(crate) generation: u64,
 }
 
-/// What is known of a refresh token that was ever issued.
+/// What is known about a refresh token that was ever issued.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RefreshRecord {
     pub(crate) family: usize,

@@ -1,4 +1,4 @@
-//! Bodies that come slowly, or not whole.
+//! Bodies that are slow or incomplete.
 
 use std::io;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use futures_util::stream;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, StatusCode};
 
-/// A page as a maintenance window shows it.
+/// The page of a maintenance window.
 pub(crate) const MAINTENANCE: &str =
     "<html><head><title>Maintenance</title></head><body><h1>We are down for maintenance.</h1></body></html>";
-/// A page as a failure behind the edge shows it.
+/// The page of a failure behind the edge.
 pub(crate) const FAILURE: &str = "<html><head><title>Error</title></head><body><h1>An internal server error has occurred.</h1></body></html>";
 
-/// The error that ends a body in the middle; the connection is closed for it.
+/// The error that truncates a body; the connection is closed with it.
 pub(crate) fn cut() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "cut by a fault")
 }
 
-/// A status from a number; 500 if it is none.
+/// A status code; 500 if the number is not one.
 pub(crate) fn status(number: u16) -> StatusCode {
     StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Announces the length that the body ought to have.
+/// Announces the length that the body should have.
 pub(crate) fn with_length(mut response: Response, length: usize) -> Response {
     response
         .headers_mut()
@@ -47,7 +47,7 @@ pub(crate) fn slow<H: Send + 'static>(body: Bytes, size: usize, pause: Duration,
     }))
 }
 
-/// The first half of a body, then the cut.
+/// The first half of a body, then the truncation.
 pub(crate) fn halved(body: &Bytes) -> Body {
     let half = body.slice(..body.len() / 2);
     Body::from_stream(stream::iter([Ok(half), Err(cut())]))

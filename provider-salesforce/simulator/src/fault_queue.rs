@@ -1,4 +1,4 @@
-//! A queue of ordered faults, whatever they break: who comes first, how often, and after how many that pass.
+//! A queue of ordered faults, whatever they break.
 
 /// A fault with its counts.
 pub(crate) trait Counted {
@@ -6,7 +6,7 @@ pub(crate) trait Counted {
     fn parts(&mut self) -> (&Self::Kind, &mut u64, &mut u64);
 }
 
-/// Takes the first fault that `matches`, and counts it.
+/// Takes the first fault that `matches`, counting down what it skips and how often it happens.
 pub(crate) fn take<F: Counted>(queue: &mut Vec<F>, matches: impl Fn(&F) -> bool) -> Option<F::Kind> {
     for index in 0..queue.len() {
         let Some(fault) = queue.get_mut(index).filter(|fault| matches(fault)) else {
@@ -27,7 +27,7 @@ pub(crate) fn take<F: Counted>(queue: &mut Vec<F>, matches: impl Fn(&F) -> bool)
     None
 }
 
-// What both kinds of faults are unless a test says otherwise.
+// Defaults that both kinds of faults share.
 
 pub(crate) fn once() -> u64 {
     1

@@ -1,4 +1,4 @@
-//! Faults of the token endpoint that tests order in advance, and all faults that wait to happen.
+//! Faults of the token endpoint that tests order in advance, and the queues of all pending faults.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub enum TokenFaultKind {
     AnswerLost,
     /// Not processed; the connection is closed.
     RequestLost,
-    /// No answer ever: the connection stays open until the client leaves.
+    /// Never answered: the connection stays open until the client closes it.
     Hang {
         /// Whether the request is processed.
         #[serde(default)]
@@ -61,7 +61,7 @@ pub enum TokenFaultKind {
         #[serde(default = "temporary_redirect")]
         status: u16,
     },
-    /// Processed; then a 200 whose body is not a token answer.
+    /// Processed; then a 200 whose body is not a token response.
     #[serde(rename = "garbage_200")]
     Garbage {
         /// The body.
@@ -71,13 +71,13 @@ pub enum TokenFaultKind {
         #[serde(default = "html")]
         content_type: String,
     },
-    /// Processed; the right answer, blown up by one long extra field.
+    /// Processed; the right response with one very long extra field.
     Oversized {
-        /// How many bytes long.
+        /// The length of that field, in bytes.
         #[serde(default = "one_mebibyte")]
         bytes: usize,
     },
-    /// Processed late, whether the client still waits or not.
+    /// Processed late, whether or not the client still waits.
     Late {
         /// After so many milliseconds.
         ms: u64,
@@ -93,13 +93,13 @@ pub struct TokenFault {
     /// What goes wrong.
     #[serde(flatten)]
     pub kind: TokenFaultKind,
-    /// For how many requests; 1 if not given.
+    /// For how many requests; 1 by default.
     #[serde(default = "once")]
     pub times: u64,
-    /// Let so many matching requests pass first.
+    /// How many matching requests pass first.
     #[serde(default)]
     pub skip: u64,
-    /// Only for requests with this `grant_type`; all if not given.
+    /// Only for requests with this `grant_type`; for all by default.
     #[serde(default)]
     pub grant_type: Option<String>,
     /// Only for requests that present a refresh token of this user.
@@ -134,7 +134,7 @@ impl TokenFault {
 }
 
 impl TokenFaultKind {
-    /// The name that the log gives it.
+    /// Its name in the log.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Error { .. } => "error",
@@ -152,7 +152,7 @@ impl TokenFaultKind {
         }
     }
 
-    /// Whether the request is processed in spite of the fault.
+    /// Whether the request is processed despite the fault.
     pub fn is_processed(&self) -> bool {
         match self {
             Self::Error { .. } | Self::RequestLost | Self::Html503 | Self::Redirect { .. } => false,
@@ -162,18 +162,18 @@ impl TokenFaultKind {
     }
 }
 
-/// The faults that wait to happen.
+/// The pending faults.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
-    /// For the token endpoint, first come first.
+    /// For the token endpoint, in this order.
     pub token: Vec<TokenFault>,
-    /// For the instance host, first come first.
+    /// For the instance host, in this order.
     pub instance: Vec<InstanceFault>,
 }
 
 impl Faults {
-    /// Takes the fault for a token request, if one waits for it.
+    /// Takes the fault that is pending for a token request, if any.
     pub(crate) fn take_token(&mut self, grant_type: &str, username: Option<&str>) -> Option<TokenFaultKind> {
         take(&mut self.token, |fault| {
             fault
@@ -187,7 +187,7 @@ impl Faults {
         })
     }
 
-    /// Takes the fault for a call of the instance host, if one waits for it.
+    /// Takes the fault that is pending for a call of the instance host, if any.
     pub(crate) fn take_instance(&mut self, path: &str) -> Option<InstanceFaultKind> {
         take(&mut self.instance, |fault| {
             fault.path.as_deref().is_none_or(|wanted| path.contains(wanted))

@@ -11,16 +11,16 @@ pub(crate) struct Flow {
     pub(crate) scopes: Vec<String>,
     pub(crate) login_hint: Option<String>,
     pub(crate) created_at: Millis,
-    /// The browser has still to log in, even if it has a session.
+    /// The browser must log in, even if it has a session.
     pub(crate) wants_login: bool,
-    /// The browser has still to choose the account.
+    /// The browser must choose an account.
     pub(crate) wants_choice: bool,
-    /// The user has still to allow the client, even if that happened before.
+    /// The user must allow the client, even if that happened before.
     pub(crate) wants_consent: bool,
     pub(crate) challenge: Option<String>,
     pub(crate) nonce: Option<String>,
     pub(crate) immediate: bool,
-    /// The app lacks a scope that was asked for; Salesforce says so after the login only.
+    /// The app lacks a requested scope; Salesforce says so only after the login.
     pub(crate) lacks_scope: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of families of tokens: issue, rotation, reuse, eviction, revocation, expiry.
+//! The life of token families: issue, rotation, reuse, eviction, revocation, expiry.
 
 use crate::clock::{Millis, minutes};
 use crate::family::{Family, Living, RefreshRecord, Session};
@@ -9,7 +9,8 @@ use crate::state::Auth;
 const DAY: Millis = 86_400_000;
 
 impl Auth {
-    /// Begins a family, with a refresh token if the scopes ask for one. A family too many evicts the oldest.
+    /// Begins a family, with a refresh token if the scopes include one. Evicts the oldest family if there are too
+    /// many.
     pub(crate) fn begin_family(
         &mut self,
         user: usize,
@@ -95,7 +96,7 @@ impl Auth {
         }
     }
 
-    /// Spends the living refresh token of a family and issues the next.
+    /// Spends the valid refresh token of a family and issues the next one.
     pub(crate) fn rotate(&mut self, family: usize, now: Millis) {
         let Some(spent) = self
             .families
@@ -124,7 +125,7 @@ impl Auth {
             .map_or("", |user| user.org_id18.get(..15).unwrap_or_default());
         let token = ids::access_token(org);
         let key: Box<str> = token.as_str().into();
-        // Now and then only, so that its cost per token stays the same however many there are.
+        // Only now and then, so that the cost per token is constant however many there are.
         if entry.sessions.len() >= 8 && entry.sessions.len().is_power_of_two() {
             let sessions = &mut self.sessions;
             entry.sessions.retain(|token| {
@@ -167,7 +168,7 @@ impl Auth {
         }
     }
 
-    /// Whether a family's refresh token may still be used, by the policies on idle time and lifetime.
+    /// Whether a family's refresh token is within the policies on idle time and lifetime.
     pub(crate) fn within_policy(&self, family: &Family, now: Millis) -> bool {
         let idle = self.settings.refresh_idle_days.map(|days| i64::from(days) * DAY);
         let life = self
@@ -179,7 +180,7 @@ impl Auth {
             && life.is_none_or(|limit| now - family.issued_at < limit)
     }
 
-    /// The family of a living access token of an active user. `active` counts as activity of the session.
+    /// The family of a valid access token of an active user. `active` counts as activity of the session.
     pub(crate) fn session(&mut self, token: &str, now: Millis, active: bool) -> Option<(&Session, &Family)> {
         let sliding = self.settings.sliding_sessions;
         let session = self.sessions.get_mut(token)?;
@@ -193,7 +194,7 @@ impl Auth {
         Some((session, family))
     }
 
-    /// Revokes a token: an access token ends alone, a living refresh token takes its family along.
+    /// Revokes a token: an access token alone, a valid refresh token with its whole family.
     pub(crate) fn revoke_token(&mut self, token: &str, now: Millis) -> bool {
         if let Some(session) = self.sessions.remove(token) {
             if let Some(family) = self.families.get_mut(session.family) {
@@ -214,7 +215,7 @@ impl Auth {
         }
     }
 
-    /// Ends all families of a user and forgets what the user allowed. Gives the number of ended families.
+    /// Ends all families of a user and forgets what the user allowed. Returns the number of families that ended.
     pub(crate) fn revoke_user(&mut self, user: usize) -> usize {
         let families: Vec<usize> = (0..self.families.len())
             .filter(|index| {
@@ -230,7 +231,7 @@ impl Auth {
         families.len()
     }
 
-    /// Ends access tokens only, of one user or of all. Gives their number.
+    /// Ends access tokens only, of one user or of all. Returns their number.
     pub(crate) fn expire_sessions(&mut self, user: Option<usize>) -> usize {
         let before = self.sessions.len();
         for family in &mut self.families {

@@ -1,4 +1,4 @@
-//! Small helpers around requests and answers.
+//! Helpers for requests and responses.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -12,7 +12,7 @@ pub(crate) const JSON: &str = "application/json;charset=UTF-8";
 pub(crate) const HTML: &str = "text/html;charset=UTF-8";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Marks an answer that must not be sent: the connection is closed instead.
+/// Marks a response that must not be sent: the connection is closed instead.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CloseConnection;
 
@@ -64,7 +64,7 @@ pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Respons
     answer(status, JSON, serde_json::to_vec(value).unwrap_or_default())
 }
 
-/// An answer that no cache may keep.
+/// A response that no cache may keep.
 pub(crate) fn no_store(mut response: Response) -> Response {
     response
         .headers_mut()
@@ -81,7 +81,7 @@ pub(crate) fn form_error(error: &str, description: &str) -> Response {
     no_store(answer(StatusCode::BAD_REQUEST, FORM, body))
 }
 
-/// A 302 to a place.
+/// A 302 to a location.
 pub(crate) fn redirect(location: &str) -> Response {
     redirect_with(StatusCode::FOUND, location)
 }
@@ -94,14 +94,14 @@ pub(crate) fn redirect_with(status: StatusCode, location: &str) -> Response {
     no_store(response)
 }
 
-/// Sets a header, unless the value cannot be one.
+/// Sets a header, unless the value is not a valid one.
 pub(crate) fn set(response: &mut Response, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
 }
 
-/// No answer: the connection is closed.
+/// No response: the connection is closed.
 pub(crate) fn close_connection() -> Response {
     let mut response = Response::new(Body::empty());
     response.extensions_mut().insert(CloseConnection);

@@ -1,4 +1,4 @@
-//! The id token: an RS256 JWT under a key that is published together with this crate.
+//! The id token: an RS256 JWT under a key that is published with this crate.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +14,7 @@ use crate::ids;
 const KEY: &[u8] = include_bytes!("id_token_key.der");
 const KEY_ID: &str = "simulator-1";
 
-/// What an id token says.
+/// The claims of an id token.
 #[derive(Debug)]
 pub(crate) struct Claims {
     pub(crate) issuer: String,
@@ -34,7 +34,7 @@ impl Signer {
         Self(KeyPair::from_pkcs8(KEY).ok())
     }
 
-    /// The id token with these claims. It is valid for two minutes, as Salesforce has it by default.
+    /// The id token with these claims. Valid for two minutes, like Salesforce's default.
     pub(crate) fn sign(&self, claims: &Claims) -> Option<String> {
         const LIFETIME: i64 = 120;
         let key = self.0.as_ref()?;

@@ -18,7 +18,7 @@ use crate::users::UserState;
 const TEXT: &str = "text/html;charset=UTF-8";
 const PACIFIC_OFFSET_MS: i64 = -28_800_000;
 
-/// Why an identity is not told.
+/// Why an identity is not revealed.
 enum Refusal {
     BadToken,
     MissingToken,

@@ -1,4 +1,4 @@
-//! Identifiers and tokens in the shapes that Salesforce gives them.
+//! Identifiers and tokens in Salesforce's formats.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -57,7 +57,7 @@ pub(crate) fn record_id(prefix: &str, pod: &str, number: u64) -> String {
 pub(crate) fn random(length: usize) -> String {
     let mut bytes = vec![0_u8; length];
     if getrandom::fill(&mut bytes).is_err() {
-        // A stand-in for tests may go on with weak tokens, but never with equal ones.
+        // A stand-in for tests may continue with weak tokens, but never with equal ones.
         weak_fill(&mut bytes);
     }
     bytes
@@ -103,7 +103,7 @@ pub(crate) fn digest(text: &str) -> Digest {
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// The first 16 hexadecimal digits of a digest: names a token in the log without giving it away.
+/// The first 16 hexadecimal digits of a digest: identifies a token in the log without revealing it.
 pub(crate) fn fingerprint(digest: &Digest) -> String {
     hex(&digest[..8])
 }

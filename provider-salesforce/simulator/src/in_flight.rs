@@ -1,4 +1,4 @@
-//! Which tokens are in flight: guards that last as long as a request does.
+//! Which tokens are in flight: guards that live as long as a request.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use http_body_util::Full;
 use crate::ids::Digest;
 use crate::state::{Auth, Shared};
 
-/// A client waits for the answer to a request that presents this token.
+/// A client waits for the response to a request that presents this token.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     shared: Arc<Shared>,
@@ -19,7 +19,7 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Registers a request. Says also whether another one with the same token was in flight.
+    /// Registers a request. Also returns whether another request with the same token was in flight.
     pub(crate) fn register(shared: &Arc<Shared>, auth: &mut Auth, digest: Digest) -> (Self, bool) {
         let count = auth.waiting.entry(digest).or_insert(0);
         let overlap = *count > 0;
@@ -46,7 +46,7 @@ impl Drop for Waiting {
     }
 }
 
-/// The simulator works on this token: others that present it are told so.
+/// The simulator is processing this token: other requests with it are refused as such.
 #[derive(Debug)]
 pub(crate) struct Processing {
     shared: Arc<Shared>,
@@ -54,7 +54,7 @@ pub(crate) struct Processing {
 }
 
 impl Processing {
-    /// Starts to work on a token, unless somebody does already.
+    /// Starts to process a token, unless another request does.
     pub(crate) fn start(shared: &Arc<Shared>, auth: &mut Auth, digest: Digest) -> Option<Self> {
         auth.processing.insert(digest).then(|| Self {
             shared: Arc::clone(shared),

@@ -8,7 +8,7 @@ use crate::fault_queue::{Counted, elsewhere, once, one_second};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum InstanceFaultKind {
-    /// 401 `INVALID_SESSION_ID`, though the access token is alive. The call does not run.
+    /// 401 `INVALID_SESSION_ID`, though the access token is valid. The call does not run.
     Unauthorized,
     /// A 503. The call does not run.
     Unavailable {
@@ -27,7 +27,7 @@ pub enum InstanceFaultKind {
     },
     /// The call runs; the connection is closed in the middle of the body.
     CloseMidBody,
-    /// The call runs; the body comes in small pieces.
+    /// The call runs; the body is sent in small pieces.
     SlowBody {
         /// Milliseconds between two pieces.
         #[serde(default = "one_second")]
@@ -48,10 +48,10 @@ pub struct InstanceFault {
     /// What goes wrong.
     #[serde(flatten)]
     pub kind: InstanceFaultKind,
-    /// For how many calls; 1 if not given.
+    /// For how many calls; 1 by default.
     #[serde(default = "once")]
     pub times: u64,
-    /// Let so many matching calls pass first.
+    /// How many matching calls pass first.
     #[serde(default)]
     pub skip: u64,
     /// Only for calls whose path contains this.

@@ -1,4 +1,4 @@
-//! What people send from the pages: login, choice of account, consent.
+//! The forms on the pages: login, choice of account, consent.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The pages that people see, as HTML.
+//! The pages that users see, as HTML.
 
 use askama::Template;
 use axum::response::Response;
@@ -47,7 +47,7 @@ fn render(status: StatusCode, page: &impl Template) -> Response {
     no_store(answer(status, HTML, page.render().unwrap_or_default()))
 }
 
-/// The page for a login that is over, or was never begun.
+/// The page of a login that has ended or never began.
 pub(crate) fn gone() -> Response {
     let text = "This login is over. Go back to the application and start again.";
     render(

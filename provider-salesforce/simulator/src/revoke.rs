@@ -56,7 +56,7 @@ pub(crate) async fn introspect(State(shared): State<Arc<Shared>>, request: Reque
     }
 }
 
-/// An app may look at its own tokens only.
+/// An app may introspect its own tokens only.
 fn describe(shared: &Shared, credentials: &Credentials, token: &str) -> Result<Value, OAuthError> {
     let mut auth = shared.auth();
     let now = shared.clock.now();

@@ -1,4 +1,4 @@
-//! The two listeners: accept, route, and close connections without an answer where a fault says so.
+//! The two listeners: accept, route, and close connections without a response where a fault requires it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -42,7 +42,7 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-/// The routes of a host. REST calls are answered before these are looked at.
+/// The routes of a host. REST calls are handled before these.
 pub(crate) fn routes(shared: &Arc<Shared>, host: Host) -> Router {
     let routes = Router::new()
         .route(
@@ -92,7 +92,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, host: Hos
             accepted = listener.accept() => accepted,
             () = shared.stop.cancelled() => return,
         };
-        // A failure here is about one connection, or about too many open files: there will be better times.
+        // A failure here concerns one connection, or too many open files: it is temporary.
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
@@ -105,7 +105,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, host: Hos
 
 async fn connection(shared: Arc<Shared>, stream: TcpStream, router: Router, host: Host) {
     const LAST_WORDS: Duration = Duration::from_millis(500);
-    // Without it, small answers wait for acknowledgements; failing to set it costs time only.
+    // Otherwise small responses wait for acknowledgements; a failure to set it only costs time.
     drop(stream.set_nodelay(true));
     let service = {
         let shared = Arc::clone(&shared);
@@ -146,7 +146,7 @@ async fn respond(
     }
 }
 
-/// Takes the slash off the end of a path.
+/// Removes a trailing slash from a path.
 fn without_slash(mut request: Request) -> Request {
     let path = request.uri().path();
     let short = path.trim_end_matches('/');

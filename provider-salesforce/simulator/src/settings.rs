@@ -1,4 +1,4 @@
-//! The knobs that can be turned while the simulator runs.
+//! The settings that can be changed while the simulator runs.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! A running simulator, as the library hands it out.
+//! The library's handle to a running simulator.
 
 use std::fmt;
 use std::io;
@@ -29,7 +29,7 @@ impl fmt::Display for UnknownName {
 
 impl std::error::Error for UnknownName {}
 
-/// A running simulator. It stops when this is dropped; [`shutdown`](Self::shutdown) also waits for its end.
+/// A running simulator. Dropping it stops it; [`shutdown`](Self::shutdown) also waits for the end.
 #[derive(Debug)]
 pub struct Simulator {
     shared: Arc<Shared>,
@@ -39,7 +39,7 @@ impl Simulator {
     /// Starts a simulator on the current tokio runtime.
     ///
     /// # Errors
-    /// If one of the ports cannot be listened on.
+    /// If a port cannot be listened on.
     pub async fn start(config: Config) -> io::Result<Self> {
         let login = TcpListener::bind((config.address, config.login_port)).await?;
         let instance = TcpListener::bind((config.address, config.instance_port)).await?;
@@ -55,12 +55,12 @@ impl Simulator {
         Ok(Self { shared })
     }
 
-    /// The origin of the login host, without a slash at the end.
+    /// The origin of the login host, without a trailing slash.
     pub fn login_url(&self) -> &str {
         &self.shared.login_url
     }
 
-    /// The origin of the instance host, without a slash at the end.
+    /// The origin of the instance host, without a trailing slash.
     pub fn instance_url(&self) -> &str {
         &self.shared.instance_url
     }
@@ -85,7 +85,7 @@ impl Simulator {
         steer::report(&self.shared, since)
     }
 
-    /// The living families.
+    /// The families that have not ended.
     pub fn families(&self) -> Vec<FamilySnapshot> {
         let now = self.shared.clock.now();
         self.shared.auth().snapshot(now)
@@ -101,12 +101,12 @@ impl Simulator {
         self.shared.auth().settings.clone()
     }
 
-    /// Changes settings. The change must not call the simulator: that waits for the change.
+    /// Changes settings. The closure must not call the simulator, which would deadlock.
     pub fn update(&self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.shared.auth().settings);
     }
 
-    /// The faults that still wait to happen.
+    /// The pending faults.
     pub fn faults(&self) -> Faults {
         self.shared.auth().faults.clone()
     }
@@ -121,7 +121,7 @@ impl Simulator {
         self.shared.auth().faults.instance.push(fault);
     }
 
-    /// Takes back all faults that still wait.
+    /// Removes all pending faults.
     pub fn clear_faults(&self) {
         self.shared.auth().faults = Faults::default();
     }
@@ -232,7 +232,7 @@ impl Simulator {
             .map_err(UnknownName)
     }
 
-    /// Whether an org's admin lets the client's address get tokens. Access tokens that live go on working from anywhere.
+    /// Whether an org's admin lets the client's address get tokens. Valid access tokens keep working from anywhere.
     ///
     /// # Errors
     /// If the simulator has no user of such an org.
@@ -243,7 +243,7 @@ impl Simulator {
             .map_err(UnknownName)
     }
 
-    /// Stops: no new connections, open ones get half a second to finish, late work is dropped.
+    /// Stops: accepts no new connections, gives open ones half a second to finish, and drops late work.
     pub async fn shutdown(self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();

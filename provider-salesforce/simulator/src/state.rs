@@ -52,23 +52,23 @@ pub(crate) struct Auth {
     pub(crate) usernames: HashMap<String, usize>,
     /// Orgs that are locked.
     pub(crate) locked_orgs: HashSet<usize>,
-    /// Orgs whose list of allowed addresses leaves the client's out.
+    /// Orgs whose list of allowed addresses excludes the client's.
     pub(crate) ip_restricted_orgs: HashSet<usize>,
     /// Logged-in browsers: cookie → user.
     pub(crate) browsers: HashMap<String, usize>,
     pub(crate) flows: HashMap<String, Flow>,
-    /// What users allowed clients before: (user, client id) → scopes.
+    /// What users allowed clients: (user, client id) → scopes.
     pub(crate) approvals: HashMap<(usize, String), BTreeSet<String>>,
     pub(crate) codes: HashMap<String, Code>,
-    /// All families ever, by number.
+    /// All families ever issued, by number.
     pub(crate) families: Vec<Family>,
-    /// Living families with a refresh token, oldest first.
+    /// Families that have not ended and have a refresh token, oldest first.
     pub(crate) living: HashMap<(usize, String), VecDeque<usize>>,
     pub(crate) refresh: HashMap<Digest, RefreshRecord>,
     pub(crate) sessions: HashMap<Box<str>, Session>,
     /// Open requests by presented refresh token.
     pub(crate) waiting: HashMap<Digest, u32>,
-    /// Refresh tokens that are being worked on.
+    /// Refresh tokens that are being processed.
     pub(crate) processing: HashSet<Digest>,
     pub(crate) faults: Faults,
     pub(crate) log: Vec<Presentation>,
@@ -125,12 +125,12 @@ impl Shared {
         }
     }
 
-    /// Locks the OAuth state. Nothing waits while it holds this lock.
+    /// Locks the OAuth state. Never held across an await.
     pub(crate) fn auth(&self) -> MutexGuard<'_, Auth> {
         self.auth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits, but not beyond the simulator's end. False if that came.
+    /// Sleeps, but not beyond the simulator's shutdown. `false` if that came first.
     pub(crate) async fn pause(&self, duration: Duration) -> bool {
         if duration.is_zero() {
             return true;
@@ -155,7 +155,7 @@ impl OrgState {
 }
 
 impl Auth {
-    /// Drops pending logins and codes that nobody came back for, so that long runs do not grow for ever.
+    /// Drops abandoned logins and codes, so that long runs do not grow without bound.
     pub(crate) fn forget_stale(&mut self, now: Millis) {
         const MANY: usize = 1024;
         const DAY: Millis = 86_400_000;

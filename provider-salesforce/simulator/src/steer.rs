@@ -1,4 +1,4 @@
-//! What tests do to the state and read from it, by the library or by the control API.
+//! What tests change and read, through the library or the control API.
 
 use serde_json::{Map, Value};
 

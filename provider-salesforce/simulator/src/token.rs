@@ -1,4 +1,4 @@
-//! The token endpoint: reads the request, and hands it to its grant type.
+//! The token endpoint: parses a request and dispatches it by grant type.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a successful token request answers, and the formats of answers.
+//! The response to a successful token request, and its formats.
 
 use http::HeaderMap;
 use http::header::ACCEPT;
@@ -11,7 +11,7 @@ use crate::id_token::Claims;
 use crate::ids::signature;
 use crate::state::{Auth, Shared};
 
-/// A token answer whose last step, the signing, is done outside the lock.
+/// A token response, except for the signing, which is done outside the lock.
 #[derive(Debug)]
 pub(crate) struct Draft {
     fields: Map<String, Value>,
@@ -78,7 +78,7 @@ impl Draft {
         })
     }
 
-    /// Signs the id token, and takes out and adds what the settings say.
+    /// Signs the id token, and removes and adds fields as the settings say.
     pub(crate) fn finish(self, shared: &Shared) -> Map<String, Value> {
         let mut fields = self.fields;
         if let Some(token) = self.claims.and_then(|claims| shared.signer.sign(&claims)) {
@@ -92,7 +92,7 @@ impl Draft {
     }
 }
 
-/// The formats that the token endpoint speaks.
+/// The formats of the token endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Json,
@@ -101,7 +101,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format that the form asks for, else the one of the `Accept` header, else JSON.
+    /// The format that the form requests, else that of the `Accept` header, else JSON.
     pub(crate) fn of(form: &Form, headers: &HeaderMap) -> Self {
         let accept = headers
             .get(ACCEPT)

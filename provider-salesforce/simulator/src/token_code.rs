@@ -1,4 +1,4 @@
-//! `grant_type=authorization_code`: the check of a code, and of PKCE.
+//! `grant_type=authorization_code`: checks the code and PKCE.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::ids;
 use crate::in_flight::Processing;
 use crate::state::Shared;
 use crate::token_answer::{Draft, Format};
-use crate::token_outcome::{Settled, conclude, lateness};
+use crate::token_outcome::{Decision, conclude, lateness};
 
 const INVALID_CODE: OAuthError = oauth_error("invalid_grant", "invalid authorization code");
 const EXPIRED_CODE: OAuthError = oauth_error("invalid_grant", "expired authorization code");
@@ -34,7 +34,7 @@ struct Presented {
     verifier: Option<String>,
 }
 
-/// Answers a code exchange.
+/// Handles a code exchange.
 pub(crate) async fn exchange(
     shared: &Arc<Shared>,
     credentials: Credentials,
@@ -51,11 +51,11 @@ pub(crate) async fn exchange(
     let (fault, latency) = receive(shared, &presented);
     let late = lateness(fault.as_ref());
     let takes_time = !latency.is_zero() || !late.is_zero();
-    let work = settle(Arc::clone(shared), presented, late, latency);
+    let work = process(Arc::clone(shared), presented, late, latency);
     conclude(shared, fault, None, format, takes_time, work).await
 }
 
-/// The fault that waits for this request, and how long to work on it.
+/// The pending fault for this request, and how long to process it.
 fn receive(shared: &Shared, presented: &Presented) -> (Option<TokenFaultKind>, Duration) {
     let mut auth = shared.auth();
     let owner = presented
@@ -70,12 +70,12 @@ fn receive(shared: &Shared, presented: &Presented) -> (Option<TokenFaultKind>, D
     (fault, Duration::from_millis(auth.settings.token_latency_ms))
 }
 
-async fn settle(
+async fn process(
     shared: Arc<Shared>,
     presented: Presented,
     late: Duration,
     latency: Duration,
-) -> Option<Settled> {
+) -> Option<Decision> {
     if !shared.pause(late).await {
         return None;
     }
@@ -87,7 +87,7 @@ async fn settle(
         return None;
     }
     let verdict = decide(&shared, &presented).map(|draft| draft.finish(&shared));
-    Some(Settled {
+    Some(Decision {
         verdict,
         processing: Some(processing),
     })
@@ -100,7 +100,7 @@ fn arrive(shared: &Arc<Shared>, presented: &Presented) -> Result<Processing, OAu
     Processing::start(shared, &mut auth, ids::digest(code)).ok_or(IN_WORK)
 }
 
-/// Whatever is wrong but the client's identity spends the code.
+/// Any error except the client's authentication spends the code.
 fn decide(shared: &Shared, presented: &Presented) -> Result<Draft, OAuthError> {
     let mut auth = shared.auth();
     let now = shared.clock.now();

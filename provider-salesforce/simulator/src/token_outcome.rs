@@ -1,4 +1,4 @@
-//! How a token request ends: with the answer to it, or with what a fault makes of that.
+//! How a token request ends: with its response, or with what a fault makes of it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::in_flight::{HeldBody, Processing, Waiting};
 use crate::state::Shared;
 use crate::token_answer::Format;
 
-/// How a token request was decided.
+/// The decision on a token request.
 #[derive(Debug)]
-pub(crate) struct Settled {
+pub(crate) struct Decision {
     pub(crate) verdict: Result<Map<String, Value>, OAuthError>,
     pub(crate) processing: Option<Processing>,
 }
 
-impl From<OAuthError> for Settled {
+impl From<OAuthError> for Decision {
     fn from(error: OAuthError) -> Self {
         Self {
             verdict: Err(error),
@@ -35,7 +35,7 @@ impl From<OAuthError> for Settled {
     }
 }
 
-/// How long a fault puts off the processing.
+/// How long a fault delays processing.
 pub(crate) fn lateness(fault: Option<&TokenFaultKind>) -> Duration {
     match fault {
         Some(TokenFaultKind::Late { ms, .. }) => Duration::from_millis(*ms),
@@ -43,15 +43,15 @@ pub(crate) fn lateness(fault: Option<&TokenFaultKind>) -> Duration {
     }
 }
 
-/// Lets the work be done and sends its outcome, or what a fault makes of it. Work that takes time goes on when the
-/// client leaves, as it does at a real server.
+/// Runs the work and sends its outcome, or what a fault makes of it. Delayed work continues when the client leaves,
+/// as at a real server.
 pub(crate) async fn conclude(
     shared: &Arc<Shared>,
     fault: Option<TokenFaultKind>,
     waiting: Option<Waiting>,
     format: Format,
     takes_time: bool,
-    work: impl Future<Output = Option<Settled>> + Send + 'static,
+    work: impl Future<Output = Option<Decision>> + Send + 'static,
 ) -> Response {
     if let Some(fault) = fault.as_ref().filter(|fault| !fault.is_processed()) {
         return unprocessed(shared, fault, waiting).await;
@@ -60,12 +60,12 @@ pub(crate) async fn conclude(
         shared.tasks.spawn(work);
         return helpers::close_connection();
     }
-    let settled = if takes_time {
+    let decision = if takes_time {
         shared.tasks.spawn(work).await.ok().flatten()
     } else {
         work.await
     };
-    let Some(Settled { verdict, processing }) = settled else {
+    let Some(Decision { verdict, processing }) = decision else {
         return helpers::close_connection();
     };
     let Some(fault) = fault.filter(|fault| !matches!(fault, TokenFaultKind::Late { .. })) else {
@@ -75,7 +75,7 @@ pub(crate) async fn conclude(
     garbled(shared, fault, &verdict, waiting, format).await
 }
 
-/// Sends a verdict.
+/// Sends a decision.
 pub(crate) fn answer(
     verdict: &Result<Map<String, Value>, OAuthError>,
     format: Format,
@@ -103,7 +103,7 @@ fn render(verdict: &Result<Map<String, Value>, OAuthError>, format: Format) -> (
     }
 }
 
-/// The answer to a request that a fault keeps from being processed.
+/// The response to a request that a fault keeps from being processed.
 async fn unprocessed(shared: &Shared, fault: &TokenFaultKind, waiting: Option<Waiting>) -> Response {
     match fault {
         TokenFaultKind::Error {
@@ -138,7 +138,7 @@ async fn unprocessed(shared: &Shared, fault: &TokenFaultKind, waiting: Option<Wa
     }
 }
 
-/// The answer to a request that was processed, but whose answer a fault spoils.
+/// The response to a processed request, spoilt by a fault.
 async fn garbled(
     shared: &Shared,
     fault: TokenFaultKind,

@@ -14,7 +14,7 @@ use crate::in_flight::{Processing, Waiting};
 use crate::log::{Outcome, Presentation};
 use crate::state::{Auth, Shared};
 use crate::token_answer::{Draft, Format};
-use crate::token_outcome::{Settled, conclude, lateness};
+use crate::token_outcome::{Decision, conclude, lateness};
 
 /// A refresh token as it was presented.
 #[derive(Debug)]
@@ -24,11 +24,11 @@ struct Presented {
     arrived_at: Millis,
     overlap: bool,
     fault: Option<&'static str>,
-    /// Its connection was closed before it is processed.
+    /// Its connection was closed before it was processed.
     is_detached: bool,
 }
 
-/// Answers a refresh request.
+/// Handles a refresh request.
 pub(crate) async fn refresh(
     shared: &Arc<Shared>,
     credentials: Credentials,
@@ -54,11 +54,11 @@ pub(crate) async fn refresh(
     let (fault, waiting, presented, latency) = receive(shared, credentials, digest);
     let late = lateness(fault.as_ref());
     let takes_time = !latency.is_zero() || !late.is_zero();
-    let work = settle(Arc::clone(shared), presented, late, latency);
+    let work = process(Arc::clone(shared), presented, late, latency);
     conclude(shared, fault, Some(waiting), format, takes_time, work).await
 }
 
-/// Notes a presentation whose client credentials could not even be read.
+/// Logs a presentation whose client credentials could not even be parsed.
 pub(crate) fn note_unreadable(shared: &Shared, form: &Form) {
     let Some(token) = form.get("refresh_token") else {
         return;
@@ -77,7 +77,7 @@ pub(crate) fn note_unreadable(shared: &Shared, form: &Form) {
     auth.note(&presented, Outcome::ClientRefused, now, None);
 }
 
-/// Takes in a request: its fault, and whether others with this token are in flight.
+/// Receives a request: its fault, and whether other requests with this token are in flight.
 fn receive(
     shared: &Arc<Shared>,
     credentials: Credentials,
@@ -105,13 +105,13 @@ fn receive(
     (fault, waiting, presented, latency)
 }
 
-/// Takes the token into work, works on it, decides.
-async fn settle(
+/// Marks the token as being processed, and decides.
+async fn process(
     shared: Arc<Shared>,
     mut presented: Presented,
     late: Duration,
     latency: Duration,
-) -> Option<Settled> {
+) -> Option<Decision> {
     if !shared.pause(late).await {
         return None;
     }
@@ -124,13 +124,13 @@ async fn settle(
     }
     let decided = decide(&shared, &presented);
     let verdict = decided.map(|draft| draft.finish(&shared));
-    Some(Settled {
+    Some(Decision {
         verdict,
         processing: Some(processing),
     })
 }
 
-/// Checks the client, and whether somebody works on this token already.
+/// Authenticates the client, and checks whether another request is processing this token.
 fn arrive(shared: &Arc<Shared>, presented: &mut Presented) -> Result<Processing, OAuthError> {
     let mut auth = shared.auth();
     if let Err(error) = auth.authenticate(&presented.credentials) {
@@ -148,7 +148,7 @@ fn arrive(shared: &Arc<Shared>, presented: &mut Presented) -> Result<Processing,
     Err(IN_WORK)
 }
 
-/// Decides about a token that only this request works on.
+/// Decides about a token that only this request is processing.
 fn decide(shared: &Shared, presented: &Presented) -> Result<Draft, OAuthError> {
     let mut auth = shared.auth();
     let now = shared.clock.now();
@@ -218,7 +218,7 @@ impl Auth {
         Some(self.users.get(family.user)?.user.username.clone())
     }
 
-    /// Writes a presentation into the log.
+    /// Appends a presentation to the log.
     fn note(&mut self, presented: &Presented, result: Outcome, at: Millis, living: Option<u64>) {
         let record = self.refresh.get(&presented.digest);
         let family = record.and_then(|record| self.families.get(record.family));

@@ -12,7 +12,7 @@ pub(crate) struct UserState {
     pub(crate) active: bool,
 }
 
-/// All users of `config`, those that it only counts included. One whose org does not exist is left out.
+/// All users of `config`, including those that it only counts. A user whose org does not exist is left out.
 pub(crate) fn of(config: &Config) -> Vec<UserState> {
     let extra = (1..=config.extra_users).map(extra_user);
     let users = config.users.iter().cloned().chain(extra);

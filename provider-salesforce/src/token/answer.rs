@@ -1,4 +1,4 @@
-//! A token answer: lenient about types while it is read, strict about meaning afterwards.
+//! Token responses: parsed leniently as to types, then checked strictly as to meaning.
 
 use std::{fmt, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     hosts, signature,
 };
 
-/// The longest token that is taken; Salesforce's have some hundred characters, its JWTs a few thousand.
+/// The longest token that is accepted; Salesforce's have some hundred characters, its JWTs a few thousand.
 const MAX_TOKEN: usize = 16 * 1024;
 
 /// No access token is believed to live longer.
@@ -29,7 +29,7 @@ const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 const MAX_SCOPES: usize = 256;
 
-/// A field as it came.
+/// A field of any type.
 #[derive(Default)]
 enum Given {
     #[default]
@@ -48,8 +48,8 @@ impl Given {
     }
 }
 
-/// The fields of Salesforce's token answer that the broker uses (Salesforce Help, "OAuth 2.0 Web Server Flow" and
-/// "OAuth 2.0 Refresh Token Flow"). `oauth2`'s own type refuses whole answers for an `expires_in` in quotes.
+/// The fields of Salesforce's token response that the broker uses (Salesforce Help, "OAuth 2.0 Web Server Flow" and
+/// "OAuth 2.0 Refresh Token Flow"). `oauth2`'s own type rejects a whole response for a quoted `expires_in`.
 pub(crate) struct Answer {
     access_token: AccessToken,
     token_type: Given,
@@ -63,8 +63,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The token set of a code exchange, which must name a user and an instance, and whose signature, if there is one,
-    /// must be right.
+    /// The token set of a code exchange. The response must name a user and an instance, and its signature, if
+    /// present, must be valid.
     pub(crate) fn of_exchange(
         self,
         client: &Client<'_>,
@@ -97,8 +97,8 @@ impl Answer {
         self.set(client, now, Some(instance_url), Some(subject))
     }
 
-    /// The token set of a refresh. Whatever is doubtful beside the tokens counts as omitted: the tokens are the only
-    /// living ones, and the stored instance URL has been checked.
+    /// The token set of a refresh. Anything invalid beside the tokens counts as omitted: these tokens are the only
+    /// valid ones, and the stored instance URL has been checked.
     pub(crate) fn of_refresh(
         self,
         client: &Client<'_>,
@@ -155,13 +155,13 @@ impl Answer {
     }
 }
 
-/// Whether a token can stand in a header: RFC 6750 section 2.1 allows less than visible ASCII.
+/// Whether a token fits into a header: RFC 6750 section 2.1 allows less than visible ASCII.
 fn sound(token: &Secret) -> bool {
     let bytes = token.expose().as_bytes();
     (1..=MAX_TOKEN).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
 }
 
-/// `expires_in`, else the end that a JWT names, else an assumption.
+/// `expires_in`, else the `exp` of a JWT, else an assumption.
 fn expiry(expires_in: &Given, access_token: &str, session: Duration, now: Timestamp) -> Expiry {
     let seconds = match expires_in {
         Given::Number(number) => Some(*number),
@@ -185,7 +185,7 @@ fn expiry(expires_in: &Given, access_token: &str, session: Duration, now: Timest
     }
 }
 
-/// `exp` of a JWT (RFC 7519 section 4.1.4), not verified: it is no more than a hint when to refresh.
+/// `exp` of a JWT (RFC 7519 section 4.1.4), unverified: it is only a hint when to refresh.
 fn jwt_end(token: &str) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Claims {
@@ -258,8 +258,8 @@ impl<'de> Deserialize<'de> for Given {
     }
 }
 
-/// Only an `access_token` that is a text is a must here; a `refresh_token` may be absent, null or empty, for the stored
-/// one then stays.
+/// Only a textual `access_token` is required here; a `refresh_token` may be absent, null or empty, and the stored one
+/// is then kept.
 impl<'de> Deserialize<'de> for Answer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -312,7 +312,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// `oauth2` asks for it and nobody uses it; it writes nothing.
+/// Required by `oauth2` and used by nobody; serialises to nothing.
 impl Serialize for Answer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_unit()

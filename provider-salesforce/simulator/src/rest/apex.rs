@@ -1,4 +1,4 @@
-//! Made-up Apex REST resources that help to test proxies: echo, a stream of bytes, a sink, any status.
+//! Fictional Apex REST resources for testing proxies: echo, a stream of bytes, a sink, any status.
 
 use std::io;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub(crate) async fn serve(parts: &Parts, path: &str, body: Body) -> Response {
     }
 }
 
-/// Tells what arrived: method, path, query, headers, body.
+/// Reports what arrived: method, path, query, headers, body.
 async fn echo(parts: &Parts, body: Body) -> Response {
     let Some(body) = read_body(body, LARGEST_ECHO).await else {
         let text = "too large for echo".to_owned();
@@ -106,7 +106,7 @@ fn bytes(query: &Form) -> Response {
     )
 }
 
-/// Takes a body of any size and tells its length and SHA-256.
+/// Accepts a body of any size and returns its length and SHA-256.
 async fn sink(mut body: Body) -> Response {
     let (mut count, mut hash) = (0_u64, Sha256::new());
     while let Some(frame) = body.frame().await {
@@ -124,7 +124,7 @@ async fn sink(mut body: Body) -> Response {
     )
 }
 
-/// Answers with the status `?code=`, and the body and content type that it was given.
+/// Responds with the status `?code=`, and with the body and content type of the request.
 async fn status(parts: &Parts, query: &Form, body: Body) -> Response {
     let code = query
         .get("code")

@@ -1,4 +1,4 @@
-//! What the objects look like: describe global and describe, with the members that clients look at most.
+//! What objects look like: describe global and describe, with the members that clients use most.
 
 use serde_json::{Value, json};
 

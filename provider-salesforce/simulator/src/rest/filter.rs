@@ -1,4 +1,4 @@
-//! Which rows a condition keeps, and in which order.
+//! Which rows match a condition, and in which order.
 
 use std::cmp::Ordering;
 
@@ -10,7 +10,7 @@ use crate::rest::schema::{Kind, OBJECTS};
 use crate::rest::soql::{Column, Condition, Literal, Operator, Order, Query};
 
 impl OrgData {
-    /// The rows that a query finds: condition, order, offset and limit applied.
+    /// The rows of a query, after condition, order, offset and limit.
     pub(crate) fn find(&self, query: &Query, with_deleted: bool) -> Vec<usize> {
         let Some(table) = self.tables.get(query.object) else {
             return Vec::new();
@@ -56,7 +56,7 @@ impl OrgData {
             .collect()
     }
 
-    /// The value of a column; that of a parent is looked up.
+    /// The value of a column, looked up if it is a parent's.
     pub(crate) fn value<'a>(&'a self, record: &'a Record, column: &Column) -> &'a Value {
         match column.parent {
             None => record.values.get(column.field),
@@ -114,7 +114,7 @@ impl OrgData {
     }
 }
 
-/// The id of a condition that is nothing but `Id = '…'`.
+/// The id in a condition that is just `Id = '…'`.
 fn named_id(condition: &Condition) -> Option<&str> {
     match condition {
         Condition::Compare(
@@ -200,7 +200,7 @@ fn same_id(left: &str, right: &str) -> bool {
         .is_some_and(|left| right.len() >= 15 && right.get(..15) == Some(left))
 }
 
-/// `%` stands for any text, `_` for any character, a backslash takes the meaning away.
+/// `%` matches any text, `_` any character; a backslash escapes them.
 fn like(text: &str, pattern: &str) -> bool {
     let lower = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<char>>();
     matches(&lower(text), &lower(pattern))

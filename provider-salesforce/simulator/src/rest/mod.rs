@@ -1,4 +1,4 @@
-//! The REST API of the instance host: who may call, what counts, which resource answers.
+//! The REST API of the instance host: who may call, what is counted, which resource responds.
 
 mod apex;
 mod describe;
@@ -38,7 +38,7 @@ use self::resources::{known_version, limits, resources, versions};
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
 const LIMIT_INFO: HeaderName = HeaderName::from_static("sforce-limit-info");
 
-/// A caller who may go on.
+/// An admitted caller.
 #[derive(Debug)]
 struct Caller {
     user: usize,
@@ -102,7 +102,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, request: Request) -> Response {
     spoil(response, caller.fault).await
 }
 
-/// Checks the session, takes the fault that waits for this call.
+/// Checks the session, and takes the pending fault for this call.
 fn admit(shared: &Shared, parts: &Parts, path: &str) -> Result<Caller, RestError> {
     let token = helpers::bearer(&parts.headers).ok_or_else(bad_header)?;
     let now = shared.clock.now();
@@ -177,7 +177,7 @@ async fn run(shared: &Arc<Shared>, caller: &Caller, parts: &Parts, path: &str, b
     response
 }
 
-/// Leads a call below `/services/data/vNN.0` to its resource.
+/// Routes a call below `/services/data/vNN.0` to its resource.
 fn resource(
     shared: &Shared,
     caller: &Caller,
@@ -249,7 +249,7 @@ fn resource(
     }
 }
 
-/// What a fault makes of an answer.
+/// What a fault makes of a response.
 async fn spoil(response: Response, fault: Option<InstanceFaultKind>) -> Response {
     match fault {
         Some(InstanceFaultKind::Close) => helpers::close_connection(),

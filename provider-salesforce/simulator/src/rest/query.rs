@@ -18,7 +18,7 @@ const SMALLEST_PAGE: usize = 200;
 const CURSOR_LIFE: Millis = 2 * 86_400_000;
 const MOST_CURSORS: usize = 1000;
 
-/// Who asks, and how.
+/// Who is asking, and how.
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) version: &'a str,

@@ -44,7 +44,7 @@ impl Table {
     }
 }
 
-/// The rows of a query whose later pages may still be asked for.
+/// The rows of a query whose later pages may still be requested.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     pub(crate) object: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Cursor {
     pub(crate) created_at: Millis,
 }
 
-/// What belongs to one org.
+/// The data of one org.
 #[derive(Debug)]
 pub(crate) struct OrgData {
     pub(crate) tables: Vec<Table>,
@@ -68,7 +68,7 @@ pub(crate) struct OrgData {
 }
 
 impl OrgData {
-    /// The records that an org starts with.
+    /// The initial records of an org.
     pub(crate) fn generate(
         org_index: usize,
         org: &Org,
@@ -219,7 +219,7 @@ impl OrgData {
         id
     }
 
-    /// A fresh id for a record of this object.
+    /// A fresh record id for this object.
     pub(crate) fn next_id(&mut self, object: &Object) -> String {
         self.next_number += 1;
         record_id(object.prefix, &self.pod, self.next_number)
@@ -231,7 +231,7 @@ impl OrgData {
         record_id("01g", &self.pod, self.next_number)
     }
 
-    /// Adds a record; fills in the fields that the system keeps.
+    /// Adds a record, and fills in the system fields.
     pub(crate) fn insert(
         &mut self,
         object: usize,
@@ -259,7 +259,7 @@ impl OrgData {
         }
     }
 
-    /// Counts a REST call. Gives the calls of this window, and whether this one was still allowed.
+    /// Counts a REST call. Returns the calls of this window, and whether this one was allowed.
     pub(crate) fn count_call(&mut self, limit: u64, now: Millis) -> (u64, bool) {
         const DAY: Millis = 86_400_000;
         if now - self.api_since >= DAY {

@@ -1,4 +1,4 @@
-//! Answers of the REST API: what came of a call, or the errors in their array.
+//! Responses of the REST API: the result of a call, or an array of errors.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -46,7 +46,7 @@ impl RestError {
         }
     }
 
-    /// Refuses methods that a resource does not have.
+    /// Rejects methods that a resource does not support.
     pub(crate) fn allow(method: &Method, allowed: &[Method]) -> Result<(), Self> {
         if allowed.contains(method) {
             return Ok(());
@@ -69,7 +69,7 @@ impl RestError {
     }
 }
 
-/// A successful answer of the REST API.
+/// A successful response of the REST API.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,

@@ -193,7 +193,7 @@ pub(crate) static OBJECTS: [Object; 5] = [
     },
 ];
 
-/// The place of an object in [`OBJECTS`], whatever the case of the name.
+/// The index of an object in [`OBJECTS`]; names are case-insensitive.
 pub(crate) fn index(name: &str) -> Option<usize> {
     OBJECTS
         .iter()
@@ -201,7 +201,7 @@ pub(crate) fn index(name: &str) -> Option<usize> {
 }
 
 impl Object {
-    /// The place of a field, whatever the case of the name.
+    /// The index of a field; names are case-insensitive.
     pub(crate) fn field(&self, name: &str) -> Option<usize> {
         self.fields
             .iter()

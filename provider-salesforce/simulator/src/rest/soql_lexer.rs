@@ -1,9 +1,9 @@
-//! Words and signs of a SOQL query, with their places.
+//! The tokens of a SOQL query, with their positions.
 
 use crate::clock;
 use crate::rest::RestError;
 
-/// A word or sign.
+/// A word or symbol.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Token {
     /// A keyword, a field or an object.
@@ -23,7 +23,7 @@ pub(crate) struct Placed {
     pub(crate) at: usize,
 }
 
-/// A 400 that shows the place in the query, as Salesforce does.
+/// A 400 that shows the position in the query, as Salesforce does.
 pub(crate) fn error_at(query: &str, at: usize, code: &'static str, text: &str) -> RestError {
     let before = query.get(..at).unwrap_or(query);
     let row = before.matches('\n').count() + 1;
@@ -41,7 +41,7 @@ pub(crate) fn error_at(query: &str, at: usize, code: &'static str, text: &str) -
     )
 }
 
-/// Splits a query.
+/// Splits a query into tokens.
 pub(crate) fn tokens(query: &str) -> Result<Vec<Placed>, RestError> {
     let mut out = Vec::new();
     let mut at = 0;
@@ -102,7 +102,7 @@ fn text(query: &str, at: usize) -> Result<(Token, usize), RestError> {
                 Some('n') => value.push('\n'),
                 Some('r') => value.push('\r'),
                 Some('t') => value.push('\t'),
-                // LIKE patterns tell an escaped wildcard by this mark.
+                // LIKE patterns recognise an escaped wildcard by this mark.
                 Some(wildcard @ ('%' | '_')) => value.extend(['\\', wildcard]),
                 Some(escaped) => value.push(escaped),
                 None => break,

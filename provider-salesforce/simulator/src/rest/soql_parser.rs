@@ -1,4 +1,4 @@
-//! Reads the text of a query.
+//! Parses SOQL queries.
 
 use crate::rest::RestError;
 use crate::rest::schema::{OBJECTS, index};
@@ -84,7 +84,7 @@ impl Parser<'_> {
         })
     }
 
-    /// The selected names, with their places; resolved once the object is known.
+    /// The selected names, with their positions; resolved once the object is known.
     fn selected(&mut self) -> Result<Vec<(String, usize)>, RestError> {
         let mut names = Vec::new();
         loop {
