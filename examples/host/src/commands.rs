@@ -4,7 +4,7 @@ use grantry::vault::Keyring;
 
 use crate::{cli::KeysCommand, problem::Problem, secrets, serve};
 
-/// Runs a `keys` command. The line goes to standard output, alone, so that it can be piped into a file.
+/// Runs a `keys` command. Standard output is the key line alone, so that it can be piped into a file.
 pub(crate) async fn keys(command: KeysCommand) -> Result<(), Problem> {
     match command {
         KeysCommand::Generate => println!("{}", Keyring::generate()?.expose()),

@@ -1,4 +1,4 @@
-//! `grantry-host copy`: moves everything from one store to another, and shows how far it is.
+//! `grantry-host copy`: moves everything from one store to another, and shows its progress.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -16,14 +16,14 @@ use crate::{
     serve,
 };
 
-/// How many characters the bar has.
+/// The width of the bar, in characters.
 const WIDTH: u64 = 30;
-/// How often a line is written where nobody watches.
+/// How often progress is logged when the output is not a terminal.
 const PACE: Duration = Duration::from_secs(5);
-/// How many ids are named in a line.
+/// How many ids a line names.
 const NAMED: usize = 5;
 
-/// Runs beside services on either store, or without one. It needs no keys: what is sealed stays sealed.
+/// Runs beside services on either store, or without any. It needs no keys: sealed data stays sealed.
 pub(crate) async fn run(args: CopyArgs) -> Result<(), Problem> {
     let from = serve::open_existing(&args.from).await;
     let from = from.map_err(|problem| format!("{problem} (--from)"))?;
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: CopyArgs) -> Result<(), Problem> {
     let mut shown = Shown::new();
     let done = tokio::select! {
         done = copy.run(|progress| shown.show(progress)) => done,
-        // Asked twice. It is as if the process had been killed, which costs nothing.
+        // Interrupted twice: the same as a kill, which is harmless.
         () = interrupted => return Err("copy_stopped: run it again to go on".into()),
     };
     shown.end();
@@ -56,13 +56,13 @@ fn summary(report: &Report) -> String {
     )];
     if report.outcome_unknown > 0 {
         lines.push(format!(
-            "outcome_unknown: of {} connections a refresh was sent and not answered, and they are not refreshed before that is safe. If a service still runs on the old store, stop it and run this once more: an answer that comes late is taken along.",
+            "outcome_unknown: {} connections had a refresh without a response, and are not refreshed until that is safe. If a service still runs on the old store, stop it and run this again: late responses are then copied as well.",
             report.outcome_unknown
         ));
     }
     if report.late > 0 {
         lines.push(format!(
-            "late: {} token sets that came back to the old store were taken along",
+            "late: {} token sets that arrived at the old store were copied as well",
             report.late
         ));
     }
@@ -85,7 +85,7 @@ fn summary(report: &Report) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A bar for people, lines for logs.
+/// A bar on a terminal, lines in a log.
 struct Shown {
     bar: bool,
     last: Option<(Step, BootInstant)>,
@@ -109,7 +109,7 @@ impl Shown {
         let now = SystemClock.boot();
         if self.bar {
             self.last = Some((step, now));
-            // What cannot be shown is no reason to stop.
+            // Output that cannot be written is no reason to stop.
             let _ = write!(std::io::stderr(), "\r\x1b[K{}", bar(progress));
             return;
         }
@@ -123,7 +123,7 @@ impl Shown {
         tracing::info!(step = %step, done, total, waiting, "copying");
     }
 
-    /// Leaves the bar as it is and begins a new line.
+    /// Leaves the bar as it is and starts a new line.
     fn end(&self) {
         if self.bar && self.last.is_some() {
             eprintln!();

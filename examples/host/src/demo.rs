@@ -24,12 +24,12 @@ use serde_json::json;
 
 use crate::{cli::DemoArgs, files, person::Person, problem::Problem, secrets, serve};
 
-/// How long running calls may take to end.
+/// How long calls in progress may take to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
 const USERS: [&str; 3] = ["sarah@acme.com", "tom@acme.com", "greta@globex.com"];
 
-/// Everything that a person needs to try it.
+/// Everything a user needs to try it out.
 struct Ready {
     base_url: String,
     admin_key: Secret,
@@ -57,7 +57,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Problem> {
     let admin_key = random_key()?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
 
-    // The host runs while its first users connect, since their browsers go through it.
+    // The host must already run while its first users connect, since their browsers go through it.
     let mut surface = tokio::task::JoinSet::new();
     let (served, admin) = (broker.clone(), admin_key.duplicate());
     surface.spawn(async move {
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Problem> {
     }
 }
 
-/// Makes an integration, and lets three people connect through it.
+/// Creates an integration, and connects three users to it.
 async fn set_up(
     broker: &Broker,
     simulator: &Simulator,
@@ -213,7 +213,7 @@ Ctrl-C ends it.",
     );
 }
 
-/// The demo's own key line, kept beside its database so that the demo can be started again on the same data.
+/// The demo's key line, kept beside its database so that the demo can be restarted on the same data.
 fn demo_keys(data: &Path) -> Result<Keyring, Problem> {
     let file: PathBuf = data.join("keys");
     if let Ok(line) = fs::read_to_string(&file) {

@@ -1,13 +1,13 @@
-//! `grantry-host doctor`: looks at a store and at the providers, and tells people what to do.
+//! `grantry-host doctor`: examines a store and its providers, and tells the operator what to do.
 
 use grantry::health::{Findings, Health, Trap};
 
 use crate::{cli::DoctorArgs, problem::Problem, secrets, serve};
 
-/// How many connections are named in a line.
+/// How many connections a line names.
 const NAMED: usize = 5;
 
-/// Runs beside a service or without one. It changes nothing, and refreshes nothing.
+/// Runs beside a service or without one. Changes nothing, and refreshes nothing.
 pub(crate) async fn run(args: DoctorArgs) -> Result<(), Problem> {
     let keyring = secrets::keyring(&secrets::read(secrets::KEYS)?)?;
     let stores = serve::open_existing(&args.store).await?;
@@ -29,7 +29,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Problem> {
     }
 }
 
-/// The report. Codes come first in their lines, so that it can be searched.
+/// The report. Every line starts with a code, so that it can be searched for.
 fn report(health: &Health, traps: &[Trap]) -> String {
     let mut lines = Vec::new();
     if let Some(code) = health.store_error {
@@ -42,12 +42,12 @@ fn report(health: &Health, traps: &[Trap]) -> String {
         (
             "outcome_unknown",
             &health.outcome_unknown,
-            "A refresh was sent and its answer is not known. They are tried again once nothing is risked by it.",
+            "A refresh was sent and its outcome is unknown. It is repeated once that is safe.",
         ),
         (
             "cooling",
             &health.cooling,
-            "The provider refuses for now. They are tried again by themselves.",
+            "The provider refuses for now. The refresh is retried automatically.",
         ),
         (
             "expired",

@@ -1,10 +1,10 @@
-//! Files and folders that only their owner can read.
+//! Files and directories that only their owner can read.
 
 use std::{fs, io::Write as _, path::Path};
 
 use crate::problem::Problem;
 
-/// Makes a folder that only its owner can enter, and those above it.
+/// Creates a directory that only its owner can enter, and its parents.
 pub(crate) fn make_private_dir(path: &Path) -> Result<(), Problem> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -13,7 +13,7 @@ pub(crate) fn make_private_dir(path: &Path) -> Result<(), Problem> {
     Ok(builder.create(path)?)
 }
 
-/// Writes a file that only its owner can read; it appears whole or not at all.
+/// Writes a file that only its owner can read. It appears complete or not at all.
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Problem> {
     let part = path.with_extension("part");
     let mut options = fs::OpenOptions::new();

@@ -1,4 +1,4 @@
-//! `grantry-host`: the broker as a running service, thin on purpose. What it can do lives in the `grantry` crate.
+//! `grantry-host`: the broker as a service. Thin on purpose: its features are those of the `grantry` crate.
 
 mod cli;
 mod commands;
@@ -20,7 +20,7 @@ use problem::with_causes;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    // One TLS backend for everything in this process. It can only be set already, which is as good.
+    // One TLS backend for the whole process. This fails only if one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     start_logs(cli.log_json);
     let done = match cli.command {
@@ -45,7 +45,7 @@ fn start_logs(json: bool) {
 
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // Colours are for people.
+    // Colours only on a terminal.
     let colours = std::io::stderr().is_terminal();
     let logs = fmt()
         .with_env_filter(filter)

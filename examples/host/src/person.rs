@@ -1,4 +1,4 @@
-//! A stand-in for a person with a browser: follows redirects, keeps cookies, fills in the simulator's forms.
+//! A stand-in for a user with a browser: follows redirects, keeps cookies, fills in the simulator's forms.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use reqwest::{Client, Response, Url, header, redirect::Policy};
 
 use crate::problem::Problem;
 
-/// How many pages a person looks at before giving up.
+/// How many pages the user visits before giving up.
 const PAGES: usize = 12;
 
 pub(crate) struct Person {
@@ -28,7 +28,7 @@ impl Person {
         })
     }
 
-    /// Opens `url` and goes on until the browser rests on a page of `home`. Gives the last page's status and text.
+    /// Opens `url` and continues until the browser reaches a page of `home`. Returns that page's status and text.
     pub(crate) async fn connect(&mut self, url: &str, home: &str) -> Result<(u16, String), Problem> {
         let mut url = Url::parse(url)?;
         let mut form: Option<Vec<(String, String)>> = None;
@@ -75,7 +75,7 @@ impl Person {
         Ok(answer)
     }
 
-    /// The form of a page: where it goes, and what this person writes into it.
+    /// The form on a page: its target, and what this user enters.
     fn fill_in(&self, page: &str) -> Result<(String, Vec<(String, String)>), Problem> {
         let action = attribute(page, "<form ", "action").ok_or("the page has no form")?;
         let mut fields = Vec::new();

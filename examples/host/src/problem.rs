@@ -1,6 +1,6 @@
-//! What went wrong, for people.
+//! Errors of the host.
 
-/// Any error: it is shown and not told apart.
+/// An error, worded for the operator.
 pub(crate) type Problem = Box<dyn std::error::Error>;
 
 /// An error and what led to it, such as a disk that is full.

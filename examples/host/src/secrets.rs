@@ -1,5 +1,5 @@
-//! Secrets from the environment or from files, never from the command line: arguments are visible to every user of the
-//! machine.
+//! Secrets from the environment or from files, never from the command line: any user of the machine can read
+//! arguments.
 
 use std::{env, fs};
 
@@ -7,7 +7,7 @@ use grantry::{secret::Secret, vault::Keyring};
 
 use crate::problem::Problem;
 
-/// The variable that holds the line of keys.
+/// The variable with the key line.
 pub(crate) const KEYS: &str = "GRANTRY_KEYS";
 
 /// The value of `name`, or the content of the file that `name_FILE` names.
@@ -46,7 +46,7 @@ pub(crate) fn read(name: &str) -> Result<Secret, Problem> {
     }
 }
 
-/// The keys of `line`, or what is wrong with it: the stable code, then the words.
+/// The keys of `line`. An error starts with its stable code.
 pub(crate) fn keyring(line: &Secret) -> Result<Keyring, Problem> {
     Keyring::parse(line).map_err(|error| format!("{}: {KEYS}: {error}", error.code()).into())
 }

@@ -1,4 +1,4 @@
-//! The service: the broker's HTTP surface beside health checks and metrics, drained on SIGTERM.
+//! The service: the broker's HTTP surface with health checks and metrics, drained on SIGTERM.
 
 use std::{future::Future, net::SocketAddr, path::Path, time::Duration};
 
@@ -71,7 +71,7 @@ pub(crate) async fn open_store(address: &str) -> Result<Stores, Problem> {
     }
 }
 
-/// Opens a store for a tool that looks at it: one that is not there is not made.
+/// Opens a store for a tool that examines it. Never creates one.
 pub(crate) async fn open_existing(address: &str) -> Result<Stores, Problem> {
     match address.split_once(':') {
         Some(("sqlite", file)) if !file.is_empty() && !Path::new(file).exists() => Err(format!(
@@ -107,7 +107,8 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Problem> {
     })
 }
 
-/// Serves until `end`, then gives running requests, and after them running refreshes, the time `drain` to finish.
+/// Serves until `end`, then gives requests in progress, and after them refreshes in progress, the time `drain` to
+/// finish.
 pub(crate) async fn serve(
     listener: TcpListener,
     broker: &Broker,
@@ -137,7 +138,7 @@ pub(crate) async fn serve(
         tracing::info!("draining");
         told.send_replace(true);
     });
-    // A client that sends half of a request, or reads nothing of its answer, must not keep the process up for ever.
+    // A client that sends half a request, or does not read its response, must not keep the process alive forever.
     let given_up = async move {
         let _ = ending.wait_for(|ending| *ending).await;
         tokio::time::sleep(drain).await;
@@ -152,7 +153,7 @@ pub(crate) async fn serve(
         Ok(())
     } else {
         Err(format!(
-            "{} refreshes had not ended; see the history of these connections: {:?}",
+            "{} refreshes did not finish; see the history of these connections: {:?}",
             report.unfinished.len(),
             report.unfinished
         )
@@ -160,7 +161,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// Ends with SIGTERM or Ctrl-C.
+/// Resolves on SIGTERM or Ctrl-C.
 pub(crate) async fn ended() {
     use tokio::signal;
     let interrupt = async {

@@ -1,4 +1,4 @@
-//! Compiles what the README of the project shows, so that it stays true.
+//! Compiles the code in the project's README, so that it stays correct.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

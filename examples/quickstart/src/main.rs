@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // Stands in for Salesforce. Leave it and `allow_loopback_upstream` out to talk to the real one.
+    // Stands in for Salesforce. Remove it and `allow_loopback_upstream` to talk to the real one.
     let salesforce = Simulator::start(Config::default()).await?;
     let directory = tempfile::tempdir()?;
 
-    // In earnest the key line comes from where your secrets live; `grantry-host keys generate` prints one.
+    // In production the key line comes from your secret store; `grantry-host keys generate` prints one.
     let keyring = Keyring::parse(&Keyring::generate()?)?;
     let store = SqliteStore::open(directory.path().join("grantry.db")).await?;
     let broker = Broker::builder(store, keyring)
@@ -46,14 +46,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ..Client::default()
     });
 
-    // Your signed-in user presses "connect": bind the attempt to the session, and send the browser to `start.url`.
+    // Your signed-in user clicks "connect": bind the attempt to the session, and send the browser to `start.url`.
     let session = "the session id of user 42";
     let start = broker
         .begin_connect(&integration.id, Binding::new(session))
         .owner("user-42")
         .await?;
     let callback = salesforce.approve(&start.url, "sarah@acme.com")?;
-    // The browser comes back to your callback route: hand its query over, with the same binding.
+    // The browser returns to your callback route: pass its query on, with the same binding.
     let query = callback.split_once('?').map_or("", |(_, query)| query);
     let outcome = broker
         .finish_connect(&integration.id, query, &Binding::new(session))
