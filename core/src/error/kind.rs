@@ -1,4 +1,4 @@
-//! The few kinds into which codes fall. What a caller should do follows from the kind.
+//! The kinds of error codes, from which the advice to the caller follows.
 
 /// What kind of failure a code stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What a route reads from the query and the headers.
 
-/// Where a parameter stands.
+/// Where a parameter is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Query,

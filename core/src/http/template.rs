@@ -28,7 +28,7 @@ impl Template {
     }
 }
 
-/// Compares a path with a template, one trailing slash tolerated, and tells what stands for the parameters.
+/// Matches a path against a template, ignoring one trailing slash, and reports the values of the parameters.
 fn walk<'a>(template: &'static str, path: &'a str, mut param: impl FnMut(&'static str, &'a str)) -> bool {
     let Some(mut rest) = path.strip_prefix('/').map(Some) else {
         return false;

@@ -1,4 +1,4 @@
-//! What a key that was shown gives to whoever showed it.
+//! What verifying a key yields.
 
 use crate::{
     id::{IntegrationId, KeyId},

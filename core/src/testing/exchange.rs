@@ -1,4 +1,4 @@
-//! What arrives at the fake provider's servers, and what a script makes of it.
+//! Requests to the fake provider, and the scripted responses.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! Files that need each other. Whoever reads one of them has to read them all, and none can be moved or tested alone.
+//! Circles of files. None of the files in one can be understood, moved or tested without the others.
 //!
-//! A file needs those that define the names which it imports or mentions; `pub use` and `mod` are no need. What is
-//! called on a value is not seen, only the names of types, traits, functions, constants and macros.
+//! A file needs the files that define the names it imports or mentions; `pub use` and `mod` alone do not count. Method
+//! calls are invisible here: only names of types, traits, functions, constants and macros are resolved.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,10 +14,10 @@ use crate::{
     tree::{FileId, Tree},
 };
 
-/// Files of which each is reached from each other one.
+/// A strongly connected component of files.
 pub(crate) struct Circle {
     pub(crate) files: BTreeSet<String>,
-    /// One of the shortest ways from a file back to itself: who needs what of whom.
+    /// A shortest path from one of the files back to itself: who needs which names of whom.
     way: Vec<(String, BTreeSet<String>, String)>,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Circle {
     }
 }
 
-/// All circles of a crate, in the order of their first files.
+/// All circles of a crate, ordered by file name.
 pub(crate) fn circles(tree: &Tree) -> Vec<Circle> {
     let needs = tree.needs();
     let mut next: BTreeMap<FileId, Vec<FileId>> = BTreeMap::new();
@@ -67,7 +67,7 @@ pub(crate) fn circles(tree: &Tree) -> Vec<Circle> {
     circles
 }
 
-/// Every file that is needed by way of `from`, and the one before it on a shortest way.
+/// Every file reachable from `from`, with its predecessor on a shortest path.
 fn ways_from(from: FileId, next: &BTreeMap<FileId, Vec<FileId>>) -> BTreeMap<FileId, FileId> {
     let mut before = BTreeMap::new();
     let mut queue = VecDeque::from([from]);
@@ -82,7 +82,7 @@ fn ways_from(from: FileId, next: &BTreeMap<FileId, Vec<FileId>>) -> BTreeMap<Fil
     before
 }
 
-/// The way from a file back to itself, both ends included.
+/// The path from a file back to itself, both ends included.
 fn back(file: FileId, before: &BTreeMap<FileId, FileId>) -> Vec<FileId> {
     let mut way = vec![file];
     let mut at = before[&file];

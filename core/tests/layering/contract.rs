@@ -1,10 +1,10 @@
-//! What the crates beside core import of it.
+//! What other crates import from core.
 
 use std::collections::BTreeSet;
 
 use crate::{planted::Planted, tree::Tree};
 
-/// Of the paths that begin with `krate`, those whose next name is not among `allowed`.
+/// Imports of items of `krate` that are not among `allowed`.
 pub(crate) fn beyond(tree: &Tree, krate: &str, allowed: &[&str]) -> BTreeSet<String> {
     let mut bad = BTreeSet::new();
     for module in &tree.modules {

@@ -1,12 +1,12 @@
 //! Imports that go up.
 //!
-//! A `lib.rs` or `mod.rs` says in comments on which floor its modules stand:
+//! Comments in a `lib.rs` or `mod.rs` assign its modules to floors:
 //!
 //! ```text
 //! // Layer 0: values.
 //! mod id;
 //! // Layer 3: engine.
-//! // Floor 1: what each room above may use.
+//! // Floor 1: what every module above may use.
 //! mod journal;
 //! // Floor 2: …
 //! mod ledger;
@@ -14,9 +14,9 @@
 //! mod testing;
 //! ```
 //!
-//! What stands in one of these modules may need its own floor and those below. The file with the comments composes its
-//! modules: it may need them all, and none of them may need what it defines itself. Modules in files without such
-//! comments have no order. To re-export a name from above is to go up, too.
+//! Code in one of these modules may import from its own floor and from those below. The file with the comments composes
+//! the modules: it may import from all of them, and none of them may import what the file itself defines. Modules that
+//! are declared without such comments have no order. Re-exporting a name from above goes up, too.
 
 use std::collections::BTreeMap;
 
@@ -25,12 +25,13 @@ use crate::{
     tree::{FileId, ModuleId, Tree},
 };
 
-/// A layer and a floor of it. What is above or beside everything has the highest.
+/// A layer, and a floor within it.
 type Position = (u8, u8);
 
+/// The position of what is above or beside all others.
 const ABOVE_ALL: Position = (u8::MAX, 0);
 
-/// For each module, where its child modules stand; empty where nothing is said.
+/// For each module, the positions of its children; empty if its file has no such comments.
 pub(crate) struct Floors(Vec<BTreeMap<String, Position>>);
 
 impl Floors {
@@ -46,7 +47,7 @@ impl Floors {
         !self.0[module].is_empty()
     }
 
-    /// The first module on the way down to a file that is not divided into floors itself.
+    /// The room of a file: the first module on the path to it that is not divided into floors.
     pub(crate) fn room(&self, tree: &Tree, file: FileId) -> ModuleId {
         let path = &tree.modules[tree.files[file].module].path;
         let mut room = tree.root(tree.files[file].module);
@@ -84,7 +85,7 @@ fn positions(text: &str) -> BTreeMap<String, Position> {
     positions
 }
 
-/// Every need that goes up, and every module that is left out where floors are named.
+/// Every import that goes up, and every module without a floor in a file that names floors.
 pub(crate) fn going_up(tree: &Tree, floors: &Floors) -> Vec<String> {
     let mut bad = Vec::new();
     for (id, module) in tree
@@ -103,7 +104,7 @@ pub(crate) fn going_up(tree: &Tree, floors: &Floors) -> Vec<String> {
     for ((from, to), names) in tree.reaches() {
         let [below, above] = [from, to].map(|file| &tree.modules[tree.files[file].module].path);
         let common = below.iter().zip(above).take_while(|(a, b)| a == b).count();
-        // Whoever composes may need what is below it.
+        // An ancestor composes its modules.
         let Some(own) = below.get(common) else { continue };
         let composer = (0..common).fold(tree.root(tree.files[from].module), |at, level| {
             tree.modules[at].children[&below[level]]

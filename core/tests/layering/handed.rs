@@ -1,10 +1,8 @@
-//! A type that is handed to everybody.
+//! Types that are handed to everybody: through one, every part of the crate reaches every other, and no import shows it.
 //!
-//! Whoever is given such a value for one of its parts gets all the others with it, so everything reaches everything, and no
-//! import shows it. The measure has two sides, and a type must be over both. It *holds* the types of more than
-//! [`HELD`] other rooms in its fields, and files of more than [`TOLD`] other rooms *name* it. One place that composes
-//! all parts holds much and is named by few; a plain value is named by many and holds little. A room is what
-//! [`Floors::room`] says. Only types that are not `pub` count: those are the crate's own affair.
+//! A struct counts if its fields *hold* types of more than [`HELD`] other rooms, and files in more than [`TOLD`] other
+//! rooms *name* it. The one place that composes all parts holds many and is named by few; a plain value is named by many
+//! and holds few. Rooms are those of [`Floors::room`]. Public types are exempt: they are for users of the crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,9 +67,9 @@ fn a_type_that_is_handed_to_everybody_is_caught() {
         to_everybody(&tree, &Floors::read(&tree))
     };
     assert_eq!(found("pub(crate) struct", &fields, 4), ["Whole in whole.rs"]);
-    // It holds as much, and three rooms are told.
+    // It holds as many, and only three rooms name it.
     assert_eq!(found("pub(crate) struct", &fields, 3), [""; 0]);
-    // Everybody is told, and it holds nothing.
+    // Every room names it, and it holds next to nothing.
     assert_eq!(
         found("pub(crate) struct", "a: crate::a::Part, b: u64", 6),
         [""; 0]

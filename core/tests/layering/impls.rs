@@ -1,8 +1,9 @@
 //! `impl` of a type outside its own folder.
 //!
-//! To call a method needs no import. So if any file may add methods to a type, whoever holds a value of it needs all those
-//! files without saying so, and neither floors nor circles can be seen. The rule is Rust's orphan rule, for folders: the
-//! type, or the trait or one of its parameters, belongs to where the `impl` stands. A trait's methods do need an import.
+//! Calling an inherent method needs no import. If any file could add methods to a type, code that holds a value of it would
+//! depend on all of those files invisibly, and the rules about floors and circles would check nothing. The rule is Rust's
+//! orphan rule, applied to folders: the type, or the trait or one of its parameters, must belong to the folder of the
+//! `impl`. Methods of a trait do need an import.
 
 use crate::{
     floors::Floors,
@@ -32,8 +33,8 @@ pub(crate) fn away(tree: &Tree, floors: &Floors) -> Vec<String> {
     bad
 }
 
-/// Whether `file` is in the folder of `home`, or below the module `home`. Where a folder is divided into floors, its
-/// files are rooms of their own and share nothing.
+/// Whether `file` is in the folder of `home`, or below the module `home`. The files of a folder that is divided into
+/// floors are rooms of their own and do not share it.
 fn at_home(tree: &Tree, floors: &Floors, home: FileId, file: FileId) -> bool {
     let [home, file] = [home, file].map(|file| &tree.files[file]);
     let folder = |name: &str| name.rsplit_once('/').map(|(folder, _)| folder.to_owned());

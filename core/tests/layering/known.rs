@@ -1,5 +1,5 @@
-//! What breaks the rules today. A list may only get shorter: a breach that is not in it fails the tests, and so does an
-//! entry that is mended.
+//! Known breaches of the rules. The lists can only shrink: a breach that is not listed fails the tests, and so does an
+//! entry that no longer applies.
 
 pub(crate) const IMPLS: &[&str] = &[];
 

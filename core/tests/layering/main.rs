@@ -1,6 +1,6 @@
-//! Reads the sources of the workspace, and fails on what makes them hard to take apart: an import that goes up
-//! (`floors.rs`), an `impl` of a type outside its own folder (`impls.rs`), a type that is handed to everybody
-//! (`handed.rs`), and files that need each other (`circles.rs`). Each rule is shown to fail on a planted breach.
+//! Checks the structure of the sources: no import goes up (`floors.rs`), a type is implemented in its own folder
+//! (`impls.rs`), no type is handed to everybody (`handed.rs`), and no files import each other in a circle
+//! (`circles.rs`). Each rule is shown to fail on planted breaches.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod circles;
@@ -31,14 +31,17 @@ fn read_core() -> (Tree, Floors) {
     (tree, floors)
 }
 
-/// Fails unless what was found is what is known, to the last entry.
+/// Fails unless the breaches found are exactly the known ones.
 fn only_known(found: &[String], known: &[&str], shown: &str) {
     let known = known.iter().map(|breach| (*breach).to_owned()).collect();
     let found = found.iter().cloned().collect::<BTreeSet<_>>();
     let new: Vec<_> = found.difference(&known).collect();
     assert!(new.is_empty(), "new breaches: {new:#?}\n{shown}");
     let mended: Vec<_> = known.difference(&found).collect();
-    assert!(mended.is_empty(), "mended: take these from known.rs: {mended:#?}");
+    assert!(
+        mended.is_empty(),
+        "fixed; remove these from known.rs: {mended:#?}"
+    );
 }
 
 #[test]
@@ -80,7 +83,7 @@ fn the_other_crates_have_no_circle_of_files() {
     }
 }
 
-/// Fails on a file in a circle that is not among `known`, and shows the circles.
+/// Fails if the files in circles are not exactly `known`, and shows the circles.
 fn no_circles(krate: &str, known: &[&str]) {
     let circles = circles::circles(&read(krate));
     let files: Vec<_> = circles.iter().flat_map(|circle| circle.files.clone()).collect();

@@ -1,4 +1,4 @@
-//! What a path means: the file that defines its name, however many re-exports are on the way.
+//! Name resolution: from a path to the file that defines it, through any number of re-exports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ pub(crate) struct Definition {
     pub(crate) name: String,
 }
 
-/// For each file and each other file that it needs: the names.
+/// The names that a file needs of another file.
 pub(crate) type Needs = BTreeMap<(FileId, FileId), BTreeSet<String>>;
 
 enum Target {
@@ -19,11 +19,11 @@ enum Target {
     Item(Definition),
 }
 
-/// Names that are being looked up, so that globs and re-exports which name each other come to an end.
+/// Look-ups in progress, so that globs and re-exports that refer to each other terminate.
 type Open = BTreeSet<(ModuleId, String)>;
 
 impl Tree {
-    /// What `path` means in `module`: nothing for a module, a variable, and a name of another crate.
+    /// The definitions that `path` refers to in `module`. None for modules, variables and names of other crates.
     pub(crate) fn resolve(&self, module: ModuleId, path: &[String]) -> Vec<Definition> {
         let items = self.walk(module, path, &mut Open::new()).into_iter();
         items
@@ -34,7 +34,7 @@ impl Tree {
             .collect()
     }
 
-    /// What each file imports or mentions; to re-export a name is not to need it.
+    /// What each file imports or mentions. Re-exporting a name does not count.
     pub(crate) fn needs(&self) -> Needs {
         self.edges(false)
     }
@@ -74,7 +74,7 @@ impl Tree {
                 _ => {
                     let found = match self.lookup(here, name, open) {
                         Some(found) => found,
-                        // Neither defined nor imported, though named by way of its module: a macro made it there.
+                        // Not found in a module that was named explicitly: one of its macros defines it.
                         None if at > 0 => vec![Target::Item(Definition {
                             file: module.file,
                             name: name.clone(),
@@ -99,7 +99,7 @@ impl Tree {
         vec![Target::Module(here)]
     }
 
-    /// What `name` is in a module; `None` if it is neither defined nor imported there.
+    /// What `name` refers to in a module; `None` if it is neither defined nor imported there.
     fn lookup(&self, id: ModuleId, name: &str, open: &mut Open) -> Option<Vec<Target>> {
         if !open.insert((id, name.to_owned())) {
             return None;

@@ -1,4 +1,4 @@
-//! A tree of sources in a temporary folder, with breaches for the rules to find.
+//! A source tree in a temporary folder, with breaches for the rules to find.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! What the reader asks of a piece of syntax: its paths, those in a macro's tokens too, and whether only tests have it.
+//! Questions about a piece of syntax: its paths, including those in macro tokens, and whether it exists only in tests.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ pub(crate) fn path_of(of: &syn::Type) -> Option<Segments> {
     }
 }
 
-/// What looks like a path in a macro's tokens; a lone name may be that of a field or a variable as well.
+/// What looks like a path in macro tokens; a single name may also be a field or a variable.
 pub(crate) fn paths_in_tokens(tokens: TokenStream, found: &mut Vec<Segments>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let is = |at: usize, wanted: char| matches!(tokens.get(at), Some(TokenTree::Punct(p)) if p.as_char() == wanted);
@@ -65,7 +65,7 @@ pub(crate) fn paths_in_tokens(tokens: TokenStream, found: &mut Vec<Segments>) {
     }
 }
 
-/// The types that a macro spells out, as in `enum Name`.
+/// The types that a macro's tokens define literally, as in `enum Name`.
 pub(crate) fn types_in_tokens(tokens: TokenStream, found: &mut BTreeSet<String>) {
     let mut begins = false;
     for token in tokens {

@@ -1,5 +1,5 @@
-//! A crate's sources, read into modules: what each of them defines, imports and mentions. Comments, attributes and
-//! `#[cfg(test)]` items are left out.
+//! The modules of a crate: what each defines, imports and mentions. Comments, attributes and `#[cfg(test)]` items are left
+//! out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -70,7 +70,7 @@ pub(crate) struct Impl {
 }
 
 impl Tree {
-    /// Reads what `lib.rs`, `main.rs` and `bin/*.rs` below `src` declare.
+    /// Reads `lib.rs`, `main.rs` and `bin/*.rs` below `src`, and the modules that they declare.
     pub(crate) fn read(src: &Path) -> Self {
         let mut tree = Self::default();
         let mut roots = vec!["lib.rs".to_owned(), "main.rs".to_owned()];
@@ -115,11 +115,11 @@ impl Tree {
     }
 }
 
-/// Fills the module that it is in, and reads the files of the modules that it declares.
+/// Fills in the current module, and reads the files of the modules that it declares.
 struct Reader<'a> {
     tree: &'a mut Tree,
     src: &'a Path,
-    /// Where the files of child modules are.
+    /// The folder of its child modules' files.
     folder: String,
     module: ModuleId,
 }
