@@ -16,7 +16,7 @@ use std::{
 use crate::{
     error::{Code, Error, PlanUsage},
     id::IntegrationId,
-    store::{Charged, DayCount, UsageKey, UsageStore},
+    store::{Charged, DayCount, StoreError, UsageKey, UsageStore},
     task::Tasks,
     time::{Clock, Timestamp},
 };
@@ -26,6 +26,8 @@ const BLOCK: u64 = 256;
 /// How near to the limit calls are reserved one by one.
 const HEADROOM: u64 = 50_000;
 const DAY: i64 = 24 * 3600 * 1000;
+/// How many months before the present one are kept, so that a month can be compared with the same one of last year.
+const MONTHS_KEPT: u32 = 13;
 
 /// Reserved calls of one integration on one day.
 #[derive(Debug)]
@@ -123,6 +125,8 @@ pub(crate) struct Meter {
     blocks: Mutex<HashMap<IntegrationId, Arc<Block>>>,
     /// Blocks of days and limits that are over.
     old: Mutex<Vec<Arc<Block>>>,
+    /// The last day on which old counts were removed.
+    purged: Mutex<Option<(u32, u8)>>,
 }
 
 impl Meter {
@@ -133,6 +137,7 @@ impl Meter {
             clock,
             blocks: Mutex::default(),
             old: Mutex::default(),
+            purged: Mutex::default(),
         }
     }
 
@@ -240,6 +245,29 @@ impl Meter {
         }
     }
 
+    /// Removes counts of more than [`MONTHS_KEPT`] months ago, once a day; who counts nothing leaves that to those who do.
+    ///
+    /// # Errors
+    /// What the store answers. It is tried again on the next day.
+    ///
+    /// # Cancel safety
+    /// Some of the old counts may be gone; the others go on the next day.
+    pub(crate) async fn purge(&self) -> Result<(), StoreError> {
+        let today = self.clock.wall().calendar();
+        let counts = !self
+            .blocks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty();
+        let new_day = |last: &mut Option<_>| last.replace(today) != Some(today);
+        if counts && new_day(&mut *self.purged.lock().unwrap_or_else(PoisonError::into_inner)) {
+            self.usage
+                .purge_usage(months_before(today.0, MONTHS_KEPT))
+                .await?;
+        }
+        Ok(())
+    }
+
     /// The calls of the present month.
     pub(crate) async fn usage(
         self: &Arc<Self>,
@@ -258,5 +286,25 @@ impl Meter {
             days,
             resets_at: now.next_month(),
         })
+    }
+}
+
+/// A month as `yyyymm`, so many months earlier.
+fn months_before(month: u32, count: u32) -> u32 {
+    let months = (month / 100 * 12 + month % 100 - 1).saturating_sub(count);
+    months / 12 * 100 + months % 12 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_go_back_over_new_year() {
+        assert_eq!(months_before(202_601, 13), 202_412);
+        assert_eq!(months_before(202_612, 13), 202_511);
+        assert_eq!(months_before(202_602, 13), 202_501);
+        assert_eq!(months_before(202_602, 1), 202_601);
+        assert_eq!(months_before(202_601, 1), 202_512);
     }
 }

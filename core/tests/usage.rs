@@ -16,7 +16,7 @@ use grantry::{
     testing::{Fault, Op},
     time::{Clock as _, Timestamp},
 };
-use support::{Process, World, seconds};
+use support::{Process, World, days, pass, seconds};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -222,6 +222,66 @@ async fn a_month_begins_anew() {
         let usage = world.one.broker.usage(&world.integration).await.unwrap();
         assert_eq!((usage.month, usage.calls), (202_602, 5));
     });
+}
+
+/// Sweeps run every 20 seconds. Nothing answers the calls here, so time can be paused.
+#[tokio::test(start_paused = true)]
+async fn counts_of_more_than_13_months_ago_are_removed_once_a_day() {
+    let world = World::limited(None).await;
+    world
+        .upstream
+        .set(|s| s.instance_url = "http://127.0.0.1:1".to_owned());
+    let id = world.connect().await;
+    let count = async |month| {
+        let key = UsageKey {
+            integration: world.integration.clone(),
+            month,
+            day: 30,
+        };
+        let counted = world.memory.charge_usage(&key, 1, None).await.unwrap();
+        assert_eq!(counted, Charged::Counted(1));
+    };
+    let left = async || {
+        let mut left = Vec::new();
+        for month in [202_411, 202_412, 202_501, 202_512] {
+            if !world
+                .memory
+                .usage_days(&world.integration, month)
+                .await
+                .unwrap()
+                .is_empty()
+            {
+                left.push(month);
+            }
+        }
+        left
+    };
+    for month in [202_411, 202_412, 202_501, 202_512] {
+        count(month).await;
+    }
+    pass(seconds(60)).await;
+    assert_eq!(left().await.len(), 4, "who counts nothing removes nothing");
+
+    assert_eq!(call(&world.one, &id).await, Err(Code::UpstreamUnreachable));
+    pass(seconds(60)).await;
+    assert_eq!(left().await, [202_412, 202_501, 202_512], "it is January 2026");
+    count(202_411).await;
+    pass(seconds(3600)).await;
+    assert_eq!(left().await.len(), 4, "once a day");
+    world.clock.step(days(1));
+    pass(seconds(60)).await;
+    assert_eq!(left().await, [202_412, 202_501, 202_512]);
+
+    // A store that fails is asked again on the next day.
+    world
+        .clock
+        .step(world.clock.wall().until(world.clock.wall().next_month()));
+    world.one.store.script(Op::Usage, 0, 1, Fault::Before);
+    pass(seconds(3600)).await;
+    assert_eq!(left().await, [202_412, 202_501, 202_512]);
+    world.clock.step(days(1));
+    pass(seconds(60)).await;
+    assert_eq!(left().await, [202_501, 202_512]);
 }
 
 #[tokio::test]

@@ -182,10 +182,6 @@ impl Provider for Salesforce {
         Some(5)
     }
 
-    fn session_length(&self, client: &Client<'_>) -> Duration {
-        config::session(client.options).unwrap_or(config::SESSION)
-    }
-
     fn token_host(&self, client: &Client<'_>) -> String {
         let origin = match Config::of(client) {
             Ok(config) => config.login.origin,

@@ -38,7 +38,7 @@ pub enum Rotation {
 pub enum Expiry {
     /// The provider said so.
     Known(Timestamp),
-    /// Nobody said; the broker assumes the provider's usual session length.
+    /// Nobody said; the provider assumes its usual session length.
     Assumed(Timestamp),
 }
 
@@ -235,9 +235,6 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
 
     /// How many grants of one user for this app the provider keeps, if it ends the oldest beyond that.
     fn grants_per_user(&self, client: &Client<'_>) -> Option<u32>;
-
-    /// How long to assume that an access token lives, where nobody says.
-    fn session_length(&self, client: &Client<'_>) -> Duration;
 
     /// The token endpoint's host, the unit of breakers and of bounded concurrency.
     fn token_host(&self, client: &Client<'_>) -> String;

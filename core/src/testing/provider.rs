@@ -127,10 +127,6 @@ impl Provider for FakeProvider {
         None
     }
 
-    fn session_length(&self, _: &Client<'_>) -> Duration {
-        self.upstream.settings().session
-    }
-
     fn token_host(&self, _: &Client<'_>) -> String {
         "fake.test".to_owned()
     }

@@ -22,8 +22,6 @@ use crate::{
 pub enum Purpose {
     /// The token set of a connection.
     Tokens,
-    /// A token that is still to be revoked.
-    OwedRevocation,
     /// The client secret of an integration.
     ClientSecret,
     /// A connect attempt's PKCE verifier.
@@ -39,7 +37,6 @@ impl Purpose {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tokens => "tokens",
-            Self::OwedRevocation => "owed-revocation",
             Self::ClientSecret => "client-secret",
             Self::Pending => "pending",
             Self::Cursor => "cursor",

@@ -90,7 +90,7 @@ fn every_field_of_the_context_is_bound() {
     let blob = seal(&ring, &tokens(), b"text");
     let others = [
         SealContext {
-            purpose: Purpose::OwedRevocation,
+            purpose: Purpose::ClientSecret,
             ..tokens()
         },
         SealContext {

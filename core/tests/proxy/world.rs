@@ -101,10 +101,6 @@ impl Provider for Fake {
         None
     }
 
-    fn session_length(&self, _: &Client<'_>) -> Duration {
-        Duration::from_secs(2 * 3600)
-    }
-
     fn token_host(&self, _: &Client<'_>) -> String {
         "login.test".to_owned()
     }

@@ -11,6 +11,7 @@ use crate::{
     engine::{
         directory::{Loaded, Switch},
         ledger::{Found, record::Record},
+        limits,
         protocol::{self, Refresh},
         upstream::Host,
     },
@@ -59,6 +60,11 @@ pub(super) async fn sweep(context: &Context, alone: impl Fn() -> bool) -> Result
     if let Err(error) = context.pending.purge_pending(begun, 1000).await {
         let causes = causes(&Error::from(error));
         tracing::warn!(causes, "connect attempts that have ended cannot be removed");
+    }
+    let purged = tokio::time::timeout(limits::STORE_WAIT, context.meter.purge()).await;
+    if let Ok(Err(error)) = purged {
+        let causes = causes(&Error::from(error));
+        tracing::warn!(causes, "old usage cannot be removed");
     }
     context.postponed.forget_past(begun);
     let mut after: Option<DueEntry> = None;
