@@ -5,10 +5,12 @@
 //! the caller asks for.
 
 mod entry;
+mod upsert;
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 pub(crate) use entry::Entry;
+use upsert::upsert;
 
 use super::freshness::Freshness;
 use crate::{
@@ -120,20 +122,15 @@ impl Cache {
     )]
     pub(crate) fn put(&self, id: &ConnectionId, entry: Arc<Entry>, read_at: u64) -> Arc<Entry> {
         let entries = self.entries.pin();
-        let kept = entries.update_or_insert_with(
-            id.clone(),
-            |old| {
-                if old.name() > entry.name() {
-                    return old.clone();
-                }
-                if old.name() == entry.name() {
-                    entry.learn_from(old);
-                }
-                entry.clone()
-            },
-            || entry.clone(),
-        );
-        let kept = kept.clone();
+        let kept = upsert(&entries, id, &entry, |old| {
+            if old.name() > entry.name() {
+                return old.clone();
+            }
+            if old.name() == entry.name() {
+                entry.learn_from(old);
+            }
+            entry.clone()
+        });
         if self.freshness.change_epoch() != read_at {
             kept.mark_stale();
         }
