@@ -88,18 +88,7 @@ async fn set_up(
     base_url: &str,
     admin_key: Secret,
 ) -> Result<Ready, Problem> {
-    let integration = broker
-        .create_integration(NewIntegration {
-            name: "Demo".to_owned(),
-            offering: "salesforce/production".to_owned(),
-            client_id: DEFAULT_CLIENT_ID.to_owned(),
-            client_secret: Secret::new(DEFAULT_CLIENT_SECRET),
-            scopes: ["api", "refresh_token", "id"].map(str::to_owned).to_vec(),
-            redirect_uris: Vec::new(),
-            monthly_limit: Some(100_000),
-            options: [("loginUrl".to_owned(), json!(simulator.login_url()))].into(),
-        })
-        .await?;
+    let integration = broker.create_integration(demo_app(simulator)).await?;
     if integration.state != IntegrationState::Configured {
         return Err(format!("the integration is not configured: {}", integration.state_reason).into());
     }
@@ -128,22 +117,43 @@ async fn set_up(
             return Err(format!("{user} could not connect: {status}\n{page}").into());
         }
     }
-    let page = all_connections(broker, &integration.id).await?;
+    let connections = all_connections(broker, &integration.id).await?;
     Ok(Ready {
         base_url: base_url.to_owned(),
         admin_key,
         integration: integration.id,
         api_key,
         public_key,
-        connections: page,
+        connections,
         simulator_url: simulator.login_url().to_owned(),
         instance_url: simulator.instance_url().to_owned(),
     })
 }
 
+fn demo_app(simulator: &Simulator) -> NewIntegration {
+    NewIntegration {
+        name: "Demo".to_owned(),
+        offering: "salesforce/production".to_owned(),
+        client_id: DEFAULT_CLIENT_ID.to_owned(),
+        client_secret: Secret::new(DEFAULT_CLIENT_SECRET),
+        scopes: ["api", "refresh_token", "id"].map(str::to_owned).to_vec(),
+        redirect_uris: Vec::new(),
+        monthly_limit: Some(100_000),
+        options: [("loginUrl".to_owned(), json!(simulator.login_url()))].into(),
+    }
+}
+
+/// The connections of the integration, oldest first, however many pages they fill.
 async fn all_connections(broker: &Broker, integration: &IntegrationId) -> Result<Vec<ConnectionId>, Error> {
-    let page = broker.connections(integration).limit(100).await?;
-    Ok(page.connections.into_iter().rev().map(|c| c.id).collect())
+    let mut ids = Vec::new();
+    let mut page = broker.connections(integration).limit(100).await?;
+    loop {
+        ids.extend(page.connections.into_iter().map(|connection| connection.id));
+        let Some(cursor) = page.next_cursor else { break };
+        page = broker.connections(integration).limit(100).cursor(cursor).await?;
+    }
+    ids.reverse();
+    Ok(ids)
 }
 
 impl Ready {
@@ -233,4 +243,50 @@ fn random_key() -> Result<Secret, Problem> {
         .filter(char::is_ascii_alphanumeric)
         .collect();
     Ok(Secret::new(format!("admin{text}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use grantry::{
+        connect::Binding,
+        store::{ConnectionRow, ConnectionStore as _, Inserted, MemoryStore},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_list_goes_on_after_a_hundred() {
+        let simulator = Simulator::start(Config::default()).await.unwrap();
+        let store = MemoryStore::default();
+        let keyring = Keyring::parse(&Keyring::generate().unwrap()).unwrap();
+        let broker = serve::broker(store.clone().into(), keyring, "https://demo.example/grantry")
+            .allow_loopback_upstream()
+            .build()
+            .unwrap();
+        let integration = broker.create_integration(demo_app(&simulator)).await.unwrap();
+        simulator.register_client(Client {
+            callbacks: vec![integration.callback_url.clone()],
+            ..Client::default()
+        });
+        let start = broker.begin_connect(&integration.id, Binding::new("session"));
+        let callback = simulator.approve(&start.await.unwrap().url, USERS[0]).unwrap();
+        let query = callback.split_once('?').unwrap().1;
+        let binding = Binding::new("session");
+        let finish = broker.finish_connect(&integration.id, query, &binding);
+        finish.await.unwrap();
+        let mut ids = all_connections(&broker, &integration.id).await.unwrap();
+        let stored = store.connection(&ids[0]).await.unwrap().0.unwrap();
+        // A list opens nothing that is sealed.
+        for _ in 0..249 {
+            let row = ConnectionRow {
+                id: ConnectionId::generate(),
+                ..stored.row.clone()
+            };
+            let inserted = store.insert_connection(&row).await.unwrap();
+            assert!(matches!(inserted, Inserted::Created(_)));
+            ids.push(row.id);
+        }
+        assert_eq!(all_connections(&broker, &integration.id).await.unwrap(), ids);
+        simulator.shutdown().await;
+    }
 }
