@@ -6,10 +6,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use super::limits::FRESH_TICKS;
 use crate::time::Clock;
-
-/// How long a look at the store's changes counts, in ticks of a millisecond.
-const SPAN: u64 = 1000;
 
 /// Shared by everything that keeps rows in memory.
 #[derive(Debug)]
@@ -30,7 +28,7 @@ impl Freshness {
 
     /// The store's changes as of `tick` are applied.
     pub(crate) fn heard_at(&self, tick: u64) {
-        self.until.store(tick + SPAN, Ordering::Release);
+        self.until.store(tick + FRESH_TICKS, Ordering::Release);
     }
 
     /// Whether memory may be believed without asking the store.

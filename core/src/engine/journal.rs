@@ -5,14 +5,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::limits;
 use crate::{
     event::{Event, EventSink, What},
     id::{ConnectionId, IntegrationId},
     time::{Clock, Timestamp},
 };
-
-/// How many incidents are remembered.
-const REMEMBERED: usize = 256;
 
 /// Something that should not happen.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +65,7 @@ impl Journal {
 
     fn remember(&self, event: &Event) {
         let mut ring = self.incidents.lock().unwrap_or_else(PoisonError::into_inner);
-        if ring.len() == REMEMBERED {
+        if ring.len() == limits::INCIDENTS {
             ring.pop_front();
         }
         ring.push_back(Incident {

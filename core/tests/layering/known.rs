@@ -15,13 +15,4 @@ pub(crate) const CIRCLES_IN_CORE: &[&str] = &[
     "engine/protocol/attempt.rs",
     "engine/protocol/conclude.rs",
     "engine/protocol/expire.rs",
-    "store/connection.rs",
-    "store/integration.rs",
-    "store/key.rs",
-    "store/memory/connection.rs",
-    "store/memory/integration.rs",
-    "store/memory/mod.rs",
-    "store/mod.rs",
-    "store/pending.rs",
-    "store/usage.rs",
 ];

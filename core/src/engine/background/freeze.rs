@@ -20,10 +20,6 @@ use crate::{
     store::{ConnectionFilter, StatusFilter, StoredIntegration},
 };
 
-/// Rows that are ended at once: a store that writes in groups then syncs once for all of them.
-const AT_ONCE: usize = 64;
-const PAGE: u32 = 256;
-
 /// Goes on with every freeze that is not done.
 pub(super) async fn go_on(context: &Context) -> Result<(), Error> {
     for stored in context.directory.rows().await? {
@@ -67,7 +63,11 @@ async fn revoke_all(
 
 async fn revoke_those(context: &Context, id: &IntegrationId, status: Status) -> Result<usize, Error> {
     let filter = ConnectionFilter::of(id, StatusFilter::Only(status));
-    let mut pages = pin!(pages::connections(&*context.connections, &filter, PAGE));
+    let mut pages = pin!(pages::connections(
+        &*context.connections,
+        &filter,
+        limits::FREEZE_PAGE
+    ));
     let mut ended = 0;
     while let Some(page) = pages.try_next().await? {
         let ids = page.into_iter().map(|stored| stored.row.id);
@@ -75,7 +75,7 @@ async fn revoke_those(context: &Context, id: &IntegrationId, status: Status) -> 
             let end = context.revoker.end(None, &id, Status::Revoked, When::Sweep).await;
             (id, end)
         });
-        let mut ends = stream::iter(ends).buffer_unordered(AT_ONCE);
+        let mut ends = stream::iter(ends).buffer_unordered(limits::FREEZE_AT_ONCE);
         while let Some((id, end)) = ends.next().await {
             match end {
                 Ok(()) => ended += 1,

@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use super::{context::Context, sweep::sweep};
 use crate::{
+    engine::limits,
     error::{Error, causes},
     store::Point,
 };
@@ -28,15 +29,12 @@ pub struct Intervals {
 impl Default for Intervals {
     fn default() -> Self {
         Self {
-            look: Duration::from_millis(250),
-            flush: Duration::from_secs(2),
-            sweep: Duration::from_secs(20),
+            look: limits::LOOK,
+            flush: limits::FLUSH,
+            sweep: limits::SWEEP,
         }
     }
 }
-
-/// After news.
-const LULL: Duration = Duration::from_millis(20);
 
 /// Starts the loops. They end with the broker.
 pub(crate) fn start(context: &Arc<Context>, intervals: Intervals, sweep_soon: Arc<Notify>) {
@@ -65,7 +63,7 @@ pub(crate) fn start(context: &Arc<Context>, intervals: Intervals, sweep_soon: Ar
                 .is_ok()
             {
                 // What changes with it is seen in one look, and no store is asked without a pause.
-                tokio::time::sleep(LULL.min(every)).await;
+                tokio::time::sleep(limits::LULL.min(every)).await;
             }
         }
     });

@@ -3,13 +3,9 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
-use crate::{id::ConnectionId, time::Timestamp};
-
-/// No pause is longer.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+use crate::{engine::limits, id::ConnectionId, time::Timestamp};
 
 /// Rows that this process leaves alone for a while.
 #[derive(Debug, Default)]
@@ -25,7 +21,7 @@ impl Postponed {
         let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A wall clock that was set back must not postpone for years.
         map.get(id)
-            .is_some_and(|at| now < *at && now.until(*at) <= LONGEST_PAUSE)
+            .is_some_and(|at| now < *at && now.until(*at) <= limits::POSTPONE_LONGEST)
     }
 
     pub(super) fn forget_past(&self, now: Timestamp) {

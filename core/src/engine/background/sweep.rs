@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, future::join_all, stream};
 
-use super::{context::Context, freeze, postponed::LONGEST_PAUSE};
+use super::{context::Context, freeze};
 use crate::{
     connection::Status,
     engine::{
@@ -20,15 +20,6 @@ use crate::{
     store::DueEntry,
     time::Timestamp,
 };
-
-/// How many due rows are worked on before the next ones are read.
-const PAGE: u32 = 100;
-/// Each request takes that long at the least, so that a sweep is no burst.
-const PACE: Duration = Duration::from_millis(250);
-/// A row at which nothing could be done is left alone for so long, in this process.
-const PAUSE: Duration = Duration::from_secs(60);
-/// The same for a row that needs nothing which this process would do.
-const LONG_PAUSE: Duration = Duration::from_secs(600);
 
 /// A due row, and what it needs.
 struct Due {
@@ -57,7 +48,7 @@ enum Needs {
 pub(super) async fn sweep(context: &Context, alone: impl Fn() -> bool) -> Result<(), Error> {
     let begun = context.clock.wall();
     // Neither is a reason to let a grant die.
-    if let Err(error) = context.pending.purge_pending(begun, 1000).await {
+    if let Err(error) = context.pending.purge_pending(begun, limits::SWEEP_PENDING).await {
         let causes = causes(&Error::from(error));
         tracing::warn!(causes, "connect attempts that have ended cannot be removed");
     }
@@ -81,7 +72,7 @@ pub(super) async fn sweep(context: &Context, alone: impl Fn() -> bool) -> Result
         let now = context.clock.wall();
         let page = context
             .connections
-            .due_connections(now, after.as_ref(), PAGE)
+            .due_connections(now, after.as_ref(), limits::SWEEP_PAGE)
             .await?;
         if after.is_none() {
             let overdue = page
@@ -115,10 +106,10 @@ async fn tend(context: &Context, page: &[DueEntry], now: Timestamp) {
                     .push(due);
             }
             Ok(Look::Over) => {}
-            Ok(Look::NotOurs) => context.postponed.until(&entry.id, now + LONG_PAUSE),
+            Ok(Look::NotOurs) => context.postponed.until(&entry.id, now + limits::POSTPONE_LONG),
             Err(error) => {
                 tracing::warn!(connection = %entry.id, code = error.code().as_str(), causes = causes(&error), "a due connection cannot be looked at");
-                context.postponed.until(&entry.id, now + PAUSE);
+                context.postponed.until(&entry.id, now + limits::POSTPONE);
             }
         }
     }
@@ -195,7 +186,7 @@ async fn attend(context: &Context, host: &Host, due: Due) {
         return;
     }
     let done = match due.needs {
-        Needs::Revocation => context.revoker.run_owed(&id).await.map(|()| PAUSE),
+        Needs::Revocation => context.revoker.run_owed(&id).await.map(|()| limits::POSTPONE),
         Needs::Refresh => refresh(context, due).await,
     };
     if let Err(error) = &done {
@@ -203,9 +194,11 @@ async fn attend(context: &Context, host: &Host, due: Due) {
     }
     metrics::counter!("grantry_swept", "done" => if done.is_ok() { "yes" } else { "later" }).increment(1);
     // What is done is not due any more; what is not is not asked for again at once.
-    let wait = done.unwrap_or_else(|error| error.wait().unwrap_or_default().max(PAUSE));
-    context.postponed.until(&id, now + wait.min(LONGEST_PAUSE));
-    context.tasks.pause(PACE).await;
+    let wait = done.unwrap_or_else(|error| error.wait().unwrap_or_default().max(limits::POSTPONE));
+    context
+        .postponed
+        .until(&id, now + wait.min(limits::POSTPONE_LONGEST));
+    context.tasks.pause(limits::SWEEP_PACE).await;
 }
 
 /// Refreshes a connection for which nobody asked. Answers for how long there is nothing more to do.
@@ -219,8 +212,8 @@ async fn refresh(context: &Context, due: Due) -> Result<Duration, Error> {
     // An unknown outcome over an access token that lives: nothing is risked before it ends.
     let lives = context.clock.wall().until(kept.expiry.at());
     Ok(if kept.name() == entry.name() {
-        lives.max(PAUSE)
+        lives.max(limits::POSTPONE)
     } else {
-        PAUSE
+        limits::POSTPONE
     })
 }

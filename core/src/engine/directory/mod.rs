@@ -196,12 +196,14 @@ impl Directory {
 
     /// Every row of the store, by id; there are few of them.
     pub(crate) async fn rows(&self) -> Result<Vec<StoredIntegration>, Error> {
-        const PAGE: u32 = 100;
         let mut rows: Vec<StoredIntegration> = Vec::new();
         loop {
             let after = rows.last().map(|stored| stored.row.id.clone());
-            let page = self.store.list_integrations(after.as_ref(), PAGE).await?;
-            let more = page.len() >= PAGE as usize;
+            let page = self
+                .store
+                .list_integrations(after.as_ref(), limits::INTEGRATIONS_PAGE)
+                .await?;
+            let more = page.len() >= limits::INTEGRATIONS_PAGE as usize;
             rows.extend(page);
             if !more {
                 return Ok(rows);

@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::grant::Grant;
 use crate::{
     connection::{Connection, Decision, Profile, SetName, Status},
-    engine::protocol::{self, Refresh, Row},
+    engine::{
+        limits::HISTORY,
+        protocol::{self, Refresh, Row},
+    },
     error::{Code, Error},
     id::{ConnectionId, IntegrationId},
     integration::Environment,
@@ -25,8 +28,6 @@ use crate::{
 };
 
 const FORMAT: u8 = 1;
-/// How many decisions a connection remembers.
-const HISTORY: usize = 16;
 
 /// A decoded row.
 #[derive(Clone, Debug)]

@@ -1,16 +1,15 @@
-//! A breaker: after failures nobody asks for a while, and then one asks first.
+//! A circuit breaker: after repeated failures it rejects calls, then admits one probe.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use crate::{connection::Reason, time::BootInstant};
-
-/// How long one who asks whether it is over is waited for.
-const PROBE: Duration = Duration::from_secs(30);
-/// A wait that the other side asks for counts up to here.
-const LONGEST: Duration = Duration::from_secs(3600);
+use crate::{
+    connection::Reason,
+    engine::limits::{BREAKER_LONGEST, BREAKER_PROBE},
+    time::BootInstant,
+};
 
 /// Opens after so many failures in a row, for 30 seconds first and 16 minutes in the end.
 #[derive(Debug)]
@@ -25,11 +24,11 @@ struct Trip {
     /// Closed to everybody until then; long past while there were too few failures.
     until: BootInstant,
     failures: u32,
-    /// Somebody asks whether it is over.
+    /// A probe was admitted.
     probed: bool,
 }
 
-/// Why somebody may ask.
+/// Why a call is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
     /// Nothing is wrong.
@@ -56,9 +55,8 @@ impl Breaker {
         }
         let failures = trip.map_or(0, |t| t.failures).saturating_add(1);
         let wait = match failures.checked_sub(self.threshold) {
-            Some(more) => {
-                Duration::from_secs(15 << (more + 1).min(6)).max(asked.unwrap_or_default().min(LONGEST))
-            }
+            Some(more) => Duration::from_secs(15 << (more + 1).min(6))
+                .max(asked.unwrap_or_default().min(BREAKER_LONGEST)),
             None => Duration::ZERO,
         };
         *trip = Some(Trip {
@@ -85,7 +83,7 @@ impl Breaker {
                 if now < trip.until {
                     return Err((trip.reason, trip.until - now));
                 }
-                trip.until = now + PROBE;
+                trip.until = now + BREAKER_PROBE;
                 trip.probed = true;
                 Ok(Pass::Probe)
             }
@@ -119,7 +117,11 @@ mod tests {
         assert!(breaker.trip(REASON, None, at(1)), "the third is news");
         assert_eq!(breaker.pass(at(2)), Err((REASON, Duration::from_secs(29))));
         assert_eq!(breaker.pass(at(31)), Ok(Pass::Probe));
-        assert_eq!(breaker.pass(at(31)), Err((REASON, PROBE)), "the others wait");
+        assert_eq!(
+            breaker.pass(at(31)),
+            Err((REASON, BREAKER_PROBE)),
+            "the others wait"
+        );
         assert!(!breaker.trip(REASON, None, at(32)), "no news");
         assert_eq!(
             breaker.pass(at(32)),
@@ -149,6 +151,6 @@ mod tests {
         assert_eq!(breaker.open(at(0)), Some((REASON, Duration::from_secs(300))));
         breaker.mend();
         breaker.trip(REASON, Some(Duration::MAX), at(0));
-        assert_eq!(breaker.open(at(0)), Some((REASON, LONGEST)));
+        assert_eq!(breaker.open(at(0)), Some((REASON, BREAKER_LONGEST)));
     }
 }

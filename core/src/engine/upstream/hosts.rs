@@ -9,12 +9,10 @@ use std::{
 use super::breaker::Breaker;
 use crate::{
     connection::Reason,
+    engine::limits,
     provider::{Failure, Verdict},
     time::BootInstant,
 };
-
-/// So many failures in a row say that it is the host, and not one grant.
-const THRESHOLD: u32 = 5;
 
 /// One token host, as this process sees it.
 #[derive(Debug)]
@@ -67,7 +65,7 @@ impl Hosts {
         let host = map.entry(name).or_insert_with_key(|name| {
             Arc::new(Host {
                 name: name.clone(),
-                breaker: Breaker::new(THRESHOLD),
+                breaker: Breaker::new(limits::HOST_FAILURES),
             })
         });
         host.clone()

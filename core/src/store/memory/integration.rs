@@ -1,31 +1,16 @@
 //! Integrations in memory.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::ops::Bound;
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, next_revision};
+use super::store::{MemoryStore, next_revision};
 use crate::{
     id::IntegrationId,
     store::{
         Inserted, IntegrationRow, IntegrationStore, Removed, Revision, StoreError, StoredIntegration, Swap,
     },
 };
-
-#[derive(Default)]
-pub(super) struct Integrations {
-    rows: BTreeMap<IntegrationId, StoredIntegration>,
-    version: u64,
-}
-
-impl Integrations {
-    fn put(&mut self, row: &IntegrationRow, revision: Revision) {
-        self.version += 1;
-        let row = row.clone();
-        self.rows
-            .insert(row.id.clone(), StoredIntegration { row, revision });
-    }
-}
 
 #[async_trait]
 impl IntegrationStore for MemoryStore {

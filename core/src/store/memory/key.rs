@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::MemoryStore;
+use super::store::MemoryStore;
 use crate::{
     id::{IntegrationId, KeyId},
     store::{KeyInserted, KeyRevoked, KeyRow, KeyStore, StoreError},

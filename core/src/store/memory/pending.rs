@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 
 use async_trait::async_trait;
 
-use super::MemoryStore;
+use super::store::MemoryStore;
 use crate::{
     store::{PendingRow, PendingStore, Put, StoreError, Taken},
     time::Timestamp,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::MemoryStore;
+use super::store::MemoryStore;
 use crate::{
     id::IntegrationId,
     store::{Charged, DayCount, StoreError, UsageKey, UsageStore},
