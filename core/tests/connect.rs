@@ -79,6 +79,19 @@ async fn an_unknown_an_old_and_a_used_state_are_all_the_same() {
     assert_eq!(codes(&world), 1);
 }
 
+/// A provider that forgets to look cannot have tokens sent anywhere: core checks, and leaves nothing behind.
+#[tokio::test(start_paused = true)]
+async fn an_instance_to_which_no_token_may_be_sent_connects_nothing() {
+    let world = World::new().await;
+    world
+        .upstream
+        .set(|s| "https://evil.example".clone_into(&mut s.instance_url));
+    let query = allowed(&world).await;
+    let error = failure(finish(&world, &query).await.unwrap());
+    assert_eq!(error.code(), Code::InstanceUrlRejected);
+    assert_eq!(world.upstream.revoked(), ["refresh-0-0"]);
+}
+
 /// C08, C09.
 #[tokio::test(start_paused = true)]
 async fn another_browser_gets_nowhere_and_uses_nothing_up() {

@@ -214,6 +214,10 @@ impl Provider for FakeProvider {
     }
 
     fn check_instance_url(&self, _: &Client<'_>, url: &str) -> Result<String, UrlError> {
-        Ok(url.to_owned())
+        if url.starts_with("https://") && url.ends_with(".api.test") {
+            Ok(url.to_owned())
+        } else {
+            Err(UrlError { why: "host" })
+        }
     }
 }

@@ -43,6 +43,22 @@ async fn a_new_refresh_token_and_a_new_instance_replace_the_old() {
     assert_eq!(world.one.events.count(&What::InstanceChanged), 1);
 }
 
+/// A provider that forgets to look cannot have tokens sent anywhere: core checks, and the refresh loses nothing over it.
+#[tokio::test(start_paused = true)]
+async fn an_instance_to_which_no_token_may_be_sent_is_not_taken_over() {
+    let world = World::new().await;
+    let id = world.connect().await;
+    world.access(&id).await;
+    world
+        .upstream
+        .set(|s| "https://evil.example".clone_into(&mut s.instance_url));
+    world.clock.step(SESSION);
+    let credentials = world.credentials(&id).await.unwrap();
+    assert_eq!(credentials.access_token.expose(), "access-0-1");
+    assert_eq!(credentials.instance_url, "https://acme.api.test");
+    assert_eq!(world.one.events.count(&What::InstanceChanged), 0);
+}
+
 /// J28.
 #[tokio::test(start_paused = true)]
 async fn tokens_of_another_user_are_revoked_and_nobody_s() {
