@@ -6,7 +6,7 @@ use super::{Found, Ledger, record::Record};
 use crate::{
     connection::Reason,
     engine::protocol::machine::{Access, Note, Read, View, Write, Written},
-    error::{Code, Error},
+    error::{Code, Error, causes},
     id::ConnectionId,
     store::Swap,
     time::{BootInstant, StoreInstant},
@@ -66,13 +66,13 @@ impl Hand {
             Ok((Some(stored), now)) => (stored, now),
             Ok((None, _)) => return Err(Read::Missing),
             Err(error) => {
-                self.cause = Some(error.into());
+                self.failed(error);
                 return Err(Read::Failed);
             }
         };
         self.now = now;
         let found = Found::decode(&stored, read_at).map_err(|error| {
-            self.cause = Some(error);
+            self.failed(error);
             Read::Unreadable
         })?;
         let changed = self
@@ -139,7 +139,7 @@ impl Hand {
             Ok(Swap::Conflict) => Written::Conflict,
             Ok(Swap::Missing) => Written::Missing,
             Err(error) => {
-                self.cause = Some(error);
+                self.failed(error);
                 Written::Failed
             }
         }
@@ -187,6 +187,20 @@ impl Hand {
     /// There is no row in hand.
     pub(crate) fn record(&self) -> Result<&Record, Error> {
         Ok(&self.held()?.record)
+    }
+
+    /// Notes why something that the row in hand was needed for failed.
+    pub(crate) fn failed(&mut self, error: impl Into<Error>) {
+        let error = error.into();
+        tracing::debug!(connection = %self.id, code = error.code().as_str(), causes = causes(&error), "a step of a refresh failed");
+        self.cause = Some(error);
+    }
+
+    /// Why the last read or write that failed did, for an operator's log.
+    pub(crate) fn why(&self) -> String {
+        self.cause
+            .as_ref()
+            .map_or(String::new(), |error| format!("{error}: {}", causes(error)))
     }
 
     /// Why the last read or write that failed did.

@@ -119,7 +119,7 @@ impl<W: Waiting> Execute<KeepSet> for Executor<'_, W> {
             Notice::AtRisk => {
                 self.set.guard.mark_unsaved(self.context.clock.wall());
                 emit(What::Unsaved);
-                tracing::error!(connection = %id, "a token set is kept at hand, since what is stored might be lost with a machine");
+                tracing::error!(connection = %id, why = self.hand.why(), "a token set is kept at hand, since what is stored might be lost with a machine");
             }
             Notice::Saved => emit(What::Saved),
             Notice::CameAfterCopy => {
@@ -166,11 +166,16 @@ impl<W: Waiting> Executor<'_, W> {
             .context
             .ledger
             .seal(&self.integration.id, &self.hand.id, name, &self.set.grant);
-        let Ok(sealed) = sealed.await else {
-            return false;
-        };
-        self.set.sealed = Some((name, sealed));
-        true
+        match sealed.await {
+            Ok(sealed) => {
+                self.set.sealed = Some((name, sealed));
+                true
+            }
+            Err(error) => {
+                self.hand.failed(error);
+                false
+            }
+        }
     }
 
     async fn store(&mut self, write: Write, migrated: bool) -> Written {
@@ -244,7 +249,7 @@ impl<W: Waiting> Executor<'_, W> {
         context
             .journal
             .emit(&self.integration.id, Some(id), What::Unsaved);
-        tracing::error!(connection = %id, "a new token set cannot be stored yet; it lives in this process only");
+        tracing::error!(connection = %id, why = self.hand.why(), "a new token set cannot be stored yet; it lives in this process only");
         let Ok(record) = self.hand.record() else { return };
         let mut record = record.clone();
         record.facts.row.name = self.own_name();
