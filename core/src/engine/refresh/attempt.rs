@@ -265,7 +265,7 @@ impl Executor<'_> {
             }
             Ok(load::Repaired::Gone) => Repaired::Gone,
             Err(error) => {
-                self.refusal = Some(error);
+                self.hand.failed(error);
                 Repaired::Failed
             }
         }

@@ -163,7 +163,8 @@ async fn keep(
     for notice in notices {
         executor.note(notice);
     }
-    run(machine, &mut executor, &*context.clock, policy).await;
+    let outcome = run(machine, &mut executor, &*context.clock, policy).await;
+    tracing::debug!(connection = %executor.hand.id, ?outcome, "a received token set is done with");
 }
 
 /// What those who wait are answered with.
