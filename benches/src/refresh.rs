@@ -72,7 +72,7 @@ impl Exchange {
     async fn run(&self) {
         let client = Client {
             integration: &self.integration,
-            offering: &self.salesforce.offerings()[0],
+            offering: &self.salesforce.facts().offerings[0],
             client_id: "3MVG9bench",
             client_secret: &self.secret,
             scopes: &[],

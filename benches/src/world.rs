@@ -20,7 +20,7 @@ use grantry::{
     integration::{Client, Offering, Options},
     provider::{
         AccessLife, ApiVerdict, AuthorizeRequest, CodeExchange, Expiry, Failure, OptionError, Provider,
-        ProviderHttp, Rotation, TokenHttp, TokenSet, UrlError,
+        ProviderFacts, ProviderHttp, Rotation, TokenHttp, TokenSet, UrlError,
     },
     secret::Secret,
     store::Stores,
@@ -195,12 +195,8 @@ impl AtOnce {
 
 #[async_trait]
 impl Provider for AtOnce {
-    fn name(&self) -> &str {
-        self.salesforce.name()
-    }
-
-    fn offerings(&self) -> &[Offering] {
-        self.salesforce.offerings()
+    fn facts(&self) -> &ProviderFacts {
+        self.salesforce.facts()
     }
 
     fn check_options(

@@ -13,7 +13,7 @@
 //! let url = salesforce.authorize_url(
 //!     &Client {
 //!         integration: &integration,
-//!         offering: &salesforce.offerings()[0],
+//!         offering: &salesforce.facts().offerings[0],
 //!         client_id: "3MVG9EXAMPLE",
 //!         client_secret: &Secret::new("EXAMPLESECRET"),
 //!         scopes: &["api".to_owned(), "refresh_token".to_owned()],
@@ -58,6 +58,7 @@ mod api;
 mod authorize;
 mod config;
 mod errors;
+mod facts;
 mod hosts;
 mod http;
 mod identity;
@@ -70,32 +71,31 @@ use std::time::Duration;
 use async_trait::async_trait;
 use grantry::{
     connection::Profile,
-    integration::{Client, Environment, Offering, Options},
+    integration::{Client, Offering, Options},
     provider::{
-        AccessLife, ApiVerdict, AuthorizeRequest, CodeExchange, Failure, OptionError, Provider, ProviderHttp,
-        Rotation, TokenHttp, TokenSet, UrlError,
+        AccessLife, ApiVerdict, AuthorizeRequest, CodeExchange, Failure, OptionError, Provider,
+        ProviderFacts, ProviderHttp, Rotation, TokenHttp, TokenSet, UrlError,
     },
     secret::Secret,
     time::Timestamp,
 };
 use url::Url;
 
+pub use crate::facts::NAME;
+
 use crate::config::Config;
 
-/// The provider's name in paths and offerings.
-pub const NAME: &str = "salesforce";
-
-/// The Salesforce provider. Its only state are its offerings.
+/// The Salesforce provider. It keeps nothing but facts.
 #[derive(Clone, Debug)]
 pub struct Salesforce {
-    offerings: [Offering; 2],
+    facts: ProviderFacts,
 }
 
 impl Salesforce {
     /// Offers `salesforce/production` (login.salesforce.com) and `salesforce/sandbox` (test.salesforce.com).
     pub fn new() -> Self {
         Self {
-            offerings: [offering(Environment::Production), offering(Environment::Sandbox)],
+            facts: facts::facts(),
         }
     }
 }
@@ -106,58 +106,10 @@ impl Default for Salesforce {
     }
 }
 
-/// Scopes as Salesforce's discovery document names them.
-fn offering(environment: Environment) -> Offering {
-    let texts = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect();
-    Offering {
-        id: format!("{NAME}/{}", environment.as_str()),
-        provider: NAME.to_owned(),
-        environment,
-        label: format!("Salesforce ({})", environment.as_str()),
-        required_scopes: texts(&["api", "refresh_token"]),
-        optional_scopes: texts(&[
-            "web",
-            "openid",
-            "id",
-            "profile",
-            "email",
-            "address",
-            "phone",
-            "full",
-            "offline_access",
-            "chatter_api",
-            "custom_permissions",
-            "lightning",
-            "visualforce",
-            "content",
-            "wave_api",
-            "eclair_api",
-            "pardot_api",
-            "interaction_api",
-            "chatbot_api",
-            "scrt_api",
-            "sfap_api",
-            "mcp_api",
-            "einstein_gpt_api",
-            "cdp_api",
-            "cdp_ingest_api",
-            "cdp_query_api",
-            "cdp_profile_api",
-            "cdp_segment_api",
-            "cdp_identityresolution_api",
-            "cdp_calculated_insight_api",
-        ]),
-    }
-}
-
 #[async_trait]
 impl Provider for Salesforce {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn offerings(&self) -> &[Offering] {
-        &self.offerings
+    fn facts(&self) -> &ProviderFacts {
+        &self.facts
     }
 
     fn check_options(

@@ -59,7 +59,7 @@ impl World {
         Self {
             transport: Arc::new(transport),
             integration: IntegrationId::new("int_1").unwrap(),
-            offering: salesforce.offerings()[0].clone(),
+            offering: salesforce.facts().offerings[0].clone(),
             client_id: DEFAULT_CLIENT_ID.to_owned(),
             client_secret: Secret::new(DEFAULT_CLIENT_SECRET),
             scopes: ["api", "refresh_token", "id"].map(str::to_owned).to_vec(),

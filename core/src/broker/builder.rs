@@ -219,11 +219,11 @@ impl Builder {
         if self.providers.is_empty() {
             return Err(ConfigError::ProviderMissing);
         }
-        let mut names: Vec<&str> = self.providers.iter().map(|p| p.name()).collect();
+        let mut names: Vec<&str> = self.providers.iter().map(|p| p.facts().name.as_str()).collect();
         let mut ids: Vec<&str> = self
             .providers
             .iter()
-            .flat_map(|p| p.offerings())
+            .flat_map(|p| &p.facts().offerings)
             .map(|o| o.id.as_str())
             .collect();
         for list in [&mut names, &mut ids] {

@@ -7,7 +7,8 @@ use crate::{
     engine::directory::Loaded,
     error::{Code, Error},
     id::IntegrationId,
-    oauth::{AuthorizeError, Callback},
+    oauth::Callback,
+    provider::AuthorizeError,
     store::Taken,
     vault::VaultError,
 };
@@ -91,17 +92,14 @@ impl Connector {
         }
         let code = match callback {
             Callback::Code { code, .. } => code,
-            Callback::Error {
-                error: AuthorizeError::AccessDenied,
-                ..
-            } => {
-                return failed(Code::AccessDenied.into(), "access_denied");
-            }
             Callback::Error { error, .. } => {
-                return failed(
-                    Error::new(Code::ProviderRejected).because(error.as_str()),
-                    "server_error",
-                );
+                return match error.meaning(integration.provider.facts()) {
+                    AuthorizeError::AccessDenied => failed(Code::AccessDenied.into(), "access_denied"),
+                    error => failed(
+                        Error::new(Code::ProviderRejected).because(error.as_str()),
+                        "server_error",
+                    ),
+                };
             }
         };
         match self.complete(integration, attempt, &code).await {

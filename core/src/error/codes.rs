@@ -163,6 +163,7 @@ codes! {
     PathNotAscii, "path_not_ascii", 400, Request, "The path must be ASCII; percent-encode the rest.";
     PathTooLong, "path_too_long", 414, Request, "The path has more than 8,192 characters.";
     PathEmptySegment, "path_empty_segment", 400, Request, "The path must not have an empty segment.";
+    PathOutsideApi, "path_outside_api", 400, Request, "The path is not one of the provider's API.";
     QueryReserved, "query_reserved", 400, Request, "A token must not travel in the query.";
     QueryTooLarge, "query_too_large", 400, Request, "The query has more than 200 pairs or 16,384 characters.";
     QueryInvalid, "query_invalid", 400, Request, "The query is not valid.";

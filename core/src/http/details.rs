@@ -78,7 +78,7 @@ macro_rules! calling {
         serving![
             PathEmpty, PathNotAbsolute, PathHasAuthority, PathBackslash, PathControlByte, PathEncodedControl,
             PathDotSegment, PathEncodedSeparator, PathBadPercent, PathFragment, PathNotAscii, PathTooLong,
-            PathEmptySegment, QueryReserved, QueryTooLarge, QueryInvalid, HeadersTooLarge, PlanLimitExceeded,
+            PathEmptySegment, PathOutsideApi, QueryReserved, QueryTooLarge, QueryInvalid, HeadersTooLarge, PlanLimitExceeded,
             UpstreamUnreachable, UpstreamTls, UpstreamProtocol, UpstreamLost, UpstreamTimeout, TargetForbidden,
             $($more),*
         ]

@@ -1,12 +1,13 @@
 //! What the browser brings back (RFC 6749 sections 4.1.2 and 4.1.2.1, RFC 9207).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use url::form_urlencoded;
 
 use super::State;
 use crate::{
-    error::{Code, Error},
+    error::Code,
+    provider::{AuthorizeError, ProviderFacts},
     secret::Secret,
 };
 
@@ -31,8 +32,8 @@ pub enum Callback {
     Error {
         /// `state`; some refusals come without one.
         state: Option<State>,
-        /// `error`.
-        error: AuthorizeError,
+        /// `error`, to be judged by [`ErrorText::meaning`].
+        error: ErrorText,
         /// `iss`, decoded.
         issuer: Option<String>,
     },
@@ -65,7 +66,7 @@ impl Callback {
         if let Some(error) = error {
             return Ok(Self::Error {
                 state,
-                error: AuthorizeError::parse(&error),
+                error: ErrorText::new(&error),
                 issuer,
             });
         }
@@ -100,6 +101,29 @@ impl Callback {
             (Some(came), Some(asked)) if came != asked => Err(Code::IssuerMismatch),
             _ => Ok(()),
         }
+    }
+}
+
+/// The `error` of a callback. Whoever made the callback's URL wrote it, so it is shown nowhere: only what it means gets on.
+pub struct ErrorText(String);
+
+impl ErrorText {
+    /// The longest text that can mean something, in bytes.
+    const MAX: usize = 64;
+
+    fn new(text: &str) -> Self {
+        Self(if text.len() > Self::MAX { "" } else { text }.to_owned())
+    }
+
+    /// What it means, by the standards or by the provider's own codes.
+    pub fn meaning(&self, provider: &ProviderFacts) -> AuthorizeError {
+        AuthorizeError::parse(&self.0, &provider.authorize_errors)
+    }
+}
+
+impl fmt::Debug for ErrorText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ErrorText").finish_non_exhaustive()
     }
 }
 
@@ -145,72 +169,6 @@ impl<'a> Parameters<'a> {
             error: error.filter(given),
             issuer: issuer.filter(given),
         })
-    }
-}
-
-macro_rules! errors {
-    ($($variant:ident = $first:literal $(| $other:literal)*: $doc:literal;)*) => {
-        /// Why a provider refused to give a code. A closed list: what a callback says is written by whoever made its
-        /// URL, so its text goes nowhere.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum AuthorizeError {
-            $(#[doc = $doc] $variant,)*
-            /// Anything else.
-            Other,
-        }
-
-        impl AuthorizeError {
-            /// The reason in snake_case.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $first,)*
-                    Self::Other => "other",
-                }
-            }
-
-            fn known(text: &str) -> Self {
-                match text {
-                    $($first $(| $other)* => Self::$variant,)*
-                    _ => Self::Other,
-                }
-            }
-        }
-    };
-}
-
-errors! {
-    AccessDenied = "access_denied": "The user did not allow the access.";
-    InvalidRequest = "invalid_request": "The provider calls the request malformed.";
-    UnauthorizedClient = "unauthorized_client": "The app may not use this flow.";
-    UnsupportedResponseType = "unsupported_response_type": "The app may not ask for a code.";
-    InvalidScope = "invalid_scope": "A scope is unknown or not allowed for the app.";
-    ServerError = "server_error": "The provider failed.";
-    TemporarilyUnavailable = "temporarily_unavailable": "The provider is overloaded.";
-    LoginRequired = "login_required" | "interaction_required" | "consent_required" | "account_selection_required" | "immediate_unsuccessful": "The provider needs to show the user something first.";
-    InvalidClient = "invalid_client" | "invalid_client_id": "The provider does not know the client id.";
-    RedirectUriMismatch = "redirect_uri_mismatch" | "redirect_uri_missing": "The callback URL is not registered with the provider.";
-    AppBlocked = "app_blocked" | "oauth_app_blocked": "An admin of the org blocked the app.";
-    AppNotInstalled = "app_not_found" | "oauth_ec_app_not_found": "The app is not installed in the org.";
-    ApprovalFailed = "approval_error" | "oauth_approval_error_generic": "The org's policy or the user's rights do not allow the app.";
-}
-
-impl AuthorizeError {
-    /// The error that `text` names. Salesforce writes some in capitals, and one help page writes `access-denied`.
-    pub fn parse(text: &str) -> Self {
-        if text.len() > 64 {
-            return Self::Other;
-        }
-        Self::known(&text.to_ascii_lowercase().replace('-', "_"))
-    }
-}
-
-impl From<AuthorizeError> for Error {
-    fn from(error: AuthorizeError) -> Self {
-        match error {
-            AuthorizeError::AccessDenied => Self::new(Code::AccessDenied),
-            other => Self::new(Code::ProviderRejected).because(other.as_str()),
-        }
     }
 }
 
@@ -384,21 +342,18 @@ mod tests {
         }
     }
 
-    /// C14–C16: refusals keep a usable state, and their text is not kept.
+    /// C14–C16: refusals keep a usable state, and their text is shown nowhere.
     #[test]
-    fn errors_come_from_a_closed_list() {
+    fn refusals() {
+        let mut provider = ProviderFacts::new("acme", []);
+        provider.authorize_errors = vec![("acme_blocked".to_owned(), AuthorizeError::AppBlocked)];
         let markup = format!("%3Cscript%3E&error_description={}", "x".repeat(10_000));
+        let long = format!("access_denied{}", "x".repeat(10_000));
         let cases: &[(&str, &str, AuthorizeError)] = &[
             ("C14", "access_denied", AuthorizeError::AccessDenied),
-            ("C15", "access-denied", AuthorizeError::AccessDenied),
             ("C16", &markup, AuthorizeError::Other),
-            ("blocked", "OAUTH_APP_BLOCKED", AuthorizeError::AppBlocked),
-            (
-                "not installed",
-                "OAUTH_EC_APP_NOT_FOUND",
-                AuthorizeError::AppNotInstalled,
-            ),
-            ("prompt", "immediate_unsuccessful", AuthorizeError::LoginRequired),
+            ("long", &long, AuthorizeError::Other),
+            ("its own", "ACME_BLOCKED", AuthorizeError::AppBlocked),
             ("empty word", "%20", AuthorizeError::Other),
         ];
         for (row, text, expected) in cases {
@@ -411,18 +366,9 @@ mod tests {
                 let Callback::Error { error, .. } = callback else {
                     panic!("{row}");
                 };
-                assert_eq!(error, *expected, "{row}");
+                assert_eq!(error.meaning(&provider), *expected, "{row}");
             }
         }
-        assert_eq!(
-            Error::from(AuthorizeError::AccessDenied).code(),
-            Code::AccessDenied
-        );
-        let other = Error::from(AuthorizeError::InvalidScope);
-        assert_eq!(
-            (other.code(), other.reason()),
-            (Code::ProviderRejected, Some("invalid_scope"))
-        );
     }
 
     /// C17 and C19.

@@ -6,7 +6,7 @@ pub mod pkce;
 pub mod redirect_uri;
 pub mod state;
 
-pub use callback::{AuthorizeError, Callback};
+pub use callback::Callback;
 pub use pkce::Pkce;
 pub use redirect_uri::RedirectUri;
 pub use state::State;

@@ -1,9 +1,12 @@
 //! The contract between the broker and a provider.
 //!
-//! A provider builds requests, reads answers and judges refusals. It keeps no state, reads no clock, and sends through
-//! what core hands it: [`TokenHttp`] for requests that spend something (it sends once and is consumed), [`ProviderHttp`]
-//! for the rest.
+//! A provider has three parts. Its [`ProviderFacts`] are data: what it offers, and what its API takes beside plain HTTP.
+//! Its pure functions build URLs, read answers and judge refusals. Its async functions send, through what core hands them:
+//! [`TokenHttp`] for requests that spend something (it sends once and is consumed), [`ProviderHttp`] for the rest. It keeps
+//! no state and reads no clock. Core knows no provider: whatever only one of them can know is said here.
 
+mod authorize_error;
+mod facts;
 mod http_client;
 
 use std::{fmt, time::Duration};
@@ -11,6 +14,8 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use url::Url;
 
+pub use authorize_error::AuthorizeError;
+pub use facts::{HeaderPattern, ProviderFacts};
 pub use http_client::{
     MAX_ANSWER, Presentation, ProviderHttp, Sent, TokenHttp, Transport, TransportError, TransportFault,
 };
@@ -64,7 +69,7 @@ pub struct TokenSet {
     pub scopes: Option<Vec<String>>,
     /// When the access token ends.
     pub expiry: Expiry,
-    /// A stable name of the provider's user, such as Salesforce's identity URL, if one came.
+    /// A stable name of the provider's user, such as OpenID Connect's `sub`, if one came.
     pub subject: Option<String>,
 }
 
@@ -180,7 +185,7 @@ pub struct ApiVerdict {
     pub token_refused: bool,
     /// A limit of the provider is reached.
     pub limit_reached: bool,
-    /// The org's API usage: used and allowed.
+    /// The account's API usage: used and allowed.
     pub api_usage: Option<(u64, u64)>,
 }
 
@@ -210,11 +215,8 @@ pub struct UrlError {
 /// - accept an instance or identity URL only after its own check, since tokens are sent there.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync + 'static {
-    /// The provider's name in paths, such as `salesforce`.
-    fn name(&self) -> &str;
-
-    /// What can be integrated.
-    fn offerings(&self) -> &[Offering];
+    /// What holds for all its integrations. The same at every call.
+    fn facts(&self) -> &ProviderFacts;
 
     /// Checks the provider's own options of an integration. `allow_loopback` permits http on loopback literals.
     ///
@@ -306,7 +308,7 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Finds out who connected.
     ///
     /// # Errors
-    /// [`Failure`] if the user and the org could not be found out.
+    /// [`Failure`] if the user and the account could not be found out.
     ///
     /// # Cancel safety
     /// Cancel safe: asking spends nothing.

@@ -1,9 +1,12 @@
 //! Which headers cross the proxy, as data. Requests by a list of what may pass, answers by a list of what may not: the
-//! caller is the one who must not speak for the broker, and the provider's own headers are part of its answer.
+//! caller is the one who must not speak for the broker, and the provider's own headers are part of its answer. Request
+//! headers of one provider's API are in its [`ProviderFacts`](crate::provider::ProviderFacts).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Request headers that pass. Sorted.
+use crate::provider::HeaderPattern;
+
+/// Request headers that pass, to any provider. Sorted.
 const SENT: &[&str] = &[
     "accept",
     "accept-charset",
@@ -29,14 +32,33 @@ const SENT: &[&str] = &[
     "soapaction",
     "traceparent",
     "tracestate",
-    "x-chatter-entity-encoding",
     "x-correlation-id",
-    "x-prettyprint",
     "x-request-id",
 ];
 
-/// Beginnings of request headers that pass. Nothing under `x-sfdc-` passes as a whole: `x-sfdc-session` is a credential.
-const SENT_UNDER: &[&str] = &["sforce-", "x-sfdc-packageversion-"];
+/// Request headers that are the broker's or belong to a connection: what authenticates, routes or frames a request. No
+/// provider lets them pass. Sorted.
+const OURS: &[&str] = &[
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "cookie2",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+];
+
+/// Beginnings of such names.
+const OURS_UNDER: &[&str] = &["proxy-", "x-forwarded-"];
 
 /// Request headers of which the last one given counts.
 const ONCE: &[HeaderName] = &[
@@ -96,11 +118,20 @@ pub(super) const MAX_BYTES: usize = 64 * 1024;
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("grantry/", env!("CARGO_PKG_VERSION")));
 
-/// Whether a request header passes. A name with `_` never does: some servers take `_` for `-`.
-pub(super) fn is_sent(name: &HeaderName) -> bool {
+/// Whether a request header never passes, whatever the provider. A name with `_` is one of them: some servers take `_` for
+/// `-`.
+pub(super) fn is_ours(name: &HeaderName) -> bool {
     let name = name.as_str();
-    SENT.binary_search(&name).is_ok()
-        || (SENT_UNDER.iter().any(|start| name.starts_with(start)) && !name.contains('_'))
+    OURS.binary_search(&name).is_ok()
+        || OURS_UNDER.iter().any(|start| name.starts_with(start))
+        || name.contains('_')
+}
+
+/// Whether a request header passes: one of HTTP's own, or one of the provider's API.
+pub(super) fn is_sent(name: &HeaderName, provider: &[HeaderPattern]) -> bool {
+    let text = name.as_str();
+    let api = || provider.iter().any(|pattern| pattern.matches(text));
+    !is_ours(name) && (SENT.binary_search(&text).is_ok() || api())
 }
 
 /// Whether an answer header passes.
@@ -166,9 +197,16 @@ mod tests {
         HeaderName::from_bytes(text.as_bytes()).unwrap()
     }
 
+    fn provider() -> [HeaderPattern; 2] {
+        [
+            HeaderPattern::Prefix("acme-".to_owned()),
+            HeaderPattern::Exact("X-PrettyPrint".to_owned()),
+        ]
+    }
+
     #[test]
     fn lists_are_sorted_and_lower_case() {
-        for list in [SENT, KEPT_BACK] {
+        for list in [SENT, OURS, KEPT_BACK] {
             assert!(list.is_sorted_by(|a, b| a < b));
             assert!(list.iter().all(|name| {
                 name.bytes()
@@ -221,10 +259,10 @@ mod tests {
             "X-HTTP-Method-Override",
             "X-Original-URL",
             "X-Rewrite-URL",
-            "X-SFDC-Session",
-            "X_SFDC_Session",
-            "Sforce_Call_Options",
-            "Sforce-Call_Options",
+            "X-Acme-Session",
+            "X_Acme_Session",
+            "Acme_Call_Options",
+            "Acme-Call_Options",
             "Content_Type",
             "User-Agent",
             "Origin",
@@ -236,7 +274,7 @@ mod tests {
             "X-Integration-Id",
         ];
         for hostile in hostile {
-            assert!(!is_sent(&name(hostile)), "{hostile}");
+            assert!(!is_sent(&name(hostile), &provider()), "{hostile}");
         }
         let fine = [
             "Accept",
@@ -246,16 +284,28 @@ mod tests {
             "If-Match",
             "If-None-Match",
             "Range",
-            "Sforce-Call-Options",
-            "Sforce-Query-Options",
-            "Sforce-Auto-Assign",
-            "X-PrettyPrint",
             "Prefer",
-            "x-sfdc-packageversion-acme",
         ];
-        for fine in fine {
-            assert!(is_sent(&name(fine)), "{fine}");
+        let own = ["Acme-Call-Options", "ACME-", "X-PrettyPrint"];
+        for fine in fine.iter().chain(&own) {
+            assert!(is_sent(&name(fine), &provider()), "{fine}");
         }
+        for other in own {
+            assert!(!is_sent(&name(other), &[]), "{other}");
+        }
+    }
+
+    /// A provider that lets everything pass does not open what is the broker's.
+    #[test]
+    fn no_provider_lets_the_brokers_headers_pass() {
+        let all = [HeaderPattern::Prefix(String::new())];
+        for ours in OURS
+            .iter()
+            .chain(&["proxy-authorization", "x-forwarded-for", "a_b"])
+        {
+            assert!(!is_sent(&name(ours), &all), "{ours}");
+        }
+        assert!(is_sent(&name("anything-else"), &all));
     }
 
     /// O06, and what else must not reach a browser through the host.
@@ -284,7 +334,7 @@ mod tests {
             ("etag", "\"a\""),
             ("location", "https://elsewhere.test/"),
             ("retry-after", "7"),
-            ("sforce-limit-info", "api-usage=1/2"),
+            ("acme-limit-info", "api-usage=1/2"),
             ("warning", "299"),
             ("last-modified", "x"),
             ("www-authenticate", "Token"),

@@ -1,7 +1,7 @@
 //! What the path and the query of a call may be. The string that is checked here is the string on the wire: nothing
 //! parses, joins or normalises it afterwards.
 
-use crate::error::Code;
+use crate::{error::Code, provider::ProviderFacts};
 
 /// The longest path, in characters.
 const MAX_PATH: usize = 8192;
@@ -9,8 +9,8 @@ const MAX_PATH: usize = 8192;
 const MAX_QUERY: usize = 16_384;
 /// The most pairs in a query.
 const MAX_PAIRS: usize = 200;
-/// Query keys that servers take for credentials.
-const RESERVED: [&str; 3] = ["access_token", "oauth_token", "sid"];
+/// Query keys that servers take for credentials (RFC 6750 section 2.3, RFC 5849 section 3.5.3).
+const RESERVED: [&str; 2] = ["access_token", "oauth_token"];
 
 /// Checks the path and the query as the caller gave them, in one string.
 pub(super) fn check(raw: &str) -> Result<(), Code> {
@@ -114,14 +114,34 @@ fn check_raw_query(query: &str) -> Result<(), Code> {
             return Err(Code::QueryInvalid);
         }
     }
+    check_keys(query, &RESERVED)
+}
+
+/// Whether a query has one of these keys.
+fn check_keys(query: &str, reserved: &[impl AsRef<str>]) -> Result<(), Code> {
     // Old servers part pairs at `;` too.
-    for pair in query.split(['&', ';']) {
-        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
-        if is_reserved(key) {
-            return Err(Code::QueryReserved);
-        }
+    let mut keys = query
+        .split(['&', ';'])
+        .map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key));
+    if keys.any(|key| is_one_of(key, reserved)) {
+        Err(Code::QueryReserved)
+    } else {
+        Ok(())
     }
-    Ok(())
+}
+
+/// Checks a path and query that passed [`check`] by the rules of the provider that they are meant for.
+pub(super) fn check_for(target: &str, provider: &ProviderFacts) -> Result<(), Code> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    // No segment is empty, `.` or `..`, and no separator is encoded: what begins like a prefix lies below it.
+    let is_below = |prefix: &String| {
+        path.strip_prefix(prefix.trim_end_matches('/'))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if !provider.api_paths.is_empty() && !provider.api_paths.iter().any(is_below) {
+        return Err(Code::PathOutsideApi);
+    }
+    check_keys(query, &provider.credential_query_keys)
 }
 
 /// Checks the query as it is sent: the caller's own and the pairs that were appended.
@@ -139,13 +159,18 @@ pub(super) fn check_size(target: &str) -> Result<(), Code> {
 
 /// Whether a query key, percent-encoded or not, is one that servers take for a credential.
 pub(super) fn is_reserved(key: &str) -> bool {
-    RESERVED.iter().any(|reserved| {
+    is_one_of(key, &RESERVED)
+}
+
+/// Whether a query key, percent-encoded or not, is one of these, in any case.
+fn is_one_of(key: &str, reserved: &[impl AsRef<str>]) -> bool {
+    reserved.iter().any(|reserved| {
         let mut bytes = key.bytes();
         let mut meant = std::iter::from_fn(|| match bytes.next()? {
             b'%' => decode(&mut bytes),
             byte => Some(byte),
         });
-        let mut reserved = reserved.bytes();
+        let mut reserved = reserved.as_ref().bytes();
         loop {
             match (meant.next(), reserved.next()) {
                 (None, None) => return true,
@@ -191,7 +216,7 @@ mod tests {
         let long = format!("/{}", "a".repeat(9000));
         let rows: &[(&str, &str)] = &[
             ("", "path_empty"),
-            ("services/data", "path_not_absolute"),
+            ("api/data", "path_not_absolute"),
             ("?q=1", "path_not_absolute"),
             ("//evil.test/x", "path_has_authority"),
             ("///evil.test/x", "path_has_authority"),
@@ -217,18 +242,18 @@ mod tests {
             ("/%00", "path_encoded_control"),
             ("/a%7F", "path_encoded_control"),
             ("/a%1f", "path_encoded_control"),
-            ("/services/../secur/frontdoor.jsp", "path_dot_segment"),
+            ("/api/../login", "path_dot_segment"),
             ("/..", "path_dot_segment"),
             ("/.", "path_dot_segment"),
             ("/a/.", "path_dot_segment"),
             ("/a/./b", "path_dot_segment"),
-            ("/services/%2e%2e/x", "path_dot_segment"),
-            ("/services/.%2e/x", "path_dot_segment"),
-            ("/services/%2E./x", "path_dot_segment"),
-            ("/services/%2e/x", "path_dot_segment"),
-            ("/services/..;/x", "path_dot_segment"),
-            ("/services/..;a=b/x", "path_dot_segment"),
-            ("/services/%2e.%3b/x", "path_dot_segment"),
+            ("/api/%2e%2e/x", "path_dot_segment"),
+            ("/api/.%2e/x", "path_dot_segment"),
+            ("/api/%2E./x", "path_dot_segment"),
+            ("/api/%2e/x", "path_dot_segment"),
+            ("/api/..;/x", "path_dot_segment"),
+            ("/api/..;a=b/x", "path_dot_segment"),
+            ("/api/%2e.%3b/x", "path_dot_segment"),
             ("/..%2fx", "path_encoded_separator"),
             ("/a%2Fb", "path_encoded_separator"),
             ("/a%5cb", "path_encoded_separator"),
@@ -253,8 +278,8 @@ mod tests {
             ("/a?q=<x>", "query_invalid"),
             ("/a?access_token=x", "query_reserved"),
             ("/a?x=1&OAuth_Token=x", "query_reserved"),
-            ("/a?x=1;sid=x", "query_reserved"),
-            ("/a?sid", "query_reserved"),
+            ("/a?x=1;oauth_token=x", "query_reserved"),
+            ("/a?access_token", "query_reserved"),
             ("/a?access%5ftoken=x", "query_reserved"),
         ];
         for (path, code) in rows {
@@ -266,11 +291,11 @@ mod tests {
     fn good_paths() {
         let rows = [
             "/",
-            "/services/data/v59.0/query",
-            "/services/data/v59.0/",
-            "/services/data/v59.0/sobjects/Account/001xx000003DGb2AAG",
-            "/services/data/v59.0/sobjects/Account/Key__c/A%20B",
-            "/services/data/v59.0/query/01gxx-2000",
+            "/api/v2.0/accounts",
+            "/api/v2.0/",
+            "/api/v2.0/accounts/001xx000003DGb2AAG",
+            "/api/v2.0/accounts/Key__c/A%20B",
+            "/api/v2.0/query/01gxx-2000",
             "/a/...",
             "/a/..b",
             "/a/b..",
@@ -279,7 +304,7 @@ mod tests {
             "/%C3%A9",
             "/users/o'neil@example.com",
             "/a?",
-            "/a?q=SELECT+Id+FROM+Account+WHERE+Name+LIKE+'a%25'",
+            "/a?q=name+LIKE+'a%25'",
             "/a?q=../..//x&y=%0a",
             "/a?filter[x]=1|2",
             "/a?token=x&access_tokens=y&side=z",
@@ -309,14 +334,61 @@ mod tests {
             "access_token",
             "ACCESS_TOKEN",
             "oauth_token",
-            "sid",
-            "s%69d",
-            "%73%69%64",
+            "oauth%5ftoken",
+            "%6Fauth_token",
         ] {
             assert!(is_reserved(key), "{key}");
         }
-        for key in ["", "token", "sids", "si", "s%6", "access-token"] {
+        for key in [
+            "",
+            "token",
+            "sid",
+            "oauth_tokens",
+            "oauth_toke",
+            "oauth%5",
+            "access-token",
+        ] {
             assert!(!is_reserved(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_provider_adds_rules() {
+        let mut provider = ProviderFacts::new("acme", []);
+        for any in ["/", "/x?sid=1", "/api"] {
+            assert_eq!(check_for(any, &provider), Ok(()), "{any}");
+        }
+        provider.api_paths = vec!["/api/v2/".to_owned(), "/files".to_owned()];
+        provider.credential_query_keys = vec!["sid".to_owned()];
+        for fine in [
+            "/api/v2",
+            "/api/v2/",
+            "/api/v2/x?q=/",
+            "/files?a=b",
+            "/files/a;b",
+            "/files?sids=1",
+        ] {
+            assert_eq!(check_for(fine, &provider), Ok(()), "{fine}");
+        }
+        for outside in [
+            "/",
+            "/api",
+            "/api/v22",
+            "/API/v2/x",
+            "/%61pi/v2/x",
+            "/login/api/v2",
+            "/filesystem",
+            "/x?/files",
+        ] {
+            assert_eq!(
+                check_for(outside, &provider),
+                Err(Code::PathOutsideApi),
+                "{outside}"
+            );
+        }
+        for key in ["sid", "SID", "s%69d", "%73%69%64", "a=1&sid", "a=1;sid"] {
+            let target = format!("/files?{key}=x");
+            assert_eq!(check_for(&target, &provider), Err(Code::QueryReserved), "{key}");
         }
     }
 }

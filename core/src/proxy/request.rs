@@ -11,21 +11,24 @@ use super::{
     body::{Content, Tape, foreign},
     headers, path,
 };
-use crate::error::{Code, Error};
+use crate::{
+    error::{Code, Error},
+    provider::ProviderFacts,
+};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A call to the provider's API.
 ///
-/// Nothing fails while it is put together: what is wrong with it is told when it is sent, before anything is counted,
-/// stored or sent.
+/// Nothing fails while it is put together: what is wrong with it is told when it is sent, before it is counted or leaves.
+/// Which paths, headers and query keys a provider's API takes is known only when the connection is found; the rest is checked
+/// first.
 ///
 /// ```
 /// use grantry::proxy::ApiRequest;
 ///
-/// let query = ApiRequest::get("/services/data/v59.0/query").query("q", "SELECT Id FROM Account LIMIT 5");
-/// let update = ApiRequest::patch("/services/data/v59.0/sobjects/Account/001xx000003DGb2AAG")
-///     .json(&serde_json::json!({ "Name": "Acme" }));
+/// let query = ApiRequest::get("/api/v2/contacts").query("q", "name = 'Ann Example'");
+/// let update = ApiRequest::patch("/api/v2/contacts/42").json(&serde_json::json!({ "name": "Ann" }));
 /// ```
 #[must_use = "a request does nothing until it is sent"]
 pub struct ApiRequest {
@@ -129,8 +132,8 @@ impl ApiRequest {
             .fold(self, |request, (key, value)| request.query(key, value))
     }
 
-    /// Adds a header. Those that are not on the list of what passes are dropped: whatever authenticates, routes, frames
-    /// or belongs to one connection is the broker's.
+    /// Adds a header. Those that neither HTTP nor the provider's API has on its list are dropped: whatever authenticates,
+    /// routes, frames or belongs to one connection is the broker's.
     pub fn header(self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         let Ok(name) = HeaderName::from_bytes(name.as_ref()) else {
             return self.fail(Code::HeaderNameInvalid);
@@ -154,15 +157,12 @@ impl ApiRequest {
         if self.header_count > headers::MAX_HEADERS || self.header_bytes > headers::MAX_BYTES {
             return self.fail(Code::HeadersTooLarge);
         }
-        if headers::is_sent(name) {
-            self.headers.push((name.clone(), value.clone()));
-        } else if name == header::CONNECTION {
+        if name == header::CONNECTION {
             self.hop.extend(headers::named(value));
+        } else if headers::is_ours(name) {
+            dropped(name);
         } else {
-            tracing::debug!(
-                header = name.as_str(),
-                "a request header does not pass and was dropped"
-            );
+            self.headers.push((name.clone(), value.clone()));
         }
         self
     }
@@ -210,7 +210,7 @@ impl ApiRequest {
         self
     }
 
-    /// Checks all of it, before anything happens.
+    /// Checks what can be checked without knowing the provider, before anything happens.
     pub(super) fn check(self) -> Result<Call, Error> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -245,6 +245,13 @@ impl ApiRequest {
     }
 }
 
+fn dropped(header: &HeaderName) {
+    tracing::debug!(
+        header = header.as_str(),
+        "a request header does not pass and was dropped"
+    );
+}
+
 /// Shows the method and the path: a query, headers and a body may hold what no log should.
 impl fmt::Debug for ApiRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -256,7 +263,7 @@ impl fmt::Debug for ApiRequest {
     }
 }
 
-/// A checked request.
+/// A request that is well formed. [`Call::fit`] checks the rest.
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) target: PathAndQuery,
@@ -266,6 +273,22 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Checks the rest, by the rules of the provider's API, and drops the headers that it does not take.
+    ///
+    /// # Errors
+    /// `path_outside_api`, `query_reserved`.
+    pub(super) fn fit(&mut self, provider: &ProviderFacts) -> Result<(), Code> {
+        path::check_for(self.target.as_str(), provider)?;
+        self.headers.retain(|(name, _)| {
+            let sent = headers::is_sent(name, &provider.request_headers);
+            if !sent {
+                dropped(name);
+            }
+            sent
+        });
+        Ok(())
+    }
+
     /// Whether sending it twice does what sending it once does.
     pub(super) fn is_safe(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD)
@@ -275,6 +298,7 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::HeaderPattern;
 
     fn code(request: ApiRequest) -> &'static str {
         request.check().map(|_| ()).unwrap_err().code().as_str()
@@ -370,9 +394,23 @@ mod tests {
             .header("Accept", "text/plain")
             .header("If-Match", "x")
             .header("Author_ization", "x")
-            .header("Connection", "authorization, Accept, keep-alive")
-            .check()
-            .unwrap();
+            .header("Cookie", "x")
+            .header("X-Acme", "x")
+            .header("X-Other", "x")
+            .header("Connection", "authorization, Accept, keep-alive");
+        let mut provider = ProviderFacts::new("acme", []);
+        provider.request_headers = vec![HeaderPattern::Exact("x-acme".to_owned())];
+        let mut hop = hop.check().unwrap();
+        let names = |call: &Call| {
+            call.headers
+                .iter()
+                .map(|(n, _)| n.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&hop), ["if-match", "x-acme", "x-other"]);
+        hop.fit(&provider).unwrap();
+        assert_eq!(names(&hop), ["if-match", "x-acme"]);
+        hop.fit(&ProviderFacts::new("other", [])).unwrap();
         assert_eq!(hop.headers, [(header::IF_MATCH, HeaderValue::from_static("x"))]);
     }
 

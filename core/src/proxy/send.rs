@@ -8,6 +8,7 @@ use super::{
     ApiRequest, ApiResponse, ProxyClient,
     client::{Answer, Deadline, Failed},
     headers,
+    request::Call,
 };
 use crate::{
     engine::{
@@ -60,7 +61,7 @@ impl Proxy {
         let mut deadline = Deadline { sleep, window };
 
         let (mut entry, integration, mut ticket) = deadline
-            .or_none(self.prepare(id, within, provider))
+            .or_none(self.prepare(id, within, provider, &mut call))
             .await
             .unwrap_or_else(|| Err(busy()))?;
         metrics::counter!("grantry_api_calls").increment(1);
@@ -125,12 +126,13 @@ impl Proxy {
         }
     }
 
-    /// All that is needed before anything is sent.
+    /// All that is needed before the call is sent.
     async fn prepare(
         &self,
         id: &ConnectionId,
         within: Option<&IntegrationId>,
         provider: Option<&str>,
+        call: &mut Call,
     ) -> Result<(Arc<Entry>, Arc<Loaded>, Ticket), Error> {
         let want = Want {
             minimum: self.minimum,
@@ -138,9 +140,11 @@ impl Proxy {
         };
         let entry = self.refresher.serve(id, within, want).await?;
         let integration = self.directory.get(entry.integration()).await?;
-        if provider.is_some_and(|name| name != integration.provider.name()) {
+        let facts = integration.provider.facts();
+        if provider.is_some_and(|name| name != facts.name) {
             return Err(Code::ProviderMismatch.into());
         }
+        call.fit(facts)?;
         let limit = integration.body.monthly_limit;
         let reserved = self.meter.reserve(&integration.id, limit).await;
         if let Err(error) = &reserved

@@ -11,7 +11,8 @@ use crate::{
     integration::{Client, Environment, Offering, Options},
     provider::{
         AccessLife, ApiVerdict, AuthorizeRequest, CodeExchange, Expiry, Failure, OptionError, Provider,
-        ProviderHttp, Refusal, Rotation, TokenHttp, TokenSet, TransportError, UrlError, Verdict,
+        ProviderFacts, ProviderHttp, Refusal, Rotation, TokenHttp, TokenSet, TransportError, UrlError,
+        Verdict,
     },
     secret::Secret,
     time::Timestamp,
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub struct FakeProvider {
     upstream: FakeUpstream,
-    offerings: Vec<Offering>,
+    facts: ProviderFacts,
 }
 
 impl FakeProvider {
@@ -30,14 +31,17 @@ impl FakeProvider {
     pub fn new(upstream: &FakeUpstream) -> Self {
         Self {
             upstream: upstream.clone(),
-            offerings: vec![Offering {
-                id: "fake/production".to_owned(),
-                provider: "fake".to_owned(),
-                environment: Environment::Production,
-                label: "Fake".to_owned(),
-                required_scopes: vec!["api".to_owned()],
-                optional_scopes: vec!["web".to_owned()],
-            }],
+            facts: ProviderFacts::new(
+                "fake",
+                [Offering {
+                    id: "fake/production".to_owned(),
+                    provider: "fake".to_owned(),
+                    environment: Environment::Production,
+                    label: "Fake".to_owned(),
+                    required_scopes: vec!["api".to_owned()],
+                    optional_scopes: vec!["web".to_owned()],
+                }],
+            ),
         }
     }
 }
@@ -103,12 +107,8 @@ fn tokens(mut pairs: Pairs) -> Result<TokenSet, Failure> {
 
 #[async_trait]
 impl Provider for FakeProvider {
-    fn name(&self) -> &'static str {
-        "fake"
-    }
-
-    fn offerings(&self) -> &[Offering] {
-        &self.offerings
+    fn facts(&self) -> &ProviderFacts {
+        &self.facts
     }
 
     fn check_options(&self, _: &Offering, _: &Options, _: bool) -> Result<(), OptionError> {

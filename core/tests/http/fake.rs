@@ -15,8 +15,9 @@ use grantry::{
     connection::{Profile, Reason},
     integration::{Client, Environment, Offering, Options},
     provider::{
-        AccessLife, ApiVerdict, AuthorizeRequest, CodeExchange, Expiry, Failure, OptionError, Provider,
-        ProviderHttp, Rotation, TokenHttp, TokenSet, Transport, TransportError, UrlError, Verdict,
+        AccessLife, ApiVerdict, AuthorizeRequest, CodeExchange, Expiry, Failure, HeaderPattern, OptionError,
+        Provider, ProviderFacts, ProviderHttp, Rotation, TokenHttp, TokenSet, Transport, TransportError,
+        UrlError, Verdict,
     },
     secret::Secret,
     time::{BootInstant, Clock, SystemClock, Timestamp},
@@ -56,7 +57,7 @@ pub(crate) fn unavailable() -> Plan {
 
 #[derive(Debug)]
 struct Shared {
-    offerings: Vec<Offering>,
+    facts: ProviderFacts,
     instance: Mutex<String>,
     plans: Mutex<BTreeMap<&'static str, Plan>>,
     profile: Mutex<Profile>,
@@ -78,8 +79,11 @@ impl Fake {
             required_scopes: vec!["api".to_owned()],
             optional_scopes: vec!["web".to_owned()],
         };
+        let offerings = [offering(Environment::Production), offering(Environment::Sandbox)];
+        let mut facts = ProviderFacts::new("fake", offerings);
+        facts.request_headers = vec![HeaderPattern::Prefix("fake-".to_owned())];
         Self(Arc::new(Shared {
-            offerings: vec![offering(Environment::Production), offering(Environment::Sandbox)],
+            facts,
             instance: Mutex::new(instance.to_owned()),
             plans: Mutex::default(),
             profile: Mutex::default(),
@@ -145,12 +149,8 @@ impl Transport for Fake {
 
 #[async_trait]
 impl Provider for Fake {
-    fn name(&self) -> &'static str {
-        "fake"
-    }
-
-    fn offerings(&self) -> &[Offering] {
-        &self.0.offerings
+    fn facts(&self) -> &ProviderFacts {
+        &self.0.facts
     }
 
     fn check_options(&self, _: &Offering, options: &Options, _: bool) -> Result<(), OptionError> {

@@ -449,7 +449,7 @@ async fn raw_calls_pass_as_they_are() {
     let ask = world
         .api("POST", &format!("{base}/x"))
         .header("content-type", "text/csv")
-        .header("sforce-auto-assign", "false");
+        .header("fake-option", "false");
     ask.header("cookie", "a=b")
         .header("content-length", "7")
         .body("a,b\n1,2")
@@ -460,7 +460,7 @@ async fn raw_calls_pass_as_they_are() {
         (seen.text(), seen.all("content-type")),
         ("a,b\n1,2", vec!["text/csv".to_owned()])
     );
-    assert_eq!(seen.all("sforce-auto-assign"), ["false"]);
+    assert_eq!(seen.all("fake-option"), ["false"]);
     assert!(seen.all("cookie").is_empty());
     assert_eq!(seen.all("authorization"), ["Bearer access-1"]);
 

@@ -106,7 +106,7 @@ async fn what_is_refused_reaches_nobody() {
         (ApiRequest::get("/a\r\nX: y"), "path_control_byte"),
         (ApiRequest::get("/a/%2e%2e/b"), "path_dot_segment"),
         (ApiRequest::get("/a?access_token=x"), "query_reserved"),
-        (ApiRequest::get("/a").query("sid", "x"), "query_reserved"),
+        (ApiRequest::get("/a").query("session", "x"), "query_reserved"),
         (
             ApiRequest::get("/a").header("bad name", "x"),
             "header_name_invalid",
@@ -174,9 +174,9 @@ async fn hostile_headers_do_not_arrive() {
         "X-HTTP-Method-Override",
         "X-Original-URL",
         "X-Rewrite-URL",
-        "X-SFDC-Session",
-        "X_SFDC_Session",
-        "Sforce_Call_Options",
+        "X-Fake-Session",
+        "X_Fake_Option",
+        "Fake_Call_Options",
         "User-Agent",
         "Origin",
         "Referer",
@@ -185,7 +185,8 @@ async fn hostile_headers_do_not_arrive() {
     ];
     let mut request = ApiRequest::post("/a")
         .body("0123456789")
-        .header("X-PrettyPrint", "1")
+        .header("X-Fake-Option", "1")
+        .header("Fake-Call-Options", "2")
         .header("If-Match", "x");
     for name in hostile {
         request = request.header(name, "5");
@@ -203,9 +204,10 @@ async fn hostile_headers_do_not_arrive() {
             "accept",
             "authorization",
             "content-length",
+            "fake-call-options",
             "host",
             "user-agent",
-            "x-prettyprint"
+            "x-fake-option"
         ]
     );
     assert_eq!(seen.all("authorization"), ["Bearer access-1"]);

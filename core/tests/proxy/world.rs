@@ -18,8 +18,9 @@ use grantry::{
     id::{ConnectionId, IntegrationId},
     integration::{Client, Environment, Offering, Options},
     provider::{
-        AccessLife, ApiVerdict, AuthorizeRequest, CodeExchange, Expiry, Failure, OptionError, Provider,
-        ProviderHttp, Rotation, TokenHttp, TokenSet, Transport, TransportError, UrlError,
+        AccessLife, ApiVerdict, AuthorizeRequest, CodeExchange, Expiry, Failure, HeaderPattern, OptionError,
+        Provider, ProviderFacts, ProviderHttp, Rotation, TokenHttp, TokenSet, Transport, TransportError,
+        UrlError,
     },
     proxy::{ApiRequest, ApiResponse},
     secret::Secret,
@@ -37,7 +38,7 @@ pub(crate) enum Refresh {
 
 #[derive(Debug)]
 struct Shared {
-    offerings: Vec<Offering>,
+    facts: ProviderFacts,
     instance: Mutex<String>,
     refresh: Mutex<Refresh>,
     tokens: AtomicUsize,
@@ -77,12 +78,8 @@ impl Transport for Fake {
 
 #[async_trait]
 impl Provider for Fake {
-    fn name(&self) -> &'static str {
-        "fake"
-    }
-
-    fn offerings(&self) -> &[Offering] {
-        &self.0.offerings
+    fn facts(&self) -> &ProviderFacts {
+        &self.0.facts
     }
 
     fn check_options(&self, _: &Offering, _: &Options, _: bool) -> Result<(), OptionError> {
@@ -211,8 +208,14 @@ impl World {
             required_scopes: vec!["api".to_owned()],
             optional_scopes: Vec::new(),
         };
+        let mut facts = ProviderFacts::new("fake", [offering]);
+        facts.request_headers = vec![
+            HeaderPattern::Exact("X-Fake-Option".to_owned()),
+            HeaderPattern::Prefix("fake-".to_owned()),
+        ];
+        facts.credential_query_keys = vec!["session".to_owned()];
         let fake = Fake(Arc::new(Shared {
-            offerings: vec![offering],
+            facts,
             instance: Mutex::new(instance.to_owned()),
             refresh: Mutex::new(Refresh::Tokens),
             tokens: AtomicUsize::new(0),

@@ -74,7 +74,9 @@ impl Directory {
 
     /// What can be integrated.
     pub(crate) fn offerings(&self) -> impl Iterator<Item = &Offering> {
-        self.providers.iter().flat_map(|provider| provider.offerings())
+        self.providers
+            .iter()
+            .flat_map(|provider| &provider.facts().offerings)
     }
 
     /// The offering and its provider.
@@ -84,7 +86,7 @@ impl Directory {
     pub(crate) fn offering(&self, id: &str) -> Result<(Offering, Arc<dyn Provider>), Error> {
         self.providers
             .iter()
-            .flat_map(|p| p.offerings().iter().map(move |o| (o, p)))
+            .flat_map(|p| p.facts().offerings.iter().map(move |o| (o, p)))
             .find(|(offering, _)| offering.id == id)
             .map(|(offering, provider)| (offering.clone(), provider.clone()))
             .ok_or_else(|| Error::new(Code::OfferingUnknown))
