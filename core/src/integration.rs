@@ -1,35 +1,81 @@
 //! Offerings and integrations: what can be connected, and with which OAuth client of the host.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{id::IntegrationId, secret::Secret, time::Timestamp};
 
-/// Whether an account holds real data or is a rehearsal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Environment {
-    /// Real data.
-    Production,
-    /// A sandbox.
-    Sandbox,
-}
+/// Which of a provider's separate worlds an account lives in, such as `production` or `sandbox`. Offerings name it.
+///
+/// It begins with a lower-case letter and goes on with lower-case letters, digits, `_` and `-`, so that it is safe in URLs,
+/// columns and keys. It is held inline: reading a row allocates nothing for it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Environment([u8; Environment::MAX_LEN]);
 
 impl Environment {
-    /// `production` or `sandbox`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Production => "production",
-            Self::Sandbox => "sandbox",
-        }
+    /// The longest name of an environment, in bytes.
+    pub const MAX_LEN: usize = 32;
+
+    /// `production`: real data.
+    pub const PRODUCTION: Self = Self::padded("production");
+
+    /// `sandbox`: a rehearsal.
+    pub const SANDBOX: Self = Self::padded("sandbox");
+
+    /// The environment that `text` names; `None` if it cannot name one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let fine = bytes.first().is_some_and(u8::is_ascii_lowercase)
+            && bytes.len() <= Self::MAX_LEN
+            && bytes
+                .iter()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(b));
+        fine.then(|| Self::padded(text))
     }
 
-    /// The environment that `text` names.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Production, Self::Sandbox]
-            .into_iter()
-            .find(|e| e.as_str() == text)
+    /// `text`, which is one that [`Environment::parse`] takes, and zeros.
+    const fn padded(text: &str) -> Self {
+        let (text, mut all) = (text.as_bytes(), [0; Self::MAX_LEN]);
+        let mut at = 0;
+        while at < text.len() && at < all.len() {
+            all[at] = text[at];
+            at += 1;
+        }
+        Self(all)
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|byte| *byte == 0);
+        // Only ASCII gets in.
+        std::str::from_utf8(&self.0[..end.unwrap_or(Self::MAX_LEN)]).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Environment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Environment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <Cow<'de, str>>::deserialize(deserializer)?;
+        // The rejected text is not repeated: it may be anything.
+        Self::parse(&text).ok_or_else(|| D::Error::custom("not an environment"))
     }
 }
 
@@ -165,4 +211,42 @@ pub struct IntegrationUpdate {
     pub monthly_limit: Option<Option<u64>>,
     /// New options, in place of all old ones; they are verified.
     pub options: Option<Options>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_an_environment() {
+        let longest = "e".repeat(Environment::MAX_LEN);
+        for fine in ["production", "sandbox", "e", "pre-release_2", &longest] {
+            let environment = Environment::parse(fine).unwrap();
+            assert_eq!(environment.as_str(), fine);
+            let json = serde_json::to_string(&environment).unwrap();
+            assert_eq!(json, format!("\"{fine}\""));
+            assert_eq!(serde_json::from_str::<Environment>(&json).unwrap(), environment);
+        }
+        assert_eq!(Environment::parse("production"), Some(Environment::PRODUCTION));
+        assert_eq!(Environment::parse("sandbox"), Some(Environment::SANDBOX));
+        let too_long = format!("{longest}e");
+        for bad in [
+            "",
+            "Production",
+            "1st",
+            "-a",
+            "_a",
+            "a b",
+            "a/b",
+            "a\0",
+            "a.b",
+            "\u{e4}",
+            "a\u{e4}",
+            &too_long,
+        ] {
+            assert_eq!(Environment::parse(bad), None, "{bad:?}");
+            let json = serde_json::to_string(bad).unwrap();
+            assert!(serde_json::from_str::<Environment>(&json).is_err(), "{bad:?}");
+        }
+    }
 }

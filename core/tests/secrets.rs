@@ -59,7 +59,7 @@ fn tokens() {
     let credentials = Credentials {
         access_token: secret(),
         instance_url: String::new(),
-        environment: Environment::Production,
+        environment: Environment::PRODUCTION,
         region: String::new(),
         token_type: "Bearer",
         expires_at: Timestamp(0),
@@ -75,7 +75,7 @@ fn clients() {
     let offering = Offering {
         id: String::new(),
         provider: String::new(),
-        environment: Environment::Sandbox,
+        environment: Environment::SANDBOX,
         label: String::new(),
         required_scopes: Vec::new(),
         optional_scopes: Vec::new(),

@@ -107,8 +107,8 @@ fn number(
 /// The default of `loginUrl` for an environment.
 pub(crate) fn default_login(environment: Environment) -> &'static str {
     match environment {
-        Environment::Production => "https://login.salesforce.com",
-        Environment::Sandbox => "https://test.salesforce.com",
+        Environment::SANDBOX => "https://test.salesforce.com",
+        _ => "https://login.salesforce.com",
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
 
     fn read(options: Value) -> Result<Config, OptionError> {
         let options: Options = serde_json::from_value(options).unwrap();
-        Config::read(Environment::Production, &options, false)
+        Config::read(Environment::PRODUCTION, &options, false)
     }
 
     #[test]
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(session(&none), Ok(Duration::from_secs(2 * 3600)));
         assert_eq!(idle_limit(&none), Ok(Some(Duration::from_secs(720 * 3600))));
         assert_eq!(rotation(&none), Ok(Rotation::Strict));
-        let sandbox = Config::read(Environment::Sandbox, &none, false).unwrap();
+        let sandbox = Config::read(Environment::SANDBOX, &none, false).unwrap();
         assert_eq!(sandbox.login.origin, "https://test.salesforce.com");
     }
 

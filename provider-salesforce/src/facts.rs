@@ -29,7 +29,7 @@ const AUTHORIZE_ERRORS: [(&str, AuthorizeError); 6] = [
 
 /// Any path is an API path: apps serve their own under `/services/apexrest` and elsewhere.
 pub(crate) fn facts() -> ProviderFacts {
-    let offerings = [offering(Environment::Production), offering(Environment::Sandbox)];
+    let offerings = [offering(Environment::PRODUCTION), offering(Environment::SANDBOX)];
     let mut facts = ProviderFacts::new(NAME, offerings);
     let exact = REQUEST_HEADERS.map(|name| HeaderPattern::Exact(name.to_owned()));
     let under = REQUEST_HEADERS_UNDER.map(|start| HeaderPattern::Prefix(start.to_owned()));

@@ -232,10 +232,11 @@ pub(crate) fn login(url: &str, environment: Environment, allow_loopback: bool) -
     let origin = origin(&parts, loopback, |name| {
         let my_domain = under(name, &MY_DOMAIN);
         match environment {
-            Environment::Production => {
+            Environment::PRODUCTION => {
                 PRODUCTION_LOGIN.contains(&name) || (my_domain && !name.contains(".sandbox.my."))
             }
-            Environment::Sandbox => SANDBOX_LOGIN.contains(&name) || my_domain,
+            Environment::SANDBOX => SANDBOX_LOGIN.contains(&name) || my_domain,
+            _ => false,
         }
     })?;
     no_path(&parts)?;

@@ -130,7 +130,9 @@ impl Query {
                 &term(b'm', &[of, &deleted, key.as_bytes(), value.as_bytes()]),
             );
         }
-        let environment = environment.map(|environment| environment.as_str().as_bytes());
+        let environment = environment
+            .as_ref()
+            .map(|environment| environment.as_str().as_bytes());
         match (status, environment) {
             (StatusFilter::Only(status), Some(environment)) => {
                 add(LISTS, &term(b'x', &[of, status.as_str().as_bytes(), environment]));

@@ -91,7 +91,7 @@ pub(crate) fn connections(
     } = filter;
     let integration = integration.as_str();
     let before = before.map(ConnectionId::as_str);
-    let environment = environment.map(Environment::as_str);
+    let environment = environment.as_ref().map(Environment::as_str);
     if email_contains.is_some() || !metadata.is_empty() {
         return searched(db, filter, before, limit);
     }

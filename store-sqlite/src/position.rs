@@ -125,7 +125,7 @@ mod tests {
             id: ConnectionId::new(id).unwrap(),
             index: Index {
                 integration: "int".parse().unwrap(),
-                environment: Environment::Production,
+                environment: Environment::PRODUCTION,
                 status: Status::Connected,
                 concern: None,
                 email: format!("{id}@example.com"),

@@ -38,7 +38,7 @@ fn row(name: &str, size: usize) -> ConnectionRow {
         id: id(name),
         index: Index {
             integration: IntegrationId::new("int").unwrap(),
-            environment: Environment::Production,
+            environment: Environment::PRODUCTION,
             status: Status::Connected,
             concern: None,
             email: "ann@acme.example".to_owned(),
@@ -74,7 +74,7 @@ async fn rows_that_do_not_read() {
         ("W08 negative", "counter = -1"),
         ("W09 status", "status = 'gone'"),
         ("W09 status in capitals", "status = 'CONNECTED'"),
-        ("W09 environment", "environment = 'moon'"),
+        ("W09 environment", "environment = 'The Moon'"),
         ("W09 labels", "metadata = '{'"),
         ("W09 integration", "integration = 'a/b'"),
         ("W08 write id", "write = x'00'"),

@@ -77,7 +77,7 @@ fn row(id: &str, number: u64) -> ConnectionRow {
         id: ConnectionId::new(id).unwrap(),
         index: Index {
             integration: IntegrationId::new("int").unwrap(),
-            environment: Environment::Production,
+            environment: Environment::PRODUCTION,
             status: Status::Connected,
             concern: None,
             email: format!("user{number}@example.com"),

@@ -232,7 +232,7 @@ fn digest(filter: &ConnectionFilter) -> [u8; 32] {
         StatusFilter::Live => None,
         StatusFilter::Only(status) => Some(status.as_str()),
     });
-    field(environment.map(Environment::as_str));
+    field(environment.as_ref().map(Environment::as_str));
     field(email_contains.as_deref());
     field(owner.as_deref());
     for (key, value) in metadata {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Fixture,
-    rows::{all, ids, insert, integration, labels, other, row, swap, with_email},
+    rows::{all, ids, insert, integration, labels, other, rehearsal, row, swap, with_email},
 };
 use crate::{
     connection::{Concern, Status},
@@ -36,9 +36,9 @@ pub(super) fn grid() -> Vec<ConnectionRow> {
             index: Index {
                 integration: integration(if bit(6) && i % 5 == 0 { "int_b" } else { "int_a" }),
                 environment: if (i * 7) & 8 == 0 {
-                    Environment::Production
+                    Environment::PRODUCTION
                 } else {
-                    Environment::Sandbox
+                    rehearsal()
                 },
                 status,
                 concern: Concern::ALL.get(i % 5).copied(),
@@ -62,7 +62,7 @@ fn filters() -> Vec<ConnectionFilter> {
     let mut filters = Vec::new();
     for integration in ["int_a", "int_b", "int_c"].map(integration) {
         for status in statuses.into_iter().chain([StatusFilter::Live]) {
-            for environment in [None, Some(Environment::Production), Some(Environment::Sandbox)] {
+            for environment in [None, Some(Environment::PRODUCTION), Some(rehearsal())] {
                 for email in [None, Some("acme"), Some("@m"), Some("z"), Some("nobody")] {
                     for owner in [None, Some("owner-1"), Some("")] {
                         for metadata in [

@@ -3,11 +3,10 @@
 use super::{
     AtOnce, Fixture,
     filters::grid,
-    rows::{Works as _, all, connection, get, ids, insert, labels, row, swap, with_email},
+    rows::{Works as _, all, connection, get, ids, insert, labels, rehearsal, row, swap, with_email},
 };
 use crate::{
     connection::Status,
-    integration::Environment,
     store::{ConnectionFilter, ConnectionStore, HotFacts, StatusFilter},
     time::Timestamp,
 };
@@ -26,7 +25,7 @@ pub async fn pages_make_the_whole_list<F: Fixture<Store: ConnectionStore>>(fixtu
     let filters = [
         all(),
         with(&|f| f.status = StatusFilter::Only(Status::Deleted)),
-        with(&|f| f.environment = Some(Environment::Sandbox)),
+        with(&|f| f.environment = Some(rehearsal())),
         with(&|f| f.email_contains = Some("acme".to_owned())),
         with(&|f| f.owner = Some("owner-1".to_owned())),
         with(&|f| f.metadata = labels([("team", "blue")])),

@@ -38,6 +38,11 @@ pub(super) fn integration(id: &str) -> IntegrationId {
     IntegrationId::new(id).unwrap()
 }
 
+/// An environment of which no list of a store's own can know.
+pub(super) fn rehearsal() -> Environment {
+    Environment::parse("pre-release_2").unwrap()
+}
+
 pub(super) fn labels<const N: usize>(labels: [(&str, &str); N]) -> BTreeMap<String, String> {
     labels
         .into_iter()
@@ -51,7 +56,7 @@ pub(super) fn row(id: &str) -> ConnectionRow {
         id: connection(id),
         index: Index {
             integration: integration("int_a"),
-            environment: Environment::Production,
+            environment: Environment::PRODUCTION,
             status: Status::Connected,
             concern: None,
             email: format!("{}@example.com", id.to_lowercase()),
@@ -72,7 +77,7 @@ pub(super) fn other(id: &str) -> ConnectionRow {
         id: key,
         index: Index {
             integration: index.integration,
-            environment: Environment::Sandbox,
+            environment: rehearsal(),
             status: Status::Expired,
             concern: Some(Concern::Expired),
             email: format!("{}@other.example", id.to_lowercase()),

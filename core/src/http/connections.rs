@@ -15,7 +15,6 @@ use crate::{
     connection::Status,
     error::{Code, Error},
     id::ConnectionId,
-    integration::Environment,
 };
 
 /// `GET /api/v1/connections`.
@@ -28,7 +27,10 @@ pub(super) fn list(call: Call, within: Within) -> Reply {
             list = list.status(Status::parse(text).ok_or_else(|| invalid("status"))?);
         }
         if let Some(text) = query.get("environment") {
-            list = list.environment(Environment::parse(text).ok_or_else(|| invalid("environment"))?);
+            let offerings = call.broker().offerings();
+            let mut known = offerings.iter().map(|offering| offering.environment);
+            let environment = known.find(|environment| environment.as_str() == text);
+            list = list.environment(environment.ok_or_else(|| invalid("environment"))?);
         }
         if let Some(text) = query.get("search") {
             list = list.email_contains(text);

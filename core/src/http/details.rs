@@ -4,7 +4,10 @@ use super::param::Param;
 use crate::error::Code;
 
 pub(super) const LIST_FILTERS: &[Param] = &[
-    Param::query("environment", "Only those in this environment.").one_of(&["production", "sandbox"]),
+    Param::query(
+        "environment",
+        "Only those in this environment: one that an offering has, such as `production` or `sandbox`.",
+    ),
     Param::query(
         "status",
         "Only those with this status. Deleted ones are listed only when asked for.",

@@ -24,8 +24,8 @@ pub(super) struct ConnectionItem {
     user_name: String,
     /// The org's name.
     org_name: String,
-    /// The offering's environment.
-    #[schemars(extend("enum" = ["production", "sandbox"]))]
+    /// The offering's environment, such as `production` or `sandbox`.
+    #[schemars(extend("pattern" = "^[a-z][a-z0-9_-]{0,31}$"))]
     environment: String,
     /// Where the org lives; empty if not known.
     region: String,
@@ -127,8 +127,8 @@ pub(super) struct CredentialsBody<'a> {
     access_token: &'a str,
     /// Origin to which it may be sent, without trailing slash.
     instance_url: &'a str,
-    /// The offering's environment.
-    #[schemars(extend("enum" = ["production", "sandbox"]))]
+    /// The offering's environment, such as `production` or `sandbox`.
+    #[schemars(extend("pattern" = "^[a-z][a-z0-9_-]{0,31}$"))]
     environment: &'a str,
     /// Where the org lives; empty if not known.
     region: &'a str,

@@ -24,8 +24,8 @@ pub(super) struct OfferingBody {
     offering: String,
     /// The provider's name.
     provider: String,
-    /// The environment.
-    #[schemars(extend("enum" = ["production", "sandbox"]))]
+    /// The environment, such as `production` or `sandbox`.
+    #[schemars(extend("pattern" = "^[a-z][a-z0-9_-]{0,31}$"))]
     environment: String,
     /// What people read.
     label: String,

@@ -12,7 +12,7 @@ use crate::integration::Offering;
 /// let offering = Offering {
 ///     id: "acme/production".to_owned(),
 ///     provider: "acme".to_owned(),
-///     environment: Environment::Production,
+///     environment: Environment::PRODUCTION,
 ///     label: "Acme".to_owned(),
 ///     required_scopes: vec!["offline_access".to_owned()],
 ///     optional_scopes: Vec::new(),

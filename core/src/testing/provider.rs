@@ -36,7 +36,7 @@ impl FakeProvider {
                 [Offering {
                     id: "fake/production".to_owned(),
                     provider: "fake".to_owned(),
-                    environment: Environment::Production,
+                    environment: Environment::PRODUCTION,
                     label: "Fake".to_owned(),
                     required_scopes: vec!["api".to_owned()],
                     optional_scopes: vec!["web".to_owned()],

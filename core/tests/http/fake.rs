@@ -79,7 +79,7 @@ impl Fake {
             required_scopes: vec!["api".to_owned()],
             optional_scopes: vec!["web".to_owned()],
         };
-        let offerings = [offering(Environment::Production), offering(Environment::Sandbox)];
+        let offerings = [offering(Environment::PRODUCTION), offering(Environment::SANDBOX)];
         let mut facts = ProviderFacts::new("fake", offerings);
         facts.request_headers = vec![HeaderPattern::Prefix("fake-".to_owned())];
         Self(Arc::new(Shared {

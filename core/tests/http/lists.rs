@@ -129,6 +129,7 @@ async fn wrong_queries_are_told_apart() {
         ("L09", "?status=gone", "filter_invalid"),
         ("L09", "?status=", "filter_invalid"),
         ("L09", "?environment=PRODUCTION", "filter_invalid"),
+        ("L09", "?environment=staging", "filter_invalid"),
         ("L10", "?status=connected&status=connected", "filter_duplicate"),
         ("L10", "?status=connected&st%61tus=expired", "filter_duplicate"),
         ("L10", "?metadata.a=1&metadata.a=2", "filter_duplicate"),

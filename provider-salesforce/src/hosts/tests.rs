@@ -7,7 +7,7 @@ use crate::config::Config;
 
 fn config(options: serde_json::Value) -> Config {
     let options: Options = serde_json::from_value(options).unwrap();
-    Config::read(Environment::Production, &options, true).unwrap()
+    Config::read(Environment::PRODUCTION, &options, true).unwrap()
 }
 
 const ACME: &str = "https://acme.my.salesforce.com";
@@ -176,29 +176,29 @@ fn loopback_opens_one_address() {
 /// K12.
 #[test]
 fn login_urls() {
-    use Environment::{Production, Sandbox};
+    let (production, sandbox) = (Environment::PRODUCTION, Environment::SANDBOX);
     let rows = [
-        ("https://login.salesforce.com", Production, true),
-        ("https://login.salesforce.com/", Production, true),
-        ("https://login.salesforce.com", Sandbox, false),
-        ("https://test.salesforce.com", Sandbox, true),
-        ("https://test.salesforce.com", Production, false),
-        ("https://login.sfcrmproducts.cn", Production, true),
-        ("https://acme.my.salesforce.com", Production, true),
-        ("https://acme.my.salesforce.mil", Production, true),
-        ("https://acme--uat.sandbox.my.salesforce.com", Sandbox, true),
-        ("https://acme--uat.sandbox.my.salesforce.com", Production, false),
-        ("https://acme--uat.my.salesforce.com", Sandbox, true),
-        ("https://evil.sandbox.my.evil.test", Sandbox, false),
-        ("https://na44.salesforce.com", Production, false),
-        ("https://evil.test", Production, false),
-        ("https://login.salesforce.com.evil.test", Production, false),
-        ("https://login.salesforce.com/services", Production, false),
-        ("http://login.salesforce.com", Production, false),
-        ("https://user:pw@login.salesforce.com", Production, false),
-        ("https://127.0.0.1", Production, false),
-        ("https://2130706433", Production, false),
-        ("https://[::1]", Production, false),
+        ("https://login.salesforce.com", production, true),
+        ("https://login.salesforce.com/", production, true),
+        ("https://login.salesforce.com", sandbox, false),
+        ("https://test.salesforce.com", sandbox, true),
+        ("https://test.salesforce.com", production, false),
+        ("https://login.sfcrmproducts.cn", production, true),
+        ("https://acme.my.salesforce.com", production, true),
+        ("https://acme.my.salesforce.mil", production, true),
+        ("https://acme--uat.sandbox.my.salesforce.com", sandbox, true),
+        ("https://acme--uat.sandbox.my.salesforce.com", production, false),
+        ("https://acme--uat.my.salesforce.com", sandbox, true),
+        ("https://evil.sandbox.my.evil.test", sandbox, false),
+        ("https://na44.salesforce.com", production, false),
+        ("https://evil.test", production, false),
+        ("https://login.salesforce.com.evil.test", production, false),
+        ("https://login.salesforce.com/services", production, false),
+        ("http://login.salesforce.com", production, false),
+        ("https://user:pw@login.salesforce.com", production, false),
+        ("https://127.0.0.1", production, false),
+        ("https://2130706433", production, false),
+        ("https://[::1]", production, false),
     ];
     for (url, environment, accepted) in rows {
         assert_eq!(
@@ -207,11 +207,11 @@ fn login_urls() {
             "{url} {environment:?}"
         );
     }
-    assert!(login("http://127.0.0.1:9000", Production, true).is_ok());
-    assert!(login("http://127.0.0.1:9000", Production, false).is_err());
-    assert!(login("http://localhost:9000", Production, true).is_err());
-    assert!(login("http://10.0.0.1:9000", Production, true).is_err());
-    assert!(login("https://127.0.0.1:9000", Production, true).is_err());
+    assert!(login("http://127.0.0.1:9000", production, true).is_ok());
+    assert!(login("http://127.0.0.1:9000", production, false).is_err());
+    assert!(login("http://localhost:9000", production, true).is_err());
+    assert!(login("http://10.0.0.1:9000", production, true).is_err());
+    assert!(login("https://127.0.0.1:9000", production, true).is_err());
 }
 
 #[test]

@@ -75,7 +75,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 pub(crate) fn with_client<T>(options: &Options, f: impl FnOnce(&Client<'_>) -> T) -> T {
-    let offering: Offering = crate::facts::offering(Environment::Production);
+    let offering: Offering = crate::facts::offering(Environment::PRODUCTION);
     f(&Client {
         integration: &IntegrationId::new("int_1").unwrap(),
         offering: &offering,

@@ -34,7 +34,7 @@ pub(crate) fn row(id: &str, turn: u64) -> ConnectionRow {
         id: ConnectionId::new(id).unwrap(),
         index: Index {
             integration: integration(),
-            environment: Environment::Production,
+            environment: Environment::PRODUCTION,
             status: Status::Connected,
             concern: None,
             email: format!("{id}@{turn}.example"),

@@ -340,7 +340,7 @@ pub(crate) mod tests {
             Facts {
                 row: protocol::first(7),
                 provider: "salesforce".to_owned(),
-                environment: Environment::Sandbox,
+                environment: Environment::SANDBOX,
                 profile: Profile {
                     email: "Ann@Acme.Example".to_owned(),
                     ..Profile::default()
