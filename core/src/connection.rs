@@ -88,7 +88,8 @@ impl Concern {
 macro_rules! reasons {
     ($($variant:ident = $text:literal: $doc:literal;)*) => {
         /// Why a connection stands where it stands, or why a refresh was refused. A closed list, so that no foreign
-        /// text gets into rows, events and logs.
+        /// text gets into rows, events and logs: providers map their own codes to the reason that fits, or to
+        /// [`Reason::Unrecognized`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
@@ -113,11 +114,11 @@ reasons! {
     OutcomeUnknown = "outcome_unknown": "A refresh was sent, its answer was lost, and the provider then refused the token.";
     UserInactive = "user_inactive": "The provider's user is deactivated or frozen.";
     AuthenticationFailure = "authentication_failure": "The provider's user can no longer log in, for instance after a password change.";
-    ApprovalMissing = "approval_missing": "The user or an admin of the org has not approved the app.";
-    SessionLevel = "session_level": "The org asks for a high-assurance session.";
-    OrgInactive = "org_inactive": "The provider's org is locked, closed or suspended.";
-    AppBlocked = "app_blocked": "The app is blocked or not installed in the org.";
-    IpRestricted = "ip_restricted": "The org or the app does not accept this machine's address or the time of day.";
+    ApprovalMissing = "approval_missing": "Neither the user nor an administrator of the account has approved the app.";
+    SessionLevel = "session_level": "The provider asks for stronger authentication (RFC 9470).";
+    OrgInactive = "org_inactive": "The account is locked, closed or suspended.";
+    AppBlocked = "app_blocked": "The app is blocked or not installed in the account.";
+    IpRestricted = "ip_restricted": "The account or the app does not accept this machine's address or the time of day.";
     RateLimited = "rate_limited": "The provider asks for fewer logins.";
     ServerUnavailable = "server_unavailable": "The provider is unavailable for now.";
     AlreadyProcessing = "already_processing": "Another request with the same token was in work at the provider.";
@@ -128,7 +129,7 @@ reasons! {
     RequestRejected = "request_rejected": "The provider calls the request malformed.";
     ScopeRejected = "scope_rejected": "The provider refuses a scope.";
     CodeRejected = "code_rejected": "The provider refuses the authorization code.";
-    IdentityChanged = "identity_changed": "A refresh answered with tokens of another user or org.";
+    IdentityChanged = "identity_changed": "A refresh answered with tokens of another user or account.";
     InstanceUrlRejected = "instance_url_rejected": "The provider named an instance URL to which no token may be sent.";
     NotSent = "not_sent": "The provider could not be reached; nothing was sent.";
     AnswerLost = "answer_lost": "The request may have been processed; its answer did not come.";
@@ -150,11 +151,11 @@ pub struct Profile {
     pub email: String,
     /// Full name.
     pub name: String,
-    /// The provider's id of the org.
+    /// The provider's id of the organisation, workspace or tenant that the user belongs to.
     pub org_id: String,
-    /// The org's name.
+    /// Its name.
     pub org_name: String,
-    /// Where the org lives, such as `NA` or `USA123`.
+    /// Where its data lives, in the provider's words.
     pub region: String,
 }
 
@@ -214,7 +215,7 @@ pub struct Credentials {
     pub instance_url: String,
     /// The offering's environment.
     pub environment: Environment,
-    /// Where the org lives; empty if not known.
+    /// Where the account's data lives, in the provider's words; empty if not known.
     pub region: String,
     /// `Bearer`.
     pub token_type: &'static str,

@@ -80,7 +80,7 @@ pub enum What {
     IntegrationEnabled,
     /// The monthly limit is reached.
     LimitReached,
-    /// The provider says that the org's API limit is reached.
+    /// The provider says that the account's API limit is reached.
     ProviderLimitReached,
 }
 

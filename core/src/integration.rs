@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Environment {
     }
 }
 
-/// A provider plus an environment that can be integrated, such as `salesforce/production`.
+/// A provider plus an environment that can be integrated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offering {
     /// `provider/environment`.
@@ -88,7 +88,7 @@ pub struct Offering {
     pub provider: String,
     /// The environment.
     pub environment: Environment,
-    /// What people read, such as `Salesforce (production)`.
+    /// What people read, such as `Acme (production)`.
     pub label: String,
     /// Scopes without which the broker cannot do its work.
     pub required_scopes: Vec<String>,
@@ -96,7 +96,7 @@ pub struct Offering {
     pub optional_scopes: Vec<String>,
 }
 
-/// Options of an integration that only its provider understands, such as Salesforce's `loginUrl`.
+/// Options of an integration that only its provider understands.
 pub type Options = BTreeMap<String, serde_json::Value>;
 
 /// Where an integration stands.
@@ -134,7 +134,7 @@ pub struct Integration {
     pub name: String,
     /// The offering's id.
     pub offering: String,
-    /// The OAuth client id (Salesforce: consumer key).
+    /// The OAuth client id.
     pub client_id: String,
     /// Scopes to ask for.
     pub scopes: Vec<String>,
@@ -180,7 +180,7 @@ pub struct Client<'a> {
 pub struct NewIntegration {
     /// What people call it: 1 to 200 characters.
     pub name: String,
-    /// The offering's id, such as `salesforce/production`.
+    /// The offering's id, such as `acme/production`.
     pub offering: String,
     /// The OAuth client id.
     pub client_id: String,

@@ -104,3 +104,37 @@ fn every_method_says_how_it_fails_and_what_dropping_it_leaves() {
     }
     assert!(told > 80, "{told}");
 }
+
+/// What only one provider can know comes from the provider: a second one must need no edit of core.
+#[test]
+fn core_knows_no_provider() {
+    const NAMES: [&str; 8] = [
+        "salesforce",
+        "sforce",
+        "sfdc",
+        "chatter",
+        "soql",
+        "/services/",
+        "google",
+        "microsoft",
+    ];
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut read = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            read += 1;
+            let text = fs::read_to_string(&path).unwrap().to_lowercase();
+            // The crate's front page says where to find a provider.
+            let text = text.replace("grantry-provider-salesforce", "");
+            for name in NAMES {
+                assert!(!text.contains(name), "{} in {}", name, path.display());
+            }
+        }
+    }
+    assert!(read > 150, "{read}");
+}

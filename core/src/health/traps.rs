@@ -44,10 +44,10 @@ macro_rules! traps {
 traps! {
     RefreshPolicyImmediate = "refresh_policy_immediate": "The first refresh of these grants was refused within a day: the app's refresh token policy at the provider is probably 'immediately expire'. Choose 'valid until revoked' or an idle limit.";
     ScopeMissing = "scope_missing": "These grants lack a scope that is needed, such as refresh_token: add it to the app at the provider and let the users connect again.";
-    ApprovalsExhausted = "approvals_exhausted": "One user has more grants for this app than the provider keeps (Salesforce: five): each new one silently ends the oldest. Delete connections that are not needed, and reconnect instead of connecting anew.";
+    ApprovalsExhausted = "approvals_exhausted": "One user has more grants for this app than the provider keeps: each new one silently ends the oldest. Delete connections that are not needed, and reconnect instead of connecting anew.";
     IdleLimitWithoutKeepAlive = "idle_limit_without_keep_alive": "The provider ends refresh tokens that are not used, and keep-alive is switched off here: connections that nobody uses will expire.";
     IdleLimitNear = "idle_limit_near": "These refresh tokens end within three days unless they are used: no process sweeps, or the token host has failed for days.";
-    IpRestricted = "ip_restricted": "The org or the app does not accept this machine's address: add the addresses from which you call to its allowlist or relax its IP policy.";
+    IpRestricted = "ip_restricted": "The account or the app does not accept this machine's address: add the addresses from which you call to its allowlist or relax its IP policy.";
     ClockSkew = "clock_skew": "This machine's clock and the provider's differ by more than a minute: set it by NTP. Ends of tokens are reckoned wrongly until then.";
     ClientRefused = "client_refused": "The provider refuses the integration's client id or secret: set the right one.";
     ProviderUnreachable = "provider_unreachable": "The token host could not be reached from here: see DNS, proxies and firewalls.";

@@ -174,7 +174,7 @@ fn path_parameter(name: &str) -> Value {
             json!({ "type": "string" }),
         ),
         "provider" => (
-            "The connection's provider, such as `salesforce`.",
+            "The name of the connection's provider.",
             json!({ "type": "string" }),
         ),
         _ => (

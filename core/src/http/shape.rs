@@ -22,12 +22,12 @@ pub(super) struct ConnectionItem {
     user_email: String,
     /// The user's name at the provider.
     user_name: String,
-    /// The org's name.
+    /// The name of the organisation, workspace or tenant that the user belongs to.
     org_name: String,
     /// The offering's environment, such as `production` or `sandbox`.
     #[schemars(extend("pattern" = "^[a-z][a-z0-9_-]{0,31}$"))]
     environment: String,
-    /// Where the org lives; empty if not known.
+    /// Where its data lives, in the provider's words; empty if not known.
     region: String,
     /// Where the connection stands.
     #[schemars(extend("enum" = ["connected", "expired", "revoked", "deleted"]))]
@@ -83,7 +83,7 @@ pub(super) struct ConnectionDetail {
     reason: String,
     /// The provider's id of the user.
     user_id: String,
-    /// The provider's id of the org.
+    /// The provider's id of the organisation, workspace or tenant.
     org_id: String,
     /// The host's own id of its user.
     owner: String,
@@ -130,7 +130,7 @@ pub(super) struct CredentialsBody<'a> {
     /// The offering's environment, such as `production` or `sandbox`.
     #[schemars(extend("pattern" = "^[a-z][a-z0-9_-]{0,31}$"))]
     environment: &'a str,
-    /// Where the org lives; empty if not known.
+    /// Where the account's data lives, in the provider's words; empty if not known.
     region: &'a str,
     /// `Bearer`.
     token_type: &'a str,
@@ -159,7 +159,7 @@ pub(super) struct ProxyCall {
     /// The method, in capitals.
     #[schemars(extend("enum" = ["GET", "POST", "PUT", "PATCH", "DELETE"]))]
     pub(super) method: String,
-    /// The path below the instance URL, percent-encoded, such as `/services/data/v59.0/query`. It may have a query.
+    /// The path below the instance URL, percent-encoded, such as `/api/v2/contacts`. It may have a query.
     pub(super) path: String,
     /// More query parameters. Null values are left out.
     pub(super) query: Option<Pairs>,

@@ -20,7 +20,7 @@ pub(super) struct OfferingsBody {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OfferingBody {
-    /// Its id, such as `salesforce/production`.
+    /// Its id, `provider/environment`.
     offering: String,
     /// The provider's name.
     provider: String,
@@ -54,7 +54,7 @@ impl From<Offering> for OfferingBody {
 pub(super) struct CreateIntegration {
     /// What people call it: 1 to 200 characters.
     pub(super) name: String,
-    /// The offering's id, such as `salesforce/production`.
+    /// The offering's id, `provider/environment`.
     pub(super) offering: String,
     /// The OAuth client id.
     pub(super) client_id: String,

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::error::Code;
 
-/// The longest JSON body of a proxied call: what Salesforce takes in one call.
+/// The longest JSON body of a proxied call. The route that passes calls through streams, and has no such limit.
 const PROXY_LIMIT: usize = 6 * 1024 * 1024;
 
 /// The table. Where two templates fit one path, the first one counts.

@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn origins() {
         for origin in [
-            "https://acme.my.salesforce.com",
+            "https://acme.api.test",
             "https://acme.test:8443",
             "https://xn--e1afmkfd.test",
         ] {

@@ -54,7 +54,7 @@ pub struct ConnectionRow {
 pub struct HotFacts {
     /// When the connection was last used.
     pub last_active_at: Option<Timestamp>,
-    /// The org's API usage: used and allowed.
+    /// The account's API usage: used and allowed.
     pub api_usage: Option<(u64, u64)>,
 }
 

@@ -118,7 +118,7 @@ impl FakeUpstream {
         self.state().overlaps
     }
 
-    /// Ends a grant, as an admin of the org does: the one that the refresh token belongs to.
+    /// Ends a grant, as an administrator of the account does: the one that the refresh token belongs to.
     pub fn end_grant(&self, refresh_token: &str) {
         if let Some(family) = self.state().family(refresh_token) {
             family.revoked = true;

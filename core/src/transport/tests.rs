@@ -60,7 +60,7 @@ impl Server {
     }
 
     fn url(&self, scheme: &str) -> String {
-        format!("{scheme}://{}/services/oauth2/token", self.address)
+        format!("{scheme}://{}/oauth2/token", self.address)
     }
 
     fn connections(&self) -> usize {
@@ -141,7 +141,7 @@ async fn each_request_has_a_connection_of_its_own() {
     assert_eq!(seen.len(), 3);
     for request in seen.iter() {
         assert!(
-            request.starts_with("POST /services/oauth2/token HTTP/1.1\r\n"),
+            request.starts_with("POST /oauth2/token HTTP/1.1\r\n"),
             "{request}"
         );
         assert!(

@@ -4,6 +4,7 @@
 
 mod answers;
 mod flow;
+mod second;
 mod upstream;
 mod wire;
 mod world;

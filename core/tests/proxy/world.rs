@@ -38,7 +38,6 @@ pub(crate) enum Refresh {
 
 #[derive(Debug)]
 struct Shared {
-    facts: ProviderFacts,
     instance: Mutex<String>,
     refresh: Mutex<Refresh>,
     tokens: AtomicUsize,
@@ -47,7 +46,7 @@ struct Shared {
 }
 
 #[derive(Clone, Debug)]
-struct Fake(Arc<Shared>);
+struct Fake(Arc<Shared>, ProviderFacts);
 
 impl Fake {
     fn tokens(&self, now: Timestamp) -> TokenSet {
@@ -79,7 +78,7 @@ impl Transport for Fake {
 #[async_trait]
 impl Provider for Fake {
     fn facts(&self) -> &ProviderFacts {
-        &self.0.facts
+        &self.1
     }
 
     fn check_options(&self, _: &Offering, _: &Options, _: bool) -> Result<(), OptionError> {
@@ -185,6 +184,34 @@ impl Provider for Fake {
     }
 }
 
+/// A provider that knows nothing beside the standards, with one offering.
+pub(crate) fn plain_facts(name: &str, environment: Environment) -> ProviderFacts {
+    let offering = Offering {
+        id: format!("{name}/{environment}"),
+        provider: name.to_owned(),
+        environment,
+        label: name.to_owned(),
+        required_scopes: vec!["api".to_owned()],
+        optional_scopes: Vec::new(),
+    };
+    ProviderFacts::new(name, [offering])
+}
+
+/// An integration of this offering.
+pub(crate) async fn integrate(broker: &Broker, offering: &str, monthly_limit: Option<u64>) -> IntegrationId {
+    let new = NewIntegration {
+        name: "Test".to_owned(),
+        offering: offering.to_owned(),
+        client_id: "client".to_owned(),
+        client_secret: Secret::new("secret"),
+        scopes: Vec::new(),
+        redirect_uris: Vec::new(),
+        monthly_limit,
+        options: Options::new(),
+    };
+    broker.create_integration(new).await.unwrap().id
+}
+
 pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) integration: IntegrationId,
@@ -200,51 +227,48 @@ impl World {
     }
 
     pub(crate) async fn limited(instance: &str, monthly_limit: Option<u64>) -> Self {
-        let offering = Offering {
-            id: "fake/production".to_owned(),
-            provider: "fake".to_owned(),
-            environment: Environment::PRODUCTION,
-            label: "Fake".to_owned(),
-            required_scopes: vec!["api".to_owned()],
-            optional_scopes: Vec::new(),
-        };
-        let mut facts = ProviderFacts::new("fake", [offering]);
+        let mut facts = plain_facts("fake", Environment::PRODUCTION);
         facts.request_headers = vec![
             HeaderPattern::Exact("X-Fake-Option".to_owned()),
             HeaderPattern::Prefix("fake-".to_owned()),
         ];
         facts.credential_query_keys = vec!["session".to_owned()];
-        let fake = Fake(Arc::new(Shared {
-            facts,
+        Self::with(facts, None, instance, monthly_limit).await
+    }
+
+    /// One connection at the first provider; the second one is there, too.
+    pub(crate) async fn with(
+        facts: ProviderFacts,
+        second: Option<ProviderFacts>,
+        instance: &str,
+        monthly_limit: Option<u64>,
+    ) -> Self {
+        let offering = facts.offerings[0].id.clone();
+        let shared = Shared {
             instance: Mutex::new(instance.to_owned()),
             refresh: Mutex::new(Refresh::Tokens),
             tokens: AtomicUsize::new(0),
             refreshes: AtomicUsize::new(0),
             events: Mutex::default(),
-        }));
+        };
+        let fake = Fake(Arc::new(shared), facts);
         let store = MemoryStore::new(Arc::new(SystemClock));
-        let broker = Broker::builder(
+        let mut builder = Broker::builder(
             store.clone(),
             Keyring::parse(&Keyring::generate().unwrap()).unwrap(),
-        )
-        .provider(fake.clone())
-        .transport(fake.clone())
-        .events(fake.clone())
-        .public_url("https://app.test/integrations")
-        .allow_loopback_upstream()
-        .build()
-        .unwrap();
-        let new = NewIntegration {
-            name: "Test".to_owned(),
-            offering: "fake/production".to_owned(),
-            client_id: "client".to_owned(),
-            client_secret: Secret::new("secret"),
-            scopes: Vec::new(),
-            redirect_uris: Vec::new(),
-            monthly_limit,
-            options: Options::new(),
-        };
-        let integration = broker.create_integration(new).await.unwrap().id;
+        );
+        if let Some(second) = second {
+            builder = builder.provider(Fake(fake.0.clone(), second));
+        }
+        let broker = builder
+            .provider(fake.clone())
+            .transport(fake.clone())
+            .events(fake.clone())
+            .public_url("https://app.test/integrations")
+            .allow_loopback_upstream()
+            .build()
+            .unwrap();
+        let integration = integrate(&broker, &offering, monthly_limit).await;
         let mut world = Self {
             broker,
             connection: ConnectionId::generate(),
@@ -259,23 +283,26 @@ impl World {
     /// One more connection.
     pub(crate) async fn connect(&self, instance: &str) -> ConnectionId {
         instance.clone_into(&mut self.fake.0.instance.lock().unwrap());
-        let binding = Binding::new("the test");
-        let started = self
-            .broker
-            .begin_connect(&self.integration, Binding::new("the test"))
-            .await
-            .unwrap();
-        let state = started.url.split_once("state=").unwrap().1;
-        let query = format!("code=abc&state={state}");
-        match self
-            .broker
-            .finish_connect(&self.integration, &query, &binding)
-            .await
-            .unwrap()
-        {
+        match self.arrive(&self.integration, "code=abc").await {
             Outcome::Connected { connection, .. } => connection,
             Outcome::Failed { error, .. } => panic!("{error:?}"),
         }
+    }
+
+    /// What becomes of a user whom the provider sends back with this query and the state.
+    pub(crate) async fn arrive(&self, integration: &IntegrationId, query: &str) -> Outcome {
+        let binding = Binding::new("the test");
+        let started = self
+            .broker
+            .begin_connect(integration, Binding::new("the test"))
+            .await
+            .unwrap();
+        let state = started.url.split_once("state=").unwrap().1;
+        let query = format!("{query}&state={state}");
+        self.broker
+            .finish_connect(integration, &query, &binding)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn send(&self, request: ApiRequest) -> Result<ApiResponse, Error> {

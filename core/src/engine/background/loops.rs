@@ -122,7 +122,7 @@ async fn look(context: &Context, seen: &mut Seen) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes down when connections were last used, and their orgs' API usage. Losing this in a crash loses two seconds of it.
+/// Writes down when connections were last used, and their accounts' API usage. Losing this in a crash loses two seconds of it.
 pub(crate) async fn flush_uses(context: &Context) {
     let facts = context.cache.drain_uses();
     if !facts.is_empty()

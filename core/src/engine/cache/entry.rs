@@ -48,7 +48,7 @@ pub(crate) struct Entry {
     /// Last use, and whether the flusher has been told.
     pub(super) used_at: AtomicI64,
     pub(super) told: AtomicBool,
-    /// The org's API usage as an answer last told it, used and allowed in 32 bits each; zero is nothing new.
+    /// The account's API usage as an answer last told it, used and allowed in 32 bits each; zero is nothing new.
     pub(super) api_usage: AtomicU64,
     /// The provider's limit is reached, and that was told.
     limited: AtomicBool,

@@ -82,7 +82,7 @@ impl Cache {
         self.tell(id, entry);
     }
 
-    /// Notes the org's API usage, used and allowed, for the flusher; only the last word counts.
+    /// Notes the account's API usage, used and allowed, for the flusher; only the last word counts.
     pub(crate) fn note_api_usage(&self, id: &ConnectionId, entry: &Arc<Entry>, (used, allowed): (u64, u64)) {
         let half = |n: u64| u64::from(u32::try_from(n).unwrap_or(u32::MAX));
         entry

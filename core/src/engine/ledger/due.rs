@@ -17,7 +17,7 @@ use crate::{
 /// # Cost
 /// Every process reads the due rows of the store's index every 20 seconds. A refresh costs one request at the provider,
 /// two durable writes and one row read, whoever asks for it. With [`KeepAlive::idle_limit`] a connection that nobody uses
-/// is refreshed once in about half to three quarters of its idle limit (for Salesforce's 30 days: every 15 to 22 days).
+/// is refreshed once in about half to three quarters of its idle limit (of 30 days: every 15 to 22 days).
 /// With [`KeepAlive::access_tokens`] every connection is refreshed once in every session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {

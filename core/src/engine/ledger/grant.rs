@@ -158,7 +158,7 @@ mod tests {
         Grant {
             access_token: Secret::new("00Dxx!access"),
             refresh_token: Some(Secret::new("5Aep861refresh")),
-            instance_url: "https://acme.my.salesforce.com".to_owned(),
+            instance_url: "https://acme.api.test".to_owned(),
             scopes: vec!["api".to_owned(), "refresh_token".to_owned()],
             obtained_at: Timestamp(17),
             expiry: Expiry::Assumed(Timestamp(1700)),

@@ -339,7 +339,7 @@ pub(crate) mod tests {
             IntegrationId::generate(),
             Facts {
                 row: protocol::first(7),
-                provider: "salesforce".to_owned(),
+                provider: "acme".to_owned(),
                 environment: Environment::SANDBOX,
                 profile: Profile {
                     email: "Ann@Acme.Example".to_owned(),

@@ -44,7 +44,7 @@ impl Host {
                 (Verdict::MayPass, Reason::ServerUnavailable | Reason::RateLimited) => {
                     (refusal.reason, refusal.retry_after)
                 }
-                // Of one org, one client or one grant: the host works.
+                // Of one account, one client or one grant: the host works.
                 _ => return self.answered(),
             },
         };
