@@ -161,7 +161,7 @@ pub struct Profile {
 
 /// A connection as the broker shows it. No token is in it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Connection {
+pub struct ConnectionView {
     /// Its id; it survives a reconnect.
     pub id: ConnectionId,
     /// The integration that it belongs to.

@@ -127,7 +127,7 @@ impl IntegrationState {
 
 /// One OAuth client of the host for an offering. The client secret is write-only and is not in it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Integration {
+pub struct IntegrationView {
     /// Its id. It is the tenancy boundary: a connection belongs to exactly one.
     pub id: IntegrationId,
     /// What people call it.

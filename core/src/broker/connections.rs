@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Broker;
 use crate::{
     connect::{Link, LinkKind, check_metadata, check_owner},
-    connection::{Connection, Decision, Status},
+    connection::{ConnectionView, Decision, Status},
     engine::{ledger::Change, revoke::When},
     error::Error,
     id::{ConnectionId, IntegrationId},
@@ -25,7 +25,7 @@ impl Broker {
     ///
     /// # Errors
     /// `connection_not_found`.
-    pub async fn connection(&self, id: &ConnectionId) -> Result<Connection, Error> {
+    pub async fn connection(&self, id: &ConnectionId) -> Result<ConnectionView, Error> {
         self.connection_within(None, id).await
     }
 
@@ -37,7 +37,7 @@ impl Broker {
         &self,
         id: &ConnectionId,
         update: ConnectionUpdate,
-    ) -> Result<Connection, Error> {
+    ) -> Result<ConnectionView, Error> {
         self.update_within(None, id, update).await
     }
 
@@ -77,7 +77,7 @@ impl Broker {
         &self,
         within: Option<&IntegrationId>,
         id: &ConnectionId,
-    ) -> Result<Connection, Error> {
+    ) -> Result<ConnectionView, Error> {
         let found = self.parts.ledger.find(within, id).await?;
         Ok(found.record.view(found.hot))
     }
@@ -112,7 +112,7 @@ impl Broker {
         within: Option<&IntegrationId>,
         id: &ConnectionId,
         update: ConnectionUpdate,
-    ) -> Result<Connection, Error> {
+    ) -> Result<ConnectionView, Error> {
         if let Some(owner) = &update.owner {
             check_owner(owner)?;
         }

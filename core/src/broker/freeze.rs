@@ -4,7 +4,7 @@ use super::Broker;
 use crate::{
     error::{Code, Error},
     id::IntegrationId,
-    integration::Integration,
+    integration::IntegrationView,
 };
 
 impl Broker {
@@ -21,7 +21,11 @@ impl Broker {
     ///
     /// # Cancel safety
     /// Dropped before it is answered, the integration is frozen wholly or not at all.
-    pub async fn freeze_integration(&self, id: &IntegrationId, reason: &str) -> Result<Integration, Error> {
+    pub async fn freeze_integration(
+        &self,
+        id: &IntegrationId,
+        reason: &str,
+    ) -> Result<IntegrationView, Error> {
         check_reason(reason)?;
         let now = self.parts.clock.wall();
         let frozen = self.parts.editor.freeze(id, reason, now).await?;
@@ -36,7 +40,7 @@ impl Broker {
     ///
     /// # Cancel safety
     /// Dropped before it is answered, some integrations may be frozen and others not.
-    pub async fn freeze_all(&self, reason: &str) -> Result<Vec<Integration>, Error> {
+    pub async fn freeze_all(&self, reason: &str) -> Result<Vec<IntegrationView>, Error> {
         check_reason(reason)?;
         let mut frozen = Vec::new();
         for integration in self.integrations().await? {

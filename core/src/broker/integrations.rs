@@ -6,7 +6,7 @@ use crate::{
     error::{Code, Error},
     event::What,
     id::IntegrationId,
-    integration::{Integration, IntegrationUpdate, NewIntegration},
+    integration::{IntegrationUpdate, IntegrationView, NewIntegration},
     secret::Secret,
     usage::Usage,
 };
@@ -17,7 +17,7 @@ impl Broker {
     ///
     /// # Errors
     /// `offering_unknown`, `field_invalid`, `scope_invalid`, `redirect_uri_invalid`, `option_invalid`.
-    pub async fn create_integration(&self, new: NewIntegration) -> Result<Integration, Error> {
+    pub async fn create_integration(&self, new: NewIntegration) -> Result<IntegrationView, Error> {
         let id = self.parts.editor.create(new).await?;
         self.verify_integration(&id).await
     }
@@ -26,7 +26,7 @@ impl Broker {
     ///
     /// # Errors
     /// `integration_not_found`.
-    pub async fn integration(&self, id: &IntegrationId) -> Result<Integration, Error> {
+    pub async fn integration(&self, id: &IntegrationId) -> Result<IntegrationView, Error> {
         Ok(self.parts.directory.load(id).await?.1.view())
     }
 
@@ -34,7 +34,7 @@ impl Broker {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn integrations(&self) -> Result<Vec<Integration>, Error> {
+    pub async fn integrations(&self) -> Result<Vec<IntegrationView>, Error> {
         let directory = &self.parts.directory;
         let mut all = Vec::new();
         for stored in directory.rows().await? {
@@ -51,7 +51,7 @@ impl Broker {
         &self,
         id: &IntegrationId,
         update: IntegrationUpdate,
-    ) -> Result<Integration, Error> {
+    ) -> Result<IntegrationView, Error> {
         let (changed, verify) = self.parts.editor.update(id, update).await?;
         if verify {
             self.verify_integration(id).await
@@ -64,7 +64,11 @@ impl Broker {
     ///
     /// # Errors
     /// `integration_not_found`, `field_invalid`.
-    pub async fn set_client_secret(&self, id: &IntegrationId, secret: Secret) -> Result<Integration, Error> {
+    pub async fn set_client_secret(
+        &self,
+        id: &IntegrationId,
+        secret: Secret,
+    ) -> Result<IntegrationView, Error> {
         self.parts.editor.set_secret(id, &secret).await?;
         self.verify_integration(id).await
     }
@@ -74,7 +78,7 @@ impl Broker {
     ///
     /// # Errors
     /// `integration_not_found`.
-    pub async fn verify_integration(&self, id: &IntegrationId) -> Result<Integration, Error> {
+    pub async fn verify_integration(&self, id: &IntegrationId) -> Result<IntegrationView, Error> {
         Ok(self.parts.editor.verify(id).await?.view())
     }
 
@@ -83,7 +87,7 @@ impl Broker {
     ///
     /// # Errors
     /// `integration_not_found`.
-    pub async fn disable_integration(&self, id: &IntegrationId) -> Result<Integration, Error> {
+    pub async fn disable_integration(&self, id: &IntegrationId) -> Result<IntegrationView, Error> {
         let to = Switch::Disabled;
         let changed = self
             .parts
@@ -97,7 +101,7 @@ impl Broker {
     ///
     /// # Errors
     /// `integration_not_found`, `integration_freezing`.
-    pub async fn enable_integration(&self, id: &IntegrationId) -> Result<Integration, Error> {
+    pub async fn enable_integration(&self, id: &IntegrationId) -> Result<IntegrationView, Error> {
         let to = Switch::On;
         let changed = self
             .parts

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Broker;
 use crate::{
-    connection::{Connection, Status},
+    connection::{ConnectionView, Status},
     engine::ledger::record::Record,
     error::{Code, Error},
     id::{ConnectionId, IntegrationId},
@@ -32,7 +32,7 @@ const CURSOR_LIFE_MS: i64 = 24 * 3600 * 1000;
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectionPage {
     /// The connections, newest first.
-    pub connections: Vec<Connection>,
+    pub connections: Vec<ConnectionView>,
     /// Where the next page begins; `None` on the last one. `[A-Za-z0-9_-]`, good for a day.
     pub next_cursor: Option<String>,
 }

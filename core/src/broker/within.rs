@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Broker, ConnectionUpdate, ListConnections};
 use crate::{
     connect::{Link, NewLink},
-    connection::{Connection, Credentials, Decision, SetName, Status},
+    connection::{ConnectionView, Credentials, Decision, SetName, Status},
     engine::revoke::When,
     error::Error,
     id::{ConnectionId, IntegrationId},
@@ -36,7 +36,7 @@ impl Within {
     ///
     /// # Errors
     /// As there.
-    pub async fn connection(&self, id: &ConnectionId) -> Result<Connection, Error> {
+    pub async fn connection(&self, id: &ConnectionId) -> Result<ConnectionView, Error> {
         self.broker.connection_within(Some(&self.integration), id).await
     }
 
@@ -48,7 +48,7 @@ impl Within {
         &self,
         id: &ConnectionId,
         update: ConnectionUpdate,
-    ) -> Result<Connection, Error> {
+    ) -> Result<ConnectionView, Error> {
         self.broker
             .update_within(Some(&self.integration), id, update)
             .await

@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{
     Broker, IntegrationUpdate, NewIntegration, NewKey, error::Error, id::IntegrationId,
-    integration::Integration, store::KeyKind,
+    integration::IntegrationView, store::KeyKind,
 };
 
-fn shown(integration: Result<Integration, Error>) -> Result<Response<Body>, Problem> {
+fn shown(integration: Result<IntegrationView, Error>) -> Result<Response<Body>, Problem> {
     Ok(answer::json(StatusCode::OK, &IntegrationBody::from(integration?)))
 }
 

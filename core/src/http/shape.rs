@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::json::{Pairs, Verbatim};
 use crate::{
     connect::Link,
-    connection::{Connection, Credentials, Decision},
+    connection::{ConnectionView, Credentials, Decision},
     usage::Usage,
 };
 
@@ -40,8 +40,8 @@ pub(super) struct ConnectionItem {
     last_active_at: String,
 }
 
-impl From<&Connection> for ConnectionItem {
-    fn from(connection: &Connection) -> Self {
+impl From<&ConnectionView> for ConnectionItem {
+    fn from(connection: &ConnectionView) -> Self {
         let profile = &connection.profile;
         Self {
             connection_id: connection.id.to_string(),
@@ -93,8 +93,8 @@ pub(super) struct ConnectionDetail {
     scopes: Vec<String>,
 }
 
-impl From<&Connection> for ConnectionDetail {
-    fn from(connection: &Connection) -> Self {
+impl From<&ConnectionView> for ConnectionDetail {
+    fn from(connection: &ConnectionView) -> Self {
         Self {
             item: connection.into(),
             integration_id: connection.integration.to_string(),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::json::SecretText;
 use crate::{
     KeyInfo, NewKey,
-    integration::{Integration, Offering, Options},
+    integration::{IntegrationView, Offering, Options},
     time::Timestamp,
 };
 
@@ -143,8 +143,8 @@ pub(super) struct IntegrationBody {
     created_at: String,
 }
 
-impl From<Integration> for IntegrationBody {
-    fn from(integration: Integration) -> Self {
+impl From<IntegrationView> for IntegrationBody {
+    fn from(integration: IntegrationView) -> Self {
         Self {
             integration_id: integration.id.to_string(),
             name: integration.name,

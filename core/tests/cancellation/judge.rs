@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use grantry::{
-    connection::{Connection, Status},
+    connection::{ConnectionView, Status},
     error::Code,
     integration::IntegrationState,
     provider::Transport as _,
@@ -45,7 +45,7 @@ impl Aftermath {
         }
     }
 
-    pub async fn connections(&self) -> Vec<Connection> {
+    pub async fn connections(&self) -> Vec<ConnectionView> {
         let list = self.later.broker.connections(self.stage.integration());
         list.await.unwrap().connections
     }

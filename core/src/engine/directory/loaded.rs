@@ -14,7 +14,7 @@ use crate::{
     engine::upstream::{Target, breaker::Breaker},
     error::{Code, Error},
     id::IntegrationId,
-    integration::{Client, Integration, Offering},
+    integration::{Client, IntegrationView, Offering},
     provider::Provider,
     secret::Secret,
     store::Revision,
@@ -111,9 +111,9 @@ impl Loaded {
     }
 
     /// The integration as the broker shows it.
-    pub(crate) fn view(&self) -> Integration {
+    pub(crate) fn view(&self) -> IntegrationView {
         let body = &self.body;
-        Integration {
+        IntegrationView {
             id: self.id.clone(),
             name: body.name.clone(),
             offering: body.offering.clone(),

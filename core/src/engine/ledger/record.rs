@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grant::Grant;
 use crate::{
-    connection::{Connection, Decision, Profile, SetName, Status},
+    connection::{ConnectionView, Decision, Profile, SetName, Status},
     engine::{
         limits::HISTORY,
         protocol::{self, Refresh, Row},
@@ -264,10 +264,10 @@ impl Record {
     }
 
     /// What the columns tell of a row whose body cannot be read, so that one such row does not hide a whole list.
-    pub(crate) fn outline(stored: &Stored) -> Connection {
+    pub(crate) fn outline(stored: &Stored) -> ConnectionView {
         let Stored { row, hot, .. } = stored;
         let index = &row.index;
-        Connection {
+        ConnectionView {
             id: row.id.clone(),
             integration: index.integration.clone(),
             provider: String::new(),
@@ -289,9 +289,9 @@ impl Record {
     }
 
     /// What the broker shows of it.
-    pub(crate) fn view(&self, hot: HotFacts) -> Connection {
+    pub(crate) fn view(&self, hot: HotFacts) -> ConnectionView {
         let facts = &self.facts;
-        Connection {
+        ConnectionView {
             id: self.id.clone(),
             integration: self.integration.clone(),
             provider: facts.provider.clone(),

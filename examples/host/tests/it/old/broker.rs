@@ -13,7 +13,7 @@ use axum::{
 use grantry::{
     Broker, ConnectionUpdate, async_trait,
     connect::{Binding, Outcome},
-    connection::{Connection, Reason, Status},
+    connection::{ConnectionView, Reason, Status},
     error::Error,
     id::{ConnectionId, IntegrationId},
     provider::{Transport, TransportError},
@@ -286,7 +286,7 @@ fn broker(stores: &Stores, known: &Known, simulator: &Simulator, clock: &Then, w
     builder.build().unwrap()
 }
 
-fn fields(connection: &Connection, history: &Value) -> Value {
+fn fields(connection: &ConnectionView, history: &Value) -> Value {
     json!({
         "id": connection.id.as_str(), "status": connection.status.as_str(),
         "reason": connection.reason.map(Reason::as_str),
