@@ -118,7 +118,11 @@ fn pages(scale: Scale, runtime: &Runtime, world: &World, ids: &[ConnectionId], f
         );
     };
     let public = |cursor: Option<&String>| {
-        let list = world.broker.connections(&world.integration).limit(PAGE);
+        let list = world
+            .broker
+            .integration(&world.integration)
+            .connections()
+            .limit(PAGE);
         let list = cursor.map_or(list.clone(), |cursor| list.cursor(cursor));
         black_box(list.into_future().now_or_never().unwrap().unwrap());
     };
@@ -179,7 +183,11 @@ fn pages(scale: Scale, runtime: &Runtime, world: &World, ids: &[ConnectionId], f
 async fn last_cursor(world: &World) -> String {
     let mut cursor: Option<String> = None;
     loop {
-        let list = world.broker.connections(&world.integration).limit(100);
+        let list = world
+            .broker
+            .integration(&world.integration)
+            .connections()
+            .limit(100);
         let list = cursor.clone().map_or(list.clone(), |cursor| list.cursor(cursor));
         match list.await.unwrap().next_cursor {
             Some(next) => cursor = Some(next),
@@ -198,7 +206,8 @@ pub(crate) fn searches(
     let search = |term: &str| {
         let list = world
             .broker
-            .connections(&world.integration)
+            .integration(&world.integration)
+            .connections()
             .limit(PAGE)
             .email_contains(term);
         let begun = Timer::Wall.now();

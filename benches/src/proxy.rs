@@ -56,7 +56,8 @@ impl Both {
     pub async fn through_broker(&self) {
         let answer = self
             .broker
-            .send(&self.id, ApiRequest::get(RECORD_PATH))
+            .connection(&self.id)
+            .send(ApiRequest::get(RECORD_PATH))
             .await
             .unwrap();
         assert_eq!(answer.bytes(LIMIT).await.unwrap().len(), 1024);

@@ -92,7 +92,8 @@ fn cold(scale: Scale, runtime: &Runtime, world: &World, ids: &[ConnectionId], ba
         let _inside = runtime.enter();
         world::broker(&world.stores, &world::keyring(), world::nowhere(), |b| b)
     };
-    runtime.block_on(fresh.integration(&world.integration)).unwrap();
+    let integration = fresh.integration(&world.integration);
+    runtime.block_on(integration.view()).unwrap();
     let rounds = scale.pick(21, 101);
     let order: Vec<&ConnectionId> = shuffled(ids.len()).into_iter().map(|i| &ids[i]).collect();
     let (one_by_one, at_once) = order.split_at(order.len() / 2);

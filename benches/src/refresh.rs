@@ -167,7 +167,7 @@ impl Current {
     /// Reports the set as refused, which brings a new one.
     async fn refresh(&self, world: &World) {
         let seen = *self.set.borrow();
-        let newer = world.broker.refused(&self.id, seen).await.unwrap().set;
+        let newer = world.broker.connection(&self.id).refused(seen).await.unwrap().set;
         assert!(newer > seen);
         *self.set.borrow_mut() = newer;
     }

@@ -130,7 +130,7 @@ fn cold(
         world::broker(&world.stores, &world::keyring(), world::nowhere(), |b| b)
     };
     let first = fresh.integration(&world.integration);
-    runtime.block_on(first).unwrap();
+    runtime.block_on(first.view()).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(300));
     // Both of ours read through one pool, and whoever reads a row second finds its pages there: so each has rows of its
     // own.

@@ -64,7 +64,7 @@ pub fn rows(scale: Scale) -> Vec<Row> {
                 let broker = broker.clone();
                 async move {
                     let set = broker.credentials(&id).await.unwrap().set;
-                    broker.refused(&id, set).await.unwrap();
+                    broker.connection(&id).refused(set).await.unwrap();
                 }
             };
             join_all(ids.into_iter().map(refresh)).await;

@@ -34,6 +34,9 @@ use crate::upstream::{ACCESS_TOKEN, REFRESH_TOKEN, SUBJECT, Upstream};
 /// Connections that are made at the same time.
 const AT_ONCE: usize = 128;
 
+/// The owner of every connection.
+pub const OWNER: &str = "user-42";
+
 /// A broker, its only integration, and what both stand on.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -55,16 +58,15 @@ impl World {
         let stores = stores.into();
         let broker = broker(&stores, &keyring(), upstream, set);
         let integration = broker
-            .create_integration(NewIntegration {
-                name: "Bench".to_owned(),
-                offering: "salesforce/production".to_owned(),
-                client_id: "3MVG9bench".to_owned(),
-                client_secret: Secret::new("5E3C0DE5"),
-                scopes: Vec::new(),
-                redirect_uris: Vec::new(),
-                monthly_limit: None,
-                options: [("loginUrl".to_owned(), upstream.into())].into(),
-            })
+            .create_integration(
+                NewIntegration::new(
+                    "Bench",
+                    "salesforce/production",
+                    "3MVG9bench",
+                    Secret::new("5E3C0DE5"),
+                )
+                .option("loginUrl", upstream),
+            )
             .await
             .unwrap();
         Self {
@@ -90,7 +92,9 @@ impl World {
         let proof = || Binding::new("bench");
         let started = self
             .broker
-            .begin_connect(&self.integration, proof())
+            .integration(&self.integration)
+            .begin_connect(proof())
+            .owner(OWNER)
             .await
             .unwrap();
         let url = url::Url::parse(&started.url).unwrap();
@@ -98,7 +102,8 @@ impl World {
         let query = format!("code=aPrx&state={state}");
         match self
             .broker
-            .finish_connect(&self.integration, &query, &proof())
+            .integration(&self.integration)
+            .finish_connect(&query, &proof())
             .await
             .unwrap()
         {

@@ -221,7 +221,7 @@ pub struct Credentials {
     pub token_type: &'static str,
     /// When the access token ends, as far as is known.
     pub expires_at: Timestamp,
-    /// Which token set it belongs to; `Broker::refused` takes it.
+    /// Which token set it belongs to; `ConnectionHandle::refused` takes it.
     pub set: SetName,
     /// The ready `Authorization` value, marked sensitive.
     pub authorization: http::HeaderValue,

@@ -125,8 +125,9 @@ impl IntegrationState {
     }
 }
 
-/// One OAuth client of the host for an offering. The client secret is write-only and is not in it.
+/// One OAuth client of the host for an offering, as it stands. The client secret is write-only and is not in it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct IntegrationView {
     /// Its id. It is the tenancy boundary: a connection belongs to exactly one.
     pub id: IntegrationId,
@@ -176,7 +177,16 @@ pub struct Client<'a> {
 }
 
 /// An integration to create.
+///
+/// ```
+/// use grantry::{NewIntegration, secret::Secret};
+///
+/// let new = NewIntegration::new("My app", "salesforce/production", "client id", Secret::new("client secret"))
+///     .scopes(["api", "refresh_token"])
+///     .redirect_uris(["https://app.example.com/connected"]);
+/// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct NewIntegration {
     /// What people call it: 1 to 200 characters.
     pub name: String,
@@ -196,8 +206,59 @@ pub struct NewIntegration {
     pub options: Options,
 }
 
+impl NewIntegration {
+    /// An integration of this offering, such as `salesforce/production`, by an OAuth client, under a name for people of 1
+    /// to 200 characters.
+    pub fn new(
+        name: impl Into<String>,
+        offering: impl Into<String>,
+        client_id: impl Into<String>,
+        client_secret: Secret,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            offering: offering.into(),
+            client_id: client_id.into(),
+            client_secret,
+            scopes: Vec::new(),
+            redirect_uris: Vec::new(),
+            monthly_limit: None,
+            options: Options::new(),
+        }
+    }
+
+    /// Scopes to ask for; the offering's required ones must be among them. Without any, those are asked for.
+    #[must_use]
+    pub fn scopes(mut self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Where browsers may be sent after connecting; matched whole.
+    #[must_use]
+    pub fn redirect_uris(mut self, uris: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.redirect_uris = uris.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Calls allowed per calendar month (UTC); `None`, as without it, is no limit.
+    #[must_use]
+    pub fn monthly_limit(mut self, calls: impl Into<Option<u64>>) -> Self {
+        self.monthly_limit = calls.into();
+        self
+    }
+
+    /// An option for the provider. May be given several times.
+    #[must_use]
+    pub fn option(mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
+        self.options.insert(name.into(), value.into());
+        self
+    }
+}
+
 /// What to change of an integration. The client secret has a method of its own.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct IntegrationUpdate {
     /// A new name.
     pub name: Option<String>,
@@ -211,6 +272,50 @@ pub struct IntegrationUpdate {
     pub monthly_limit: Option<Option<u64>>,
     /// New options, in place of all old ones; they are verified.
     pub options: Option<Options>,
+}
+
+impl IntegrationUpdate {
+    /// A new name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// A new client id; it is verified.
+    #[must_use]
+    pub fn client_id(mut self, id: impl Into<String>) -> Self {
+        self.client_id = Some(id.into());
+        self
+    }
+
+    /// New scopes, for connections to come.
+    #[must_use]
+    pub fn scopes(mut self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.scopes = Some(scopes.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// New redirect URIs, in place of all old ones.
+    #[must_use]
+    pub fn redirect_uris(mut self, uris: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.redirect_uris = Some(uris.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// A new limit of calls per calendar month (UTC); `None` takes it away.
+    #[must_use]
+    pub fn monthly_limit(mut self, calls: impl Into<Option<u64>>) -> Self {
+        self.monthly_limit = Some(calls.into());
+        self
+    }
+
+    /// New options, in place of all old ones; they are verified.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = Some(options);
+        self
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@
 //!         .provider(provider)
 //!         .public_url("https://app.example.com/integrations")
 //!         .build()?;
-//!     let start = broker.begin_connect(&integration, Binding::new("this session's id")).await?;
+//!     let start = broker.integration(&integration).begin_connect(Binding::new("this session's id")).await?;
 //!     println!("send the browser to {}", start.url);
 //!     Ok(())
 //! }
@@ -58,6 +58,7 @@ mod engine;
 pub use engine::protocol;
 
 // Layer 4: features.
+mod account;
 pub mod connect;
 pub mod copy;
 pub mod health;
@@ -66,7 +67,9 @@ pub mod proxy;
 // Layer 5: front.
 mod broker;
 
+pub use account::{Connection, ConnectionPage, ConnectionQuery, ConnectionUpdate, Integration};
 pub use broker::*;
+pub use integration::{IntegrationUpdate, NewIntegration};
 
 // Layer 6: surface.
 #[cfg(feature = "http")]

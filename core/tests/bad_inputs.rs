@@ -395,7 +395,7 @@ async fn every_cut_and_every_flipped_bit() {
         let mut body = good.to_vec();
         body[at] ^= 1 << (at % 8);
         damage.write(&damage.one, body).await;
-        if let Err(error) = broker.connection(&damage.one).await {
+        if let Err(error) = broker.connection(&damage.one).view().await {
             assert!(
                 matches!(error.code(), Code::ConnectionCorrupt | Code::ConnectionNotFound),
                 "W03 byte {at}: {error:?}"
@@ -675,7 +675,7 @@ async fn a_cursor_to_a_row_that_is_gone() {
     let first = world.get(&format!("{LIST}?limit=2")).await;
     let cursor = first["nextCursor"].as_str().unwrap();
     for id in &made[1..3] {
-        world.broker.disconnect(id).await.unwrap();
+        world.broker.connection(id).disconnect().await.unwrap();
     }
     let row = world.store.connection(&made[1]).await.unwrap().0.unwrap();
     let removed = world.store.remove_connection(&made[1], row.revision).await;
@@ -711,12 +711,12 @@ async fn walks_in_a_crowd() {
     }
     let mut walks = tokio::task::JoinSet::new();
     for limit in 1..=50_u32 {
-        let within = world.broker.within(&world.integration);
+        let integration = world.broker.integration(&world.integration);
         walks.spawn(async move {
             let mut seen = Vec::new();
             let mut cursor = None;
             loop {
-                let mut list = within.connections().limit(1 + limit % 7);
+                let mut list = integration.connections().limit(1 + limit % 7);
                 if let Some(cursor) = cursor {
                     list = list.cursor(cursor);
                 }
@@ -731,7 +731,7 @@ async fn walks_in_a_crowd() {
         });
     }
     for id in &go {
-        world.broker.disconnect(id).await.unwrap();
+        world.broker.connection(id).disconnect().await.unwrap();
         world.connect("late@acme.example").await;
     }
     while let Some(walk) = walks.join_next().await {
@@ -769,7 +769,7 @@ async fn labels_that_are_no_labels() {
 async fn an_unknown_id_is_told_like_a_deleted_one() {
     let world = World::new().await;
     let id = world.connect("ann@acme.example").await;
-    world.broker.disconnect(&id).await.unwrap();
+    world.broker.connection(&id).disconnect().await.unwrap();
     let ask = |id: &str| world.api("GET", &format!("{LIST}/{id}"));
     let deleted = ask(id.as_str()).refused(404, "connection_not_found").await;
     let unknown = ask("con_unknown").refused(404, "connection_not_found").await;

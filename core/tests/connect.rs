@@ -24,7 +24,11 @@ fn browser() -> Binding {
 
 /// The query of an attempt to which the user said yes.
 async fn allowed(world: &World) -> String {
-    let begin = world.one.broker.begin_connect(&world.integration, browser());
+    let begin = world
+        .one
+        .broker
+        .integration(&world.integration)
+        .begin_connect(browser());
     world
         .upstream
         .consent(&begin.return_to(RETURN).await.unwrap().url)
@@ -34,7 +38,8 @@ async fn finish(world: &World, query: &str) -> Result<Outcome, Error> {
     world
         .one
         .broker
-        .finish_connect(&world.integration, query, &browser())
+        .integration(&world.integration)
+        .finish_connect(query, &browser())
         .await
 }
 
@@ -99,10 +104,8 @@ async fn another_browser_gets_nowhere_and_uses_nothing_up() {
     let query = allowed(&world).await;
     for proof in ["", "another browser"] {
         let other = Binding::new(proof);
-        let finish = world
-            .one
-            .broker
-            .finish_connect(&world.integration, &query, &other);
+        let integration = world.one.broker.integration(&world.integration);
+        let finish = integration.finish_connect(&query, &other);
         assert_eq!(finish.await.unwrap_err().code(), Code::BrowserMismatch);
     }
     assert_eq!(codes(&world), 0);
@@ -171,19 +174,20 @@ async fn an_answer_of_another_issuer_goes_nowhere() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_at_another_integration_s_address_goes_nowhere() {
     let world = World::new().await;
-    let new = grantry::NewIntegration {
-        name: "Other".to_owned(),
-        offering: "fake/production".to_owned(),
-        client_id: "other".to_owned(),
-        client_secret: grantry::secret::Secret::new("secret"),
-        scopes: Vec::new(),
-        redirect_uris: Vec::new(),
-        monthly_limit: None,
-        options: grantry::integration::Options::new(),
-    };
+    let new = grantry::NewIntegration::new(
+        "Other",
+        "fake/production",
+        "other",
+        grantry::secret::Secret::new("secret"),
+    );
     let other = world.one.broker.create_integration(new).await.unwrap().id;
     let query = allowed(&world).await;
-    let misled = world.one.broker.finish_connect(&other, &query, &browser()).await;
+    let misled = world
+        .one
+        .broker
+        .integration(&other)
+        .finish_connect(&query, &browser())
+        .await;
     assert_eq!(misled.unwrap_err().code(), Code::CallbackIntegrationMismatch);
     assert_eq!(
         finish(&world, &query).await.unwrap_err().code(),
@@ -222,7 +226,13 @@ async fn a_tab_that_is_closed_at_any_moment_still_connects_or_has_used_nothing_u
             }
         }
         pass(seconds(5)).await;
-        let page = world.one.broker.connections(&world.integration).await.unwrap();
+        let page = world
+            .one
+            .broker
+            .integration(&world.integration)
+            .connections()
+            .await
+            .unwrap();
         let again = finish(&world, &query).await;
         let one_connection = page.connections.len() == 1 && again.is_err();
         let untouched = page.connections.is_empty() && again.is_ok_and(|o| connected(&o));
@@ -240,7 +250,8 @@ async fn a_store_that_fails_before_anything_is_used_up_can_be_asked_again() {
     two.store.down(true);
     let first = two
         .broker
-        .finish_connect(&world.integration, &query, &browser())
+        .integration(&world.integration)
+        .finish_connect(&query, &browser())
         .await;
     assert_eq!(first.unwrap_err().code(), Code::StoreUnavailable);
     assert!(connected(&finish(&world, &query).await.unwrap()));
@@ -267,19 +278,20 @@ async fn a_verifier_of_another_attempt_is_of_no_use() {
 #[tokio::test(start_paused = true)]
 async fn fewer_scopes_than_asked_for_are_told() {
     let world = World::new().await;
-    let update = IntegrationUpdate {
-        scopes: Some(vec!["api".to_owned(), "web".to_owned()]),
-        ..IntegrationUpdate::default()
-    };
+    let update = IntegrationUpdate::default().scopes(["api", "web"]);
     world
         .one
         .broker
-        .update_integration(&world.integration, update)
+        .integration(&world.integration)
+        .update(update)
         .await
         .unwrap();
     let id = world.connect().await;
     assert_eq!(world.one.events.count(&What::ScopesDiffer), 1);
-    assert_eq!(world.one.broker.connection(&id).await.unwrap().scopes, ["api"]);
+    assert_eq!(
+        world.one.broker.connection(&id).view().await.unwrap().scopes,
+        ["api"]
+    );
 }
 
 /// S16.
@@ -296,7 +308,11 @@ async fn another_account_does_not_take_a_connection_over() {
     assert!(world.upstream.lives("refresh-0-0"));
     assert_eq!(world.access(&id).await, "access-0-0");
     // Unless the host allows it.
-    let begin = world.one.broker.begin_connect(&world.integration, browser());
+    let begin = world
+        .one
+        .broker
+        .integration(&world.integration)
+        .begin_connect(browser());
     let started = begin.reconnect(id.clone()).allow_account_change().await.unwrap();
     let query = world.upstream.consent(&started.url);
     assert!(connected(&finish(&world, &query).await.unwrap()));
@@ -342,7 +358,13 @@ async fn a_grant_that_is_perhaps_stored_is_not_revoked() {
     pass(seconds(60)).await;
     assert!(world.upstream.revoked().is_empty());
     world.one.store.heal();
-    let page = world.one.broker.connections(&world.integration).await.unwrap();
+    let page = world
+        .one
+        .broker
+        .integration(&world.integration)
+        .connections()
+        .await
+        .unwrap();
     assert_eq!(page.connections.len(), 2);
     for connection in page.connections {
         world.access(&connection.id).await;
@@ -353,10 +375,14 @@ async fn a_grant_that_is_perhaps_stored_is_not_revoked() {
 async fn a_grant_that_is_certainly_not_stored_is_not_left_behind() {
     let world = World::new().await;
     let id = world.connect().await;
-    let begin = world.one.broker.begin_connect(&world.integration, browser());
+    let begin = world
+        .one
+        .broker
+        .integration(&world.integration)
+        .begin_connect(browser());
     let started = begin.reconnect(id.clone()).await.unwrap();
     let query = world.upstream.consent(&started.url);
-    world.one.broker.disconnect(&id).await.unwrap();
+    world.one.broker.connection(&id).disconnect().await.unwrap();
     let error = failure(finish(&world, &query).await.unwrap());
     assert_eq!(error.code(), Code::ConnectionNotFound);
     pass(seconds(5)).await;
@@ -371,7 +397,7 @@ async fn a_reconnect_whose_write_got_no_answer_is_recognised() {
     assert!(connected(&world.try_connect(Some(&id)).await));
     pass(seconds(30)).await;
     assert_eq!(
-        world.one.broker.connection(&id).await.unwrap().epoch,
+        world.one.broker.connection(&id).view().await.unwrap().epoch,
         2,
         "written once"
     );
@@ -383,19 +409,19 @@ async fn a_reconnect_whose_write_got_no_answer_is_recognised() {
 async fn a_link_works_once_and_for_a_day() {
     let world = World::new().await;
     let broker = &world.one.broker;
-    let new = NewLink {
-        owner: "u-7".to_owned(),
-        redirect_uri: Some(RETURN.to_owned()),
-        ..NewLink::default()
-    };
+    let new = NewLink::default().owner("u-7").redirect_uri(RETURN.to_owned());
     let token = |url: &str| url.split_once("link=").unwrap().1.to_owned();
     let link = broker
-        .connect_link(&world.integration, new.clone())
+        .integration(&world.integration)
+        .connect_link(new.clone())
         .await
         .unwrap();
     let uses = (0..50).map(|_| async {
         let token = token(&link.url);
-        let begin = broker.begin_link(&world.integration, &token, browser()).await;
+        let begin = broker
+            .integration(&world.integration)
+            .begin_link(&token, browser())
+            .await;
         begin.map(|begin| async { begin.await.unwrap() })
     });
     let (won, lost): (Vec<_>, Vec<_>) = join_all(uses).await.into_iter().partition(Result::is_ok);
@@ -407,22 +433,31 @@ async fn a_link_works_once_and_for_a_day() {
         let Outcome::Connected { connection, .. } = outcome else {
             panic!()
         };
-        assert_eq!(broker.connection(&connection).await.unwrap().owner, "u-7");
+        assert_eq!(broker.connection(&connection).view().await.unwrap().owner, "u-7");
     }
     let refused = async |url: String| {
         let token = token(&url);
-        let begin = broker.begin_link(&world.integration, &token, browser()).await;
+        let begin = broker
+            .integration(&world.integration)
+            .begin_link(&token, browser())
+            .await;
         begin.err().unwrap().code()
     };
     assert_eq!(refused(link.url).await, Code::LinkUsed);
     let mut changed = broker
-        .connect_link(&world.integration, new.clone())
+        .integration(&world.integration)
+        .connect_link(new.clone())
         .await
         .unwrap()
         .url;
     changed.replace_range(changed.len() - 4.., "AAAA");
     assert_eq!(refused(changed).await, Code::LinkInvalid);
-    let old = broker.connect_link(&world.integration, new).await.unwrap().url;
+    let old = broker
+        .integration(&world.integration)
+        .connect_link(new)
+        .await
+        .unwrap()
+        .url;
     world.clock.step(seconds(24 * 3600));
     assert_eq!(refused(old).await, Code::LinkExpired);
 }

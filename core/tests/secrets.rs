@@ -91,16 +91,7 @@ fn clients() {
         allow_loopback: false,
     };
     assert_silent(&client, CANARY);
-    let new = NewIntegration {
-        name: String::new(),
-        offering: String::new(),
-        client_id: String::new(),
-        client_secret: secret(),
-        scopes: Vec::new(),
-        redirect_uris: Vec::new(),
-        monthly_limit: None,
-        options,
-    };
+    let new = NewIntegration::new("", "", "", secret());
     assert_silent(&new, CANARY);
 }
 

@@ -59,7 +59,7 @@ async fn world(limit: Option<u64>) -> (World, ConnectionId) {
 }
 
 async fn call(process: &Process, id: &ConnectionId) -> Result<(), Code> {
-    let sent = process.broker.send(id, ApiRequest::get("/x")).await;
+    let sent = process.broker.connection(id).send(ApiRequest::get("/x")).await;
     sent.map(drop).map_err(|error| error.code())
 }
 
@@ -100,12 +100,19 @@ async fn at_the_limit_the_count_is_exact_in_one_process() {
         let error = world
             .one
             .broker
-            .send(&id, ApiRequest::get("/x"))
+            .connection(&id)
+            .send(ApiRequest::get("/x"))
             .await
             .unwrap_err();
         let plan = error.plan().unwrap();
         assert_eq!((plan.used, plan.limit), (100, 100));
-        let usage = world.one.broker.usage(&world.integration).await.unwrap();
+        let usage = world
+            .one
+            .broker
+            .integration(&world.integration)
+            .usage()
+            .await
+            .unwrap();
         let ends = usage.resets_at;
         assert_eq!(ends.to_string(), "2026-02-01T00:00:00.000Z");
         assert!(error.wait().unwrap() <= world.clock.wall().until(ends) + seconds(1));
@@ -134,7 +141,17 @@ async fn far_from_the_limit_calls_are_reserved_in_blocks_and_given_back() {
             call(&world.one, &id).await.unwrap();
         }
         assert_eq!(counted(&world).await, 1 + 256);
-        assert_eq!(world.one.broker.usage(&world.integration).await.unwrap().calls, 3);
+        assert_eq!(
+            world
+                .one
+                .broker
+                .integration(&world.integration)
+                .usage()
+                .await
+                .unwrap()
+                .calls,
+            3
+        );
         assert_eq!(counted(&world).await, 3);
     });
 }
@@ -178,7 +195,17 @@ async fn what_was_certainly_not_sent_is_given_back() {
         for _ in 0..30 {
             assert_eq!(call(&world.one, &nowhere).await, Err(Code::UpstreamUnreachable));
         }
-        assert_eq!(world.one.broker.usage(&world.integration).await.unwrap().calls, 0);
+        assert_eq!(
+            world
+                .one
+                .broker
+                .integration(&world.integration)
+                .usage()
+                .await
+                .unwrap()
+                .calls,
+            0
+        );
         let calls = join_all((0..30).map(|_| call(&world.one, &id))).await;
         assert_eq!(calls.iter().filter(|c| c.is_ok()).count(), 10);
         assert_eq!(counted(&world).await, 10);
@@ -197,9 +224,19 @@ async fn a_refund_that_fails_is_made_up_for_also_of_yesterday() {
         world.access(&id).await;
         call(&world.one, &id).await.unwrap();
         world.one.store.script(Op::Usage, 0, 2, Fault::Before);
-        let _ = world.one.broker.usage(&world.integration).await;
+        let _ = world.one.broker.integration(&world.integration).usage().await;
         world.one.store.heal();
-        assert_eq!(world.one.broker.usage(&world.integration).await.unwrap().calls, 3);
+        assert_eq!(
+            world
+                .one
+                .broker
+                .integration(&world.integration)
+                .usage()
+                .await
+                .unwrap()
+                .calls,
+            3
+        );
         assert_eq!(counted(&world).await, 3);
     });
 }
@@ -219,7 +256,13 @@ async fn a_month_begins_anew() {
         }
         assert_eq!(call(&world.one, &id).await, Err(Code::PlanLimitExceeded));
         assert_eq!(counted(&world).await, 5);
-        let usage = world.one.broker.usage(&world.integration).await.unwrap();
+        let usage = world
+            .one
+            .broker
+            .integration(&world.integration)
+            .usage()
+            .await
+            .unwrap();
         assert_eq!((usage.month, usage.calls), (202_602, 5));
     });
 }
@@ -292,30 +335,46 @@ async fn a_new_limit_holds_at_once() {
             call(&world.one, &id).await.unwrap();
         }
         assert_eq!(call(&world.one, &id).await, Err(Code::PlanLimitExceeded));
-        let update = |limit| IntegrationUpdate {
-            monthly_limit: Some(limit),
-            ..IntegrationUpdate::default()
-        };
+        let update = |limit| IntegrationUpdate::default().monthly_limit(limit);
         let broker = &world.one.broker;
         broker
-            .update_integration(&world.integration, update(Some(3)))
+            .integration(&world.integration)
+            .update(update(Some(3)))
             .await
             .unwrap();
         call(&world.one, &id).await.unwrap();
         assert_eq!(call(&world.one, &id).await, Err(Code::PlanLimitExceeded));
         broker
-            .update_integration(&world.integration, update(None))
+            .integration(&world.integration)
+            .update(update(None))
             .await
             .unwrap();
         call(&world.one, &id).await.unwrap();
-        assert_eq!(broker.usage(&world.integration).await.unwrap().calls, 4);
+        assert_eq!(
+            broker
+                .integration(&world.integration)
+                .usage()
+                .await
+                .unwrap()
+                .calls,
+            4
+        );
         // Calls that were reserved without a limit are none under it.
         call(&world.one, &id).await.unwrap();
         broker
-            .update_integration(&world.integration, update(Some(5)))
+            .integration(&world.integration)
+            .update(update(Some(5)))
             .await
             .unwrap();
         assert_eq!(call(&world.one, &id).await, Err(Code::PlanLimitExceeded));
-        assert_eq!(broker.usage(&world.integration).await.unwrap().calls, 5);
+        assert_eq!(
+            broker
+                .integration(&world.integration)
+                .usage()
+                .await
+                .unwrap()
+                .calls,
+            5
+        );
     });
 }

@@ -62,6 +62,13 @@ fn warm() {
     let scopes = [id.as_str()];
 
     let whole = count(|| drop(world.broker.credentials(id).now_or_never().unwrap().unwrap()));
+    let integration = world.broker.integration(&world.integration);
+    let handles = count(|| {
+        let connection = integration.connection(id);
+        drop(connection.credentials().now_or_never().unwrap().unwrap());
+    });
+    let door = integration.owner(world::OWNER).connection(id);
+    let owners = count(|| drop(door.credentials().now_or_never().unwrap().unwrap()));
     let peek = count(|| {
         world.broker.peek(id, |c| c.set).unwrap();
     });
@@ -73,6 +80,22 @@ fn warm() {
         whole,
         "huskarl",
         of_huskarl,
+        "0",
+    );
+    tell(
+        "A1",
+        "allocations of a warm credentials() by way of its integration, handle included",
+        handles,
+        "huskarl",
+        of_huskarl,
+        "0",
+    );
+    tell(
+        "A1",
+        "allocations of a warm credentials() behind its owner's door",
+        owners,
+        "yup-oauth2",
+        of_yup,
         "0",
     );
     tell(

@@ -62,8 +62,15 @@ pub struct Builder {
     signals: Signals,
 }
 
+impl Broker {
+    /// A broker on these stores, which seals with this vault.
+    pub fn builder(stores: impl Into<Stores>, vault: impl TokenVault) -> Builder {
+        Builder::new(stores.into(), Arc::new(vault))
+    }
+}
+
 impl Builder {
-    pub(super) fn new(stores: Stores, vault: Arc<dyn TokenVault>) -> Self {
+    fn new(stores: Stores, vault: Arc<dyn TokenVault>) -> Self {
         Self {
             stores,
             vault,
@@ -198,7 +205,7 @@ impl Builder {
             ),
         };
         let proxy = ProxyClient::new(loopback).map_err(|_| ConfigError::Tls)?;
-        let (parts, cache) = compose(Materials {
+        let shared = compose(Materials {
             stores: self.stores,
             vault: self.vault,
             providers: self.providers,
@@ -209,10 +216,7 @@ impl Builder {
             tasks,
             settings: self.settings,
         });
-        Ok(Broker {
-            parts: Arc::new(parts),
-            cache,
-        })
+        Ok(Broker { shared })
     }
 
     fn check(&self) -> Result<(), ConfigError> {

@@ -13,7 +13,7 @@ impl Broker {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn health(&self) -> Health {
-        self.parts.doctor.health().await
+        self.shared.parts.doctor.health().await
     }
 
     /// The usual traps that the integrations have fallen into. It reads every connection and asks every provider whether
@@ -25,7 +25,7 @@ impl Broker {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn diagnose(&self) -> Result<Vec<Trap>, Error> {
-        let health = self.parts.doctor.health().await;
-        self.parts.doctor.diagnose(&health).await
+        let health = self.shared.parts.doctor.health().await;
+        self.shared.parts.doctor.diagnose(&health).await
     }
 }

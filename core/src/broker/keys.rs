@@ -75,10 +75,15 @@ impl Broker {
         expires_at: Option<Timestamp>,
     ) -> Result<NewKey, Error> {
         if let Some(id) = integration {
-            self.parts.directory.load(id).await?.1.body.here()?;
+            self.shared.parts.directory.load(id).await?.1.body.here()?;
         }
-        let now = self.parts.clock.wall();
-        let (row, secret) = self.parts.keys.mint(kind, integration, expires_at, now).await?;
+        let now = self.shared.parts.clock.wall();
+        let (row, secret) = self
+            .shared
+            .parts
+            .keys
+            .mint(kind, integration, expires_at, now)
+            .await?;
         let KeyRow {
             id,
             kind,
@@ -101,7 +106,11 @@ impl Broker {
     /// `key_malformed`, `key_unknown`, `key_revoked`, `key_expired`.
     pub async fn verify_key(&self, key: &str) -> Result<Arc<VerifiedKey>, Error> {
         let key = PresentedKey::parse(key)?;
-        self.parts.keys.verify(&key, self.parts.clock.wall()).await
+        self.shared
+            .parts
+            .keys
+            .verify(&key, self.shared.parts.clock.wall())
+            .await
     }
 
     /// The keys of an integration, or the admin keys.
@@ -110,6 +119,7 @@ impl Broker {
     /// Those of the store.
     pub async fn keys(&self, integration: Option<&IntegrationId>) -> Result<Vec<KeyInfo>, Error> {
         Ok(self
+            .shared
             .parts
             .keys
             .list(integration)
@@ -125,14 +135,15 @@ impl Broker {
     /// `key_not_found`.
     pub async fn revoke_key(&self, integration: Option<&IntegrationId>, id: &KeyId) -> Result<bool, Error> {
         if let Some(id) = integration
-            && let Ok((_, loaded)) = self.parts.directory.load(id).await
+            && let Ok((_, loaded)) = self.shared.parts.directory.load(id).await
         {
             // It would live on in the store that is used.
             loaded.body.here()?;
         }
-        self.parts
+        self.shared
+            .parts
             .keys
-            .revoke(integration, id, self.parts.clock.wall())
+            .revoke(integration, id, self.shared.parts.clock.wall())
             .await
     }
 }

@@ -1,23 +1,30 @@
 //! Lists of connections, page by page. A cursor is sealed and bound to its filters.
 
 use std::{
-    collections::BTreeMap,
+    fmt,
     future::{Future, IntoFuture},
     pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use futures_util::{
+    Stream, StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::Broker;
+use super::parts::Parts;
 use crate::{
+    account::{ConnectionPage, ConnectionQuery},
     connection::{ConnectionView, Status},
-    engine::ledger::record::Record,
+    engine::{ledger::record::Record, pages::pages},
     error::{Code, Error},
     id::{ConnectionId, IntegrationId},
     integration::Environment,
-    store::{ConnectionFilter, StatusFilter, Stored},
+    store::{ConnectionFilter, Page, StatusFilter, Stored},
     time::Timestamp,
     vault::{Purpose, SealContext, VaultError},
 };
@@ -28,23 +35,15 @@ const MAX_LIMIT: u32 = 100;
 const MAX_TEXT: usize = 512;
 const CURSOR_LIFE_MS: i64 = 24 * 3600 * 1000;
 
-/// A page of a list.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ConnectionPage {
-    /// The connections, newest first.
-    pub connections: Vec<ConnectionView>,
-    /// Where the next page begins; `None` on the last one. `[A-Za-z0-9_-]`, good for a day.
-    pub next_cursor: Option<String>,
-}
-
-/// A list to read. Await it.
+/// A list to read: await it for a page, or [`stream`](ListConnections::stream) all of it.
 #[derive(Clone, Debug)]
 #[must_use = "await it to read"]
 pub struct ListConnections {
-    broker: Broker,
-    filter: ConnectionFilter,
-    limit: u32,
-    cursor: Option<String>,
+    parts: Arc<Parts>,
+    integration: IntegrationId,
+    /// Behind an owner's door: whose.
+    door: Option<Arc<str>>,
+    query: ConnectionQuery,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,78 +53,123 @@ struct Cursor {
     issued_at: Timestamp,
 }
 
-impl Broker {
-    /// The connections of an integration, newest first. Deleted ones only when asked for.
-    ///
-    /// # Errors
-    /// `cursor_invalid`, `cursor_mismatch`, `cursor_expired`, `limit_invalid`, `limit_too_large`, `filter_invalid`.
-    pub fn connections(&self, integration: &IntegrationId) -> ListConnections {
-        ListConnections {
-            broker: self.clone(),
-            filter: ConnectionFilter {
-                integration: integration.clone(),
-                status: StatusFilter::Live,
-                environment: None,
-                email_contains: None,
-                owner: None,
-                metadata: BTreeMap::new(),
-            },
-            limit: 20,
-            cursor: None,
+impl ListConnections {
+    pub(super) fn new(parts: Arc<Parts>, integration: IntegrationId, door: Option<Arc<str>>) -> Self {
+        Self {
+            parts,
+            integration,
+            door,
+            query: ConnectionQuery::default(),
         }
     }
-}
 
-impl ListConnections {
+    /// All conditions at once, in place of those that were given.
+    pub fn query(mut self, query: ConnectionQuery) -> Self {
+        self.query = query;
+        self
+    }
+
     /// Only those with this status.
     pub fn status(mut self, status: Status) -> Self {
-        self.filter.status = StatusFilter::Only(status);
+        self.query.status = Some(status);
         self
     }
 
     /// Only those in this environment.
     pub fn environment(mut self, environment: Environment) -> Self {
-        self.filter.environment = Some(environment);
+        self.query.environment = Some(environment);
         self
     }
 
     /// Only those whose e-mail address has this substring, in any case. `%` and `_` stand for themselves.
     pub fn email_contains(mut self, text: &str) -> Self {
-        self.filter.email_contains = (!text.is_empty()).then(|| text.to_lowercase());
+        text.clone_into(&mut self.query.email_contains);
         self
     }
 
-    /// Only those of this owner.
+    /// Only those of this owner. Behind another owner's door that is none.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.filter.owner = Some(owner.into());
+        self.query.owner = Some(owner.into());
         self
     }
 
     /// Only those with this label. May be given several times.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.filter.metadata.insert(key.into(), value.into());
+        self.query.metadata.insert(key.into(), value.into());
         self
     }
 
-    /// How many: 1 to 100, 20 by default.
+    /// How many to a page: 1 to 100, 20 by default.
     pub fn limit(mut self, limit: u32) -> Self {
-        self.limit = limit;
+        self.query.limit = Some(limit);
         self
     }
 
     /// Goes on where an earlier page ended. The filters must be the same.
     pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
-        self.cursor = Some(cursor.into());
+        self.query.cursor = Some(cursor.into());
         self
     }
 
+    /// All of the list, newest first, read page by page as it is asked for: 100 to a page unless a limit is given. What is
+    /// connected meanwhile may be missing, nothing is shown twice.
+    pub fn stream(self) -> ConnectionStream {
+        let list = Arc::new(self);
+        let fetch = move |before: Option<ConnectionId>| {
+            let list = list.clone();
+            async move {
+                let Some(asked) = list.ask(MAX_LIMIT, before.is_none()).await? else {
+                    return Ok((Vec::new(), None));
+                };
+                let page = list
+                    .rows(&asked, before.as_ref().or(asked.before.as_ref()))
+                    .await?;
+                let next = page.items.last().map(|last| last.row.id.clone());
+                let shown: Vec<_> = page.items.iter().map(|row| Ok(shown(row))).collect();
+                Ok((shown, next.filter(|_| page.more)))
+            }
+        };
+        ConnectionStream(pages(fetch).map_ok(stream::iter).try_flatten().boxed())
+    }
+
     async fn read(self) -> Result<ConnectionPage, Error> {
-        match self.limit {
+        let Some(asked) = self.ask(20, true).await? else {
+            return Ok(ConnectionPage::new(Vec::new(), None));
+        };
+        let page = self.rows(&asked, asked.before.as_ref()).await?;
+        let next_cursor = match (page.more, page.items.last()) {
+            (true, Some(last)) => Some(self.seal(last.row.id.clone(), asked.digest).await?),
+            _ => None,
+        };
+        Ok(ConnectionPage::new(
+            page.items.iter().map(shown).collect(),
+            next_cursor,
+        ))
+    }
+
+    /// What the store is asked for; `None` if nothing can be in the list. The cursor says only where the list begins.
+    async fn ask(&self, usual: u32, first: bool) -> Result<Option<Asked>, Error> {
+        let query = &self.query;
+        let limit = match query.limit.unwrap_or(usual) {
             0 => return Err(Code::LimitInvalid.into()),
-            1..=MAX_LIMIT => {}
+            limit @ 1..=MAX_LIMIT => limit,
             _ => return Err(Code::LimitTooLarge.into()),
-        }
-        let filter = &self.filter;
+        };
+        let owner = match (&self.door, &query.owner) {
+            (Some(door), _) if door.is_empty() => return Ok(None),
+            (Some(door), Some(owner)) if **owner != **door => return Ok(None),
+            (Some(door), _) => Some(door.as_ref().to_owned()),
+            (None, owner) => owner.clone(),
+        };
+        let email = query.email_contains.to_lowercase();
+        let filter = ConnectionFilter {
+            integration: self.integration.clone(),
+            status: query.status.map_or(StatusFilter::Live, StatusFilter::Only),
+            environment: query.environment,
+            email_contains: Some(email).filter(|text| !text.is_empty()),
+            owner,
+            metadata: query.metadata.clone(),
+        };
         let texts = filter.email_contains.iter().chain(&filter.owner);
         let labels = filter.metadata.iter().flat_map(|(k, v)| [k, v]);
         if texts
@@ -134,42 +178,32 @@ impl ListConnections {
         {
             return Err(Code::FilterInvalid.into());
         }
-        let digest = digest(filter);
-        let before = match &self.cursor {
-            Some(cursor) => Some(self.open(cursor, &digest).await?),
-            None => None,
-        };
-        let parts = &self.broker.parts;
-        // A store that was copied, or that is being filled, shows a part of the truth.
-        if let Ok(integration) = parts.directory.get(&filter.integration).await {
-            integration.body.here()?;
-        }
-        let store = &parts.stores.connections;
-        let page = store
-            .list_connections(filter, before.as_ref(), self.limit)
-            .await?;
-        let shown = |item: &Stored| match Record::decode(item) {
-            Ok(record) => record.view(item.hot),
-            Err(error) => {
-                tracing::error!(connection = %item.row.id, code = error.code().as_str(), "a connection cannot be read");
-                Record::outline(item)
-            }
-        };
-        let connections = page.items.iter().map(shown).collect();
-        let next_cursor = match (page.more, page.items.last()) {
-            (true, Some(last)) => Some(self.seal(last.row.id.clone(), digest).await?),
+        let digest = digest(&filter);
+        let before = match &query.cursor {
+            Some(cursor) if first => Some(self.open(cursor, &digest).await?),
             _ => None,
         };
-        Ok(ConnectionPage {
-            connections,
-            next_cursor,
-        })
+        Ok(Some(Asked {
+            filter,
+            digest,
+            limit,
+            before,
+        }))
+    }
+
+    async fn rows(&self, asked: &Asked, before: Option<&ConnectionId>) -> Result<Page<Stored>, Error> {
+        // A store that was copied, or that is being filled, shows a part of the truth.
+        if let Ok(integration) = self.parts.directory.get(&self.integration).await {
+            integration.body.here()?;
+        }
+        let store = &self.parts.stores.connections;
+        Ok(store.list_connections(&asked.filter, before, asked.limit).await?)
     }
 
     fn context(&self) -> SealContext<'_> {
         SealContext {
             purpose: Purpose::Cursor,
-            integration: self.filter.integration.as_str(),
+            integration: self.integration.as_str(),
             subject: "",
             epoch: 0,
             generation: 0,
@@ -177,14 +211,13 @@ impl ListConnections {
     }
 
     async fn seal(&self, before: ConnectionId, filter: [u8; 32]) -> Result<String, Error> {
-        let parts = &self.broker.parts;
         let cursor = Cursor {
             before,
             filter,
-            issued_at: parts.clock.wall(),
+            issued_at: self.parts.clock.wall(),
         };
         let plain = serde_json::to_vec(&cursor).map_err(|_| Error::new(Code::Internal))?;
-        let sealed = parts.vault.seal(&self.context(), &plain).await?;
+        let sealed = self.parts.vault.seal(&self.context(), &plain).await?;
         Ok(BASE64_URL_SAFE_NO_PAD.encode(sealed))
     }
 
@@ -195,7 +228,7 @@ impl ListConnections {
         let sealed = BASE64_URL_SAFE_NO_PAD
             .decode(text)
             .map_err(|_| Code::CursorInvalid)?;
-        let opened = match self.broker.parts.vault.open(&self.context(), &sealed).await {
+        let opened = match self.parts.vault.open(&self.context(), &sealed).await {
             Ok(opened) => opened,
             Err(error @ VaultError::Unavailable(_)) => return Err(error.into()),
             Err(_) => return Err(Code::CursorInvalid.into()),
@@ -204,10 +237,28 @@ impl ListConnections {
         if cursor.filter != *filter {
             return Err(Code::CursorMismatch.into());
         }
-        if self.broker.parts.clock.wall().0 - cursor.issued_at.0 > CURSOR_LIFE_MS {
+        if self.parts.clock.wall().0 - cursor.issued_at.0 > CURSOR_LIFE_MS {
             return Err(Code::CursorExpired.into());
         }
         Ok(cursor.before)
+    }
+}
+
+/// A checked query.
+struct Asked {
+    filter: ConnectionFilter,
+    digest: [u8; 32],
+    limit: u32,
+    before: Option<ConnectionId>,
+}
+
+fn shown(item: &Stored) -> ConnectionView {
+    match Record::decode(item) {
+        Ok(record) => record.view(item.hot),
+        Err(error) => {
+            tracing::error!(connection = %item.row.id, code = error.code().as_str(), "a connection cannot be read");
+            Record::outline(item)
+        }
     }
 }
 
@@ -248,5 +299,36 @@ impl IntoFuture for ListConnections {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.read())
+    }
+}
+
+/// All connections of a list, one after the other. It ends after an error.
+#[must_use = "a stream does nothing until it is read"]
+pub struct ConnectionStream(BoxStream<'static, Result<ConnectionView, Error>>);
+
+impl ConnectionStream {
+    /// The next connection; `None` after the last, and after an error.
+    ///
+    /// # Errors
+    /// Those of a page of the same list.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: the page that was being read stays in the stream.
+    pub async fn next(&mut self) -> Option<Result<ConnectionView, Error>> {
+        self.0.next().await
+    }
+}
+
+impl Stream for ConnectionStream {
+    type Item = Result<ConnectionView, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.as_mut().poll_next(cx)
+    }
+}
+
+impl fmt::Debug for ConnectionStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConnectionStream")
     }
 }

@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use crate::{
     connect::Connector,
+    connection::Credentials,
     engine::{
         background::{self, Intervals, Postponed},
         cache::Cache,
@@ -17,12 +18,15 @@ use crate::{
             due::{KeepAlive, Schedule},
         },
         protocol::Policy,
-        refresh::{self, Refresher, UnsavedSets},
+        refresh::{self, Refresher, UnsavedSets, Want},
         revoke::Revoker,
+        scope::Scope,
         upstream::Upstream,
     },
+    error::Error,
     event::EventSink,
     health::Doctor,
+    id::ConnectionId,
     keys::Keys,
     provider::{Provider, Transport},
     proxy::{Proxy, ProxyClient},
@@ -91,8 +95,37 @@ pub(crate) struct Parts {
     pub(crate) minimum: Duration,
 }
 
-/// The parts, and the cache: what the warm path needs stands beside them.
-pub(super) fn compose(materials: Materials) -> (Parts, Arc<Cache>) {
+/// What the broker and its handles hold. The cache stands beside the parts, so that the warm path is short.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) parts: Arc<Parts>,
+    pub(crate) cache: Arc<Cache>,
+}
+
+impl Shared {
+    /// Credentials that are good for `minimum` more at least.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing: a refresh that it waits for goes on.
+    #[inline]
+    pub(super) async fn credentials(
+        &self,
+        id: &ConnectionId,
+        scope: Scope<'_>,
+        minimum: Duration,
+    ) -> Result<Arc<Credentials>, Error> {
+        if minimum <= self.parts.minimum
+            && let Some(hit) = self.cache.hit(id, scope, Arc::clone)
+        {
+            return Ok(hit);
+        }
+        let want = Want { minimum, not: None };
+        let entry = self.parts.refresher.serve(id, scope, want).await?;
+        Ok(entry.credentials.clone())
+    }
+}
+
+pub(super) fn compose(materials: Materials) -> Shared {
     let Materials {
         stores,
         vault,
@@ -248,5 +281,8 @@ pub(super) fn compose(materials: Materials) -> (Parts, Arc<Cache>) {
         public_url,
         minimum,
     };
-    (parts, cache)
+    Shared {
+        parts: Arc::new(parts),
+        cache,
+    }
 }

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{Attempt, Binding, Started, attempt_context, check_metadata, check_owner, connector::Connector};
 use crate::{
     connection::Status,
+    engine::scope::Scope,
     error::{Code, Error},
     id::{ConnectionId, IntegrationId},
     integration::IntegrationState,
@@ -36,6 +37,8 @@ pub struct BeginConnect {
     return_to: Option<String>,
     reconnect: Option<ConnectionId>,
     allow_account_change: bool,
+    /// Behind an owner's door: whose.
+    door: Option<String>,
 }
 
 impl BeginConnect {
@@ -49,10 +52,17 @@ impl BeginConnect {
             return_to: None,
             reconnect: None,
             allow_account_change: false,
+            door: None,
         }
     }
 
-    /// The host's own id of its user. Up to 256 characters.
+    /// Connects accounts of this owner only. An empty one connects nothing.
+    pub(crate) fn behind(mut self, owner: &str) -> Self {
+        self.door = Some(owner.to_owned());
+        self.owner(owner)
+    }
+
+    /// The host's own id of its user. Up to 256 characters. Behind an owner's door it is set, and another one is refused.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = owner.into();
         self
@@ -85,6 +95,13 @@ impl BeginConnect {
     async fn begin(self) -> Result<Started, Error> {
         let connector = &self.connector;
         check_owner(&self.owner)?;
+        if self
+            .door
+            .as_ref()
+            .is_some_and(|door| door.is_empty() || *door != self.owner)
+        {
+            return Err(Error::new(Code::FieldInvalid).because("owner"));
+        }
         check_metadata(&self.metadata)?;
         let integration = connector.directory.get(&self.integration).await?;
         integration.usable()?;
@@ -119,6 +136,7 @@ impl BeginConnect {
             return_to: self.return_to,
             reconnect: self.reconnect,
             allow_account_change: self.allow_account_change,
+            owner_only: self.door.is_some(),
         };
         let plain = Zeroizing::new(serde_json::to_vec(&attempt).map_err(|_| Error::new(Code::Internal))?);
         let sealed = connector
@@ -146,9 +164,11 @@ impl BeginConnect {
     async fn reconnectable(&self, id: &ConnectionId) -> Result<String, Error> {
         let found = self.connector.ledger.read(id).await?;
         let record = found.ok_or(Code::ConnectionNotFound)?.record;
-        if record.integration != self.integration {
-            return Err(Code::IntegrationMismatch.into());
-        }
+        let scope = Scope {
+            integration: Some(&self.integration),
+            owner: self.door.as_deref(),
+        };
+        scope.admit(&record.integration, &record.facts.owner)?;
         if record.facts.moved.is_some() {
             return Err(Code::StoreMoved.into());
         }

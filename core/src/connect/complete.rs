@@ -309,6 +309,9 @@ impl Connector {
                 self.reconnected(integration, &record);
                 return Ok(());
             }
+            if attempt.owner_only && record.facts.owner != attempt.owner {
+                return Err(Code::ConnectionNotFound.into());
+            }
             if record.facts.moved.is_some() {
                 return Err(Code::StoreMoved.into());
             }

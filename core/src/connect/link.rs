@@ -23,7 +23,12 @@ const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
 const LINK_MAX: usize = 32 * 1024;
 
 /// What a connect link carries.
+///
+/// ```
+/// let link = grantry::connect::NewLink::default().owner("user-42").redirect_uri("https://app.example.com/done");
+/// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct NewLink {
     /// The host's own id of its user.
     pub owner: String,
@@ -33,8 +38,32 @@ pub struct NewLink {
     pub redirect_uri: Option<String>,
 }
 
+impl NewLink {
+    /// The host's own id of its user. Up to 256 characters.
+    #[must_use]
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// The host's labels. At most 32, keys of up to 64 and values of up to 512 characters.
+    #[must_use]
+    pub fn metadata(mut self, metadata: BTreeMap<String, String>) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Where to send the browser afterwards: one of the integration's redirect URIs.
+    #[must_use]
+    pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
+        self.redirect_uri = Some(uri.into());
+        self
+    }
+}
+
 /// A link that can be used once.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Link {
     /// The URL to give to the user. Whoever has it can use it.
     pub url: String,
@@ -59,6 +88,9 @@ pub(crate) enum LinkKind {
     },
     Reconnect {
         connection: ConnectionId,
+        /// Only if it still belongs to this owner.
+        #[serde(default)]
+        owner: Option<String>,
     },
 }
 
@@ -176,7 +208,13 @@ impl Connector {
                     None => begin,
                 }
             }
-            LinkKind::Reconnect { connection } => begin.reconnect(connection),
+            LinkKind::Reconnect { connection, owner } => {
+                let begin = match owner {
+                    Some(owner) => begin.behind(&owner),
+                    None => begin,
+                };
+                begin.reconnect(connection)
+            }
         })
     }
 }

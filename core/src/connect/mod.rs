@@ -129,6 +129,9 @@ pub(crate) struct Attempt {
     return_to: Option<String>,
     reconnect: Option<ConnectionId>,
     allow_account_change: bool,
+    /// A reconnect takes no connection of another owner over.
+    #[serde(default)]
+    owner_only: bool,
 }
 
 impl Drop for Attempt {

@@ -13,6 +13,7 @@
 //! | `runner` | carries out what a machine asks for |
 //! | `protocol` | the machines, and what they decide on: pure |
 //! | `journal` | events, and the last incidents |
+//! | `scope` | which connections a handle reaches |
 //! | `limits` | every duration and bound |
 
 // Floor 0: what all of it uses.
@@ -20,6 +21,7 @@ pub(crate) mod freshness;
 pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod pages;
+pub(crate) mod scope;
 
 // Floor 1: what is decided.
 pub mod protocol;

@@ -7,21 +7,27 @@ use super::{
     call::{Call, Reply},
     shape::{HistoryBody, UsageBody},
 };
-use crate::{Within, id::ConnectionId};
+use crate::{IntegrationHandle, id::ConnectionId};
 
 /// `GET /api/v1/usage`.
-pub(super) fn usage(_: Call, within: Within) -> Reply {
+pub(super) fn usage(_: Call, integration: IntegrationHandle) -> Reply {
     Box::pin(async move {
-        let usage = within.usage().await?;
+        let usage = integration.usage().await?;
         Ok(answer::json(StatusCode::OK, &UsageBody::from(usage)))
     })
 }
 
 /// `GET /api/v1/connections/{id}/history`.
-pub(super) fn history(call: Call, within: Within) -> Reply {
+pub(super) fn history(call: Call, integration: IntegrationHandle) -> Reply {
     Box::pin(async move {
         let id: ConnectionId = call.id("id")?;
-        let history = within.history(&id).await?.into_iter().map(Into::into).collect();
+        let history = integration
+            .connection(&id)
+            .history()
+            .await?
+            .into_iter()
+            .map(Into::into)
+            .collect();
         Ok(answer::json(StatusCode::OK, &HistoryBody { history }))
     })
 }

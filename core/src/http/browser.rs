@@ -53,10 +53,10 @@ pub(super) fn connect(call: Call) -> Reply {
             (None, Some(_)) if query.get("redirect_uri").is_some() => {
                 return Err(Problem::from(Code::ParameterInvalid).because("redirect_uri"));
             }
-            (None, Some(link)) => broker.begin_link(&integration, link, binding).await?,
+            (None, Some(link)) => broker.integration(&integration).begin_link(link, binding).await?,
             (Some(public), None) => {
                 key::public(broker, &call.shared.admin, public, &integration).await?;
-                let begin = broker.begin_connect(&integration, binding);
+                let begin = broker.integration(&integration).begin_connect(binding);
                 match query.get("redirect_uri") {
                     Some(uri) => begin.return_to(uri),
                     None => begin,
@@ -100,7 +100,8 @@ pub(super) fn callback(call: Call) -> Reply {
         };
         let outcome = call
             .broker()
-            .finish_connect(&integration, query, &binding)
+            .integration(&integration)
+            .finish_connect(query, &binding)
             .await?;
         let mut response = show(outcome);
         // The attempt is over, whatever came of it.

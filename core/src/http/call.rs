@@ -16,9 +16,9 @@ use super::{
     template::Template,
 };
 use crate::{
-    Broker, Within,
+    Broker, ConnectionHandle,
     error::{Code, Error},
-    id::{ConnectionId, IdError},
+    id::IdError,
 };
 
 /// What a handler is given.
@@ -96,13 +96,13 @@ impl Call {
 }
 
 /// Adds to an error what helps the caller of a connection: where its user connects again.
-pub(super) async fn explain(within: &Within, id: &ConnectionId, error: Error) -> Problem {
+pub(super) async fn explain(connection: &ConnectionHandle, error: Error) -> Problem {
     if !matches!(error.code(), Code::ConnectionExpired | Code::ConnectionRevoked) {
         return error.into();
     }
     // The link is sealed, not stored: a refused call costs no row. Without it the answer is still the right one.
-    let url = within
-        .reconnect_link(id)
+    let url = connection
+        .reconnect_link()
         .await
         .map(|link| link.url)
         .unwrap_or_default();

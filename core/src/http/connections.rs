@@ -10,7 +10,7 @@ use super::{
     shape::{ConnectionDetail, ConnectionList, LinkBody, NewConnectLink, UpdateConnection},
 };
 use crate::{
-    ConnectionUpdate, Within,
+    ConnectionUpdate, IntegrationHandle,
     connect::NewLink,
     connection::Status,
     error::{Code, Error},
@@ -18,11 +18,11 @@ use crate::{
 };
 
 /// `GET /api/v1/connections`.
-pub(super) fn list(call: Call, within: Within) -> Reply {
+pub(super) fn list(call: Call, integration: IntegrationHandle) -> Reply {
     Box::pin(async move {
         let query = call.query()?;
         let invalid = |name| Error::new(Code::FilterInvalid).because(name);
-        let mut list = within.connections();
+        let mut list = integration.connections();
         if let Some(text) = query.get("status") {
             list = list.status(Status::parse(text).ok_or_else(|| invalid("status"))?);
         }
@@ -58,46 +58,45 @@ pub(super) fn list(call: Call, within: Within) -> Reply {
 }
 
 /// `GET /api/v1/connections/{id}`.
-pub(super) fn get(call: Call, within: Within) -> Reply {
+pub(super) fn get(call: Call, integration: IntegrationHandle) -> Reply {
     Box::pin(async move {
         let id: ConnectionId = call.id("id")?;
-        let connection = within.connection(&id).await?;
+        let connection = integration.connection(&id).view().await?;
         Ok(answer::json(StatusCode::OK, &ConnectionDetail::from(&connection)))
     })
 }
 
 /// `PATCH /api/v1/connections/{id}`.
-pub(super) fn update(call: Call, within: Within) -> Reply {
+pub(super) fn update(call: Call, integration: IntegrationHandle) -> Reply {
     Box::pin(async move {
         let id: ConnectionId = call.id("id")?;
         let UpdateConnection { owner, metadata } = call.json()?;
-        let connection = within
-            .update_connection(&id, ConnectionUpdate { owner, metadata })
-            .await?;
+        let update = ConnectionUpdate { owner, metadata };
+        let connection = integration.connection(&id).update(update).await?;
         Ok(answer::json(StatusCode::OK, &ConnectionDetail::from(&connection)))
     })
 }
 
 /// `DELETE /api/v1/connections/{id}`.
-pub(super) fn delete(call: Call, within: Within) -> Reply {
+pub(super) fn delete(call: Call, integration: IntegrationHandle) -> Reply {
     Box::pin(async move {
         let id: ConnectionId = call.id("id")?;
-        within.disconnect(&id).await?;
+        integration.connection(&id).disconnect().await?;
         Ok(answer::no_content())
     })
 }
 
 /// `POST /api/v1/connections/{id}/reconnect`.
-pub(super) fn reconnect(call: Call, within: Within) -> Reply {
+pub(super) fn reconnect(call: Call, integration: IntegrationHandle) -> Reply {
     Box::pin(async move {
         let id: ConnectionId = call.id("id")?;
-        let link = within.reconnect_link(&id).await?;
+        let link = integration.connection(&id).reconnect_link().await?;
         Ok(answer::json(StatusCode::CREATED, &LinkBody::from(link)))
     })
 }
 
 /// `POST /api/v1/connect-links`.
-pub(super) fn connect_link(call: Call, within: Within) -> Reply {
+pub(super) fn connect_link(call: Call, integration: IntegrationHandle) -> Reply {
     Box::pin(async move {
         let NewConnectLink {
             owner,
@@ -109,7 +108,7 @@ pub(super) fn connect_link(call: Call, within: Within) -> Reply {
             metadata: metadata.unwrap_or_default(),
             redirect_uri,
         };
-        let link = within.connect_link(link).await.map_err(Problem::from)?;
+        let link = integration.connect_link(link).await.map_err(Problem::from)?;
         Ok(answer::json(StatusCode::CREATED, &LinkBody::from(link)))
     })
 }

@@ -1,6 +1,6 @@
 //! `GET /api/v1/connections/{id}/credentials`: a living access token, and the name of the set that it belongs to.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode, header};
 
@@ -11,8 +11,8 @@ use super::{
     shape::CredentialsBody,
 };
 use crate::{
-    Within,
-    connection::SetName,
+    ConnectionHandle, IntegrationHandle,
+    connection::{Credentials, SetName},
     error::{Code, Error},
     id::ConnectionId,
 };
@@ -63,22 +63,33 @@ fn etag(set: SetName) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("\"{set}\"")).ok()
 }
 
-pub(super) fn get(call: Call, within: Within) -> Reply {
+async fn good_for(
+    connection: &ConnectionHandle,
+    minimum: Option<Duration>,
+) -> Result<Arc<Credentials>, Error> {
+    match minimum {
+        Some(minimum) => connection.credentials_valid_for(minimum).await,
+        None => connection.credentials().await,
+    }
+}
+
+pub(super) fn get(call: Call, integration: IntegrationHandle) -> Reply {
     Box::pin(async move {
         let id: ConnectionId = call.id("id")?;
+        let connection = integration.connection(&id);
         let Wish { minimum, refused } = Wish::read(&call.query()?)?;
         let found = match refused {
             // Refreshes only if that set is still the current one.
-            Some(set) => within.refused(&id, set).await,
-            None => within.credentials(&id, minimum).await,
+            Some(set) => connection.refused(set).await,
+            None => good_for(&connection, minimum).await,
         };
         let found = match (found, refused, minimum) {
-            (Ok(_), Some(_), Some(_)) => within.credentials(&id, minimum).await,
+            (Ok(_), Some(_), Some(_)) => good_for(&connection, minimum).await,
             (found, _, _) => found,
         };
         let credentials = match found {
             Ok(credentials) => credentials,
-            Err(error) => return Err(call::explain(&within, &id, error).await),
+            Err(error) => return Err(call::explain(&connection, error).await),
         };
         let mut response = answer::json(StatusCode::OK, &CredentialsBody::from(&*credentials));
         if let Some(etag) = etag(credentials.set) {

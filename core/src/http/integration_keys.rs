@@ -20,7 +20,7 @@ use crate::{
 pub(super) fn list(call: Call) -> Reply {
     Box::pin(async move {
         let id: IntegrationId = call.id("integrationId")?;
-        call.broker().integration(&id).await?;
+        call.broker().integration(&id).view().await?;
         let rows = call.broker().keys(Some(&id)).await?;
         let keys = rows.iter().map(Into::into).collect();
         Ok(answer::json(StatusCode::OK, &KeysBody { keys }))

@@ -56,7 +56,7 @@ pub(super) fn create(call: Call) -> Reply {
             }
             Err(error) => {
                 // Nobody knows its keys; the caller will create it again.
-                let _ = broker.delete_integration(&integration.id).await;
+                let _ = broker.integration(&integration.id).delete().await;
                 Err(error.into())
             }
         }
@@ -87,7 +87,7 @@ pub(super) fn list(call: Call) -> Reply {
 pub(super) fn get(call: Call) -> Reply {
     Box::pin(async move {
         let id: IntegrationId = call.id("integrationId")?;
-        shown(call.broker().integration(&id).await)
+        shown(call.broker().integration(&id).view().await)
     })
 }
 
@@ -111,7 +111,7 @@ pub(super) fn update(call: Call) -> Reply {
             monthly_limit,
             options,
         };
-        shown(call.broker().update_integration(&id, update).await)
+        shown(call.broker().integration(&id).update(update).await)
     })
 }
 
@@ -120,7 +120,12 @@ pub(super) fn secret(call: Call) -> Reply {
     Box::pin(async move {
         let id: IntegrationId = call.id("integrationId")?;
         let NewSecret { client_secret } = call.json()?;
-        shown(call.broker().set_client_secret(&id, client_secret.0).await)
+        shown(
+            call.broker()
+                .integration(&id)
+                .set_client_secret(client_secret.0)
+                .await,
+        )
     })
 }
 
@@ -128,7 +133,7 @@ pub(super) fn secret(call: Call) -> Reply {
 pub(super) fn verify(call: Call) -> Reply {
     Box::pin(async move {
         let id: IntegrationId = call.id("integrationId")?;
-        shown(call.broker().verify_integration(&id).await)
+        shown(call.broker().integration(&id).verify().await)
     })
 }
 
@@ -136,7 +141,7 @@ pub(super) fn verify(call: Call) -> Reply {
 pub(super) fn disable(call: Call) -> Reply {
     Box::pin(async move {
         let id: IntegrationId = call.id("integrationId")?;
-        shown(call.broker().disable_integration(&id).await)
+        shown(call.broker().integration(&id).disable().await)
     })
 }
 
@@ -144,7 +149,7 @@ pub(super) fn disable(call: Call) -> Reply {
 pub(super) fn enable(call: Call) -> Reply {
     Box::pin(async move {
         let id: IntegrationId = call.id("integrationId")?;
-        shown(call.broker().enable_integration(&id).await)
+        shown(call.broker().integration(&id).enable().await)
     })
 }
 
@@ -152,7 +157,7 @@ pub(super) fn enable(call: Call) -> Reply {
 pub(super) fn delete(call: Call) -> Reply {
     Box::pin(async move {
         let id: IntegrationId = call.id("integrationId")?;
-        call.broker().delete_integration(&id).await?;
+        call.broker().integration(&id).delete().await?;
         Ok(answer::no_content())
     })
 }

@@ -8,7 +8,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 use url::form_urlencoded;
 
 use crate::{
-    Broker, Within,
+    Broker, IntegrationHandle,
     error::{Code, Error},
     id::IntegrationId,
     keys::{PresentedKey, VerifiedKey},
@@ -116,7 +116,11 @@ fn presented(headers: &HeaderMap) -> Result<&str, Error> {
 }
 
 /// What the key of an API route opens.
-pub(super) async fn api(broker: &Broker, admin: &AdminKeys, headers: &HeaderMap) -> Result<Within, Error> {
+pub(super) async fn api(
+    broker: &Broker,
+    admin: &AdminKeys,
+    headers: &HeaderMap,
+) -> Result<IntegrationHandle, Error> {
     let text = presented(headers)?;
     if admin.hold(text) {
         return Err(Code::KeyInsufficient.into());
@@ -129,7 +133,7 @@ pub(super) async fn api(broker: &Broker, admin: &AdminKeys, headers: &HeaderMap)
             return Err(Code::IntegrationMismatch.into());
         }
     }
-    Ok(broker.within(integration))
+    Ok(broker.integration(integration))
 }
 
 /// Checks the key of an admin route: one that the host was given, or an admin key of the broker's own.

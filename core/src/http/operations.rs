@@ -33,7 +33,7 @@ pub(super) fn freeze(call: Call) -> Reply {
     Box::pin(async move {
         let id: IntegrationId = call.id("integrationId")?;
         let FreezeWish { reason } = call.json()?;
-        let frozen = call.broker().freeze_integration(&id, &reason).await?;
+        let frozen = call.broker().integration(&id).freeze(&reason).await?;
         Ok(answer::json(StatusCode::OK, &IntegrationBody::from(frozen)))
     })
 }

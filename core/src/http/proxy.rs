@@ -13,7 +13,7 @@ use super::{
     shape::ProxyCall,
 };
 use crate::{
-    Within,
+    IntegrationHandle,
     error::Code,
     id::ConnectionId,
     proxy::{ApiRequest, ApiResponse},
@@ -23,7 +23,7 @@ use crate::{
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// `POST /api/v1/proxy/{provider}`.
-pub(super) fn json(call: Call, within: Within) -> Reply {
+pub(super) fn json(call: Call, integration: IntegrationHandle) -> Reply {
     Box::pin(async move {
         let named = call
             .headers()
@@ -31,10 +31,11 @@ pub(super) fn json(call: Call, within: Within) -> Reply {
             .ok_or(Code::ConnectionIdMissing)?;
         let id: ConnectionId = named.to_str().map_err(|_| Code::IdInvalid)?.parse()?;
         let request = described(call.json()?, call.time_limit())?;
-        let sent = within.send(&id, Some(call.segment("provider")), request).await;
+        let connection = integration.connection(&id);
+        let sent = connection.send_to(Some(call.segment("provider")), request).await;
         let mut response = match sent {
             Ok(answer) => passed_on(answer),
-            Err(error) => return Err(call::explain(&within, &id, error).await),
+            Err(error) => return Err(call::explain(&connection, error).await),
         };
         if response.status() == StatusCode::NO_CONTENT {
             // Clients that parse before they look at the status want a content type all the same.
@@ -70,7 +71,7 @@ fn described(call: ProxyCall, limit: Duration) -> Result<ApiRequest, Problem> {
 }
 
 /// `ANY /api/v1/connections/{id}/proxy/{path...}`.
-pub(super) fn raw(call: Call, within: Within) -> Reply {
+pub(super) fn raw(call: Call, integration: IntegrationHandle) -> Reply {
     Box::pin(async move {
         let id: ConnectionId = call.id("id")?;
         let mut target = call.segment("path").to_owned();
@@ -86,9 +87,10 @@ pub(super) fn raw(call: Call, within: Within) -> Reply {
         {
             request = request.stream(body);
         }
-        match within.send(&id, None, request).await {
+        let connection = integration.connection(&id);
+        match connection.send(request).await {
             Ok(answer) => Ok(passed_on(answer)),
-            Err(error) => Err(call::explain(&within, &id, error).await),
+            Err(error) => Err(call::explain(&connection, error).await),
         }
     })
 }

@@ -8,13 +8,13 @@ use super::{
     param::Param,
     template::Template,
 };
-use crate::{Within, error::Code};
+use crate::{IntegrationHandle, error::Code};
 
 /// Who may call a route, told by what its handler is given. An API route cannot be written that reaches beyond its key.
 #[derive(Clone, Copy)]
 pub(super) enum Handler {
     /// With an API key: what belongs to that key's integration.
-    Api(fn(Call, Within) -> Reply),
+    Api(fn(Call, IntegrationHandle) -> Reply),
     /// With an admin key.
     Admin(fn(Call) -> Reply),
     /// A browser that navigates. Answers are pages; the handler checks what the URL carries.

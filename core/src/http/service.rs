@@ -101,7 +101,7 @@ impl HttpServiceBuilder {
             admin,
             deadline,
         } = self;
-        let public_url = broker.parts.public_url.clone();
+        let public_url = broker.shared.parts.public_url.clone();
         let shared = Shared {
             broker,
             admin,
@@ -209,8 +209,8 @@ impl HttpService {
             Handler::Api(handler) => {
                 key::refuse_in_url(&parts, &shared.admin, route.verb == Verb::Any)?;
                 let key = key::api(broker, &shared.admin, &parts.headers);
-                let within = in_time(clock.as_mut(), key, Code::StoreUnavailable).await??;
-                Opened::Api(handler, within)
+                let integration = in_time(clock.as_mut(), key, Code::StoreUnavailable).await??;
+                Opened::Api(handler, integration)
             }
             Handler::Admin(handler) => {
                 key::refuse_in_url(&parts, &shared.admin, false)?;
@@ -242,7 +242,7 @@ impl HttpService {
             body,
         };
         let reply = match opened {
-            Opened::Api(handler, within) => handler(call, within),
+            Opened::Api(handler, integration) => handler(call, integration),
             Opened::Other(handler) => handler(call),
         };
         if route.streams {
@@ -276,7 +276,10 @@ impl HttpService {
 
 /// A handler, with what its key opened.
 enum Opened {
-    Api(fn(Call, crate::Within) -> Reply, crate::Within),
+    Api(
+        fn(Call, crate::IntegrationHandle) -> Reply,
+        crate::IntegrationHandle,
+    ),
     Other(fn(Call) -> Reply),
 }
 

@@ -16,10 +16,11 @@ use crate::{
         directory::{Directory, Loaded},
         journal::Journal,
         refresh::{Refresher, Want},
+        scope::Scope,
     },
     error::{Code, Error, causes},
     event::What,
-    id::{ConnectionId, IntegrationId},
+    id::ConnectionId,
     usage::{Meter, Ticket},
 };
 
@@ -51,7 +52,7 @@ impl Proxy {
     pub(crate) async fn send(
         &self,
         id: &ConnectionId,
-        within: Option<&IntegrationId>,
+        scope: Scope<'_>,
         provider: Option<&str>,
         request: ApiRequest,
     ) -> Result<ApiResponse, Error> {
@@ -61,7 +62,7 @@ impl Proxy {
         let mut deadline = Deadline { sleep, window };
 
         let (mut entry, integration, mut ticket) = deadline
-            .or_none(self.prepare(id, within, provider, &mut call))
+            .or_none(self.prepare(id, scope, provider, &mut call))
             .await
             .unwrap_or_else(|| Err(busy()))?;
         metrics::counter!("grantry_api_calls").increment(1);
@@ -105,7 +106,7 @@ impl Proxy {
                 may_refresh = false;
                 metrics::counter!("grantry_api_calls_refused").increment(1);
                 let newer = deadline
-                    .or_none(self.refresher.after_refusal(id, within, entry.name()))
+                    .or_none(self.refresher.after_refusal(id, scope, entry.name()))
                     .await;
                 let newer = newer.unwrap_or_else(|| Err(busy()))?;
                 if newer.name() != entry.name() {
@@ -130,7 +131,7 @@ impl Proxy {
     async fn prepare(
         &self,
         id: &ConnectionId,
-        within: Option<&IntegrationId>,
+        scope: Scope<'_>,
         provider: Option<&str>,
         call: &mut Call,
     ) -> Result<(Arc<Entry>, Arc<Loaded>, Ticket), Error> {
@@ -138,7 +139,7 @@ impl Proxy {
             minimum: self.minimum,
             not: None,
         };
-        let entry = self.refresher.serve(id, within, want).await?;
+        let entry = self.refresher.serve(id, scope, want).await?;
         let integration = self.directory.get(entry.integration()).await?;
         let facts = integration.provider.facts();
         if provider.is_some_and(|name| name != facts.name) {

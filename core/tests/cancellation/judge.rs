@@ -46,7 +46,11 @@ impl Aftermath {
     }
 
     pub async fn connections(&self) -> Vec<ConnectionView> {
-        let list = self.later.broker.connections(self.stage.integration());
+        let list = self
+            .later
+            .broker
+            .integration(self.stage.integration())
+            .connections();
         list.await.unwrap().connections
     }
 }
@@ -68,9 +72,20 @@ pub async fn let_the_world_settle(stage: &Stage) -> Process {
 /// Holds after every operation. `closed`: the first process serves nobody any more.
 pub async fn everything(after: &Aftermath, closed: bool) {
     let (world, later) = (&after.stage.world, &after.later);
-    let state = later.broker.integration(&world.integration).await.unwrap().state;
+    let state = later
+        .broker
+        .integration(&world.integration)
+        .view()
+        .await
+        .unwrap()
+        .state;
     if state == IntegrationState::Disabled {
-        later.broker.enable_integration(&world.integration).await.unwrap();
+        later
+            .broker
+            .integration(&world.integration)
+            .enable()
+            .await
+            .unwrap();
         pass(seconds(1)).await;
     }
     world.clock.step(SESSION);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
 
 use grantry::{
     ConnectionUpdate, IntegrationUpdate,
+    connect::NewLink,
     connection::Status,
     error::{Code, Error},
     integration::IntegrationState,
@@ -58,61 +59,54 @@ impl Operation {
 #[rustfmt::skip]
 pub fn operations() -> Vec<Operation> {
     vec![
-        op("Broker::begin_connect", |s| async move { s.broker().begin_connect(s.integration(), browser()).await.map(drop) }),
-        op("Broker::begin_link", |s| async move { s.broker().begin_link(s.integration(), &s.link, browser()).await?.await.map(drop) })
+        op("IntegrationHandle::begin_connect", |s| async move { s.handle().begin_connect(browser()).await.map(drop) }),
+        op("OwnerHandle::begin_connect", |s| async move { s.door().begin_connect(browser()).reconnect(s.id.clone()).await.map(drop) }),
+        op("IntegrationHandle::begin_link", |s| async move { s.handle().begin_link(&s.link, browser()).await?.await.map(drop) })
             .judged(used_at_most_once),
-        op("Broker::finish_connect", |s| async move { s.broker().finish_connect(s.integration(), &s.callback, &browser()).await.map(drop) })
+        op("IntegrationHandle::finish_connect", |s| async move { s.handle().finish_connect(&s.callback, &browser()).await.map(drop) })
             .judged(connected_once_begun),
-        op("Broker::finish_connect", |s| async move { s.broker().finish_connect(s.integration(), &s.callback_again, &browser()).await.map(drop) })
+        op("IntegrationHandle::finish_connect", |s| async move { s.handle().finish_connect(&s.callback_again, &browser()).await.map(drop) })
             .judged(reconnected_once_begun),
-        op("Broker::connect_link", |s| async move { s.broker().connect_link(s.integration(), new_link()).await.map(drop) }),
-        op("Within::connect_link", |s| async move { s.within().connect_link(new_link()).await.map(drop) }),
-        op("Broker::reconnect_link", |s| async move { s.broker().reconnect_link(&s.id).await.map(drop) }),
-        op("Within::reconnect_link", |s| async move { s.within().reconnect_link(&s.id).await.map(drop) }),
+        op("IntegrationHandle::connect_link", |s| async move { s.handle().connect_link(new_link()).await.map(drop) }),
+        op("OwnerHandle::connect_link", |s| async move { s.door().connect_link(NewLink::default()).await.map(drop) }),
+        op("ConnectionHandle::reconnect_link", |s| async move { s.connection().reconnect_link().await.map(drop) }),
 
         op("Broker::credentials", |s| async move { s.broker().credentials(&s.id).await.map(drop) }).judged(refreshed_once_begun),
-        op("Broker::credentials_valid_for", |s| async move { s.broker().credentials_valid_for(&s.id, seconds(3600)).await.map(drop) })
+        op("ConnectionHandle::credentials", |s| async move { s.connection().credentials().await.map(drop) }).judged(refreshed_once_begun),
+        op("ConnectionHandle::credentials_valid_for", |s| async move { s.connection().credentials_valid_for(seconds(3600)).await.map(drop) })
             .judged(refreshed_once_begun),
-        op("Within::credentials", |s| async move { s.within().credentials(&s.id, None).await.map(drop) }).judged(refreshed_once_begun),
-        op("Broker::refused", |s| async move { s.broker().refused(&s.id, s.set).await.map(drop) }).judged(refreshed_once_begun),
-        op("Within::refused", |s| async move { s.within().refused(&s.id, s.set).await.map(drop) }).judged(refreshed_once_begun),
+        op("ConnectionHandle::refused", |s| async move { s.connection().refused(s.set).await.map(drop) }).judged(refreshed_once_begun),
 
-        op("Broker::connections", |s| async move { s.broker().connections(s.integration()).await.map(drop) }),
-        op("Within::connections", |s| async move { s.within().connections().await.map(drop) }),
-        op("Broker::connection", |s| async move { s.broker().connection(&s.id).await.map(drop) }),
-        op("Within::connection", |s| async move { s.within().connection(&s.id).await.map(drop) }),
-        op("Broker::history", |s| async move { s.broker().history(&s.id).await.map(drop) }),
-        op("Within::history", |s| async move { s.within().history(&s.id).await.map(drop) }),
-        op("Broker::update_connection", |s| async move { s.broker().update_connection(&s.id, relabelled()).await.map(drop) })
+        op("IntegrationHandle::connections", |s| async move { s.handle().connections().await.map(drop) }),
+        op("OwnerHandle::connections", |s| async move { s.door().connections().await.map(drop) }),
+        op("ConnectionStream::next", |s| async move { s.handle().connections().stream().next().await.transpose().map(drop) }),
+        op("ConnectionHandle::view", |s| async move { s.connection().view().await.map(drop) }),
+        op("ConnectionHandle::history", |s| async move { s.connection().history().await.map(drop) }),
+        op("ConnectionHandle::update", |s| async move { s.connection().update(relabelled()).await.map(drop) })
             .judged(labelled_whole_or_not),
-        op("Within::update_connection", |s| async move { s.within().update_connection(&s.id, relabelled()).await.map(drop) })
-            .judged(labelled_whole_or_not),
-        op("Broker::disconnect", |s| async move { s.broker().disconnect(&s.id).await })
+        op("ConnectionHandle::disconnect", |s| async move { s.connection().disconnect().await })
             .judged(|after| async move { after.is_or_ends(Status::Deleted).await }),
-        op("Within::disconnect", |s| async move { s.within().disconnect(&s.id).await })
-            .judged(|after| async move { after.is_or_ends(Status::Deleted).await }),
-        op("Broker::revoke", |s| async move { s.broker().revoke(&s.id).await })
+        op("ConnectionHandle::revoke", |s| async move { s.connection().revoke().await })
             .judged(|after| async move { after.is_or_ends(Status::Revoked).await }),
 
         op("Broker::create_integration", |s| async move { s.broker().create_integration(new_integration("New")).await.map(drop) })
             .judged(there_whole_or_not),
-        op("Broker::integration", |s| async move { s.broker().integration(s.integration()).await.map(drop) }),
+        op("IntegrationHandle::view", |s| async move { s.handle().view().await.map(drop) }),
         op("Broker::integrations", |s| async move { s.broker().integrations().await.map(drop) }),
-        op("Broker::update_integration", |s| async move { s.broker().update_integration(s.integration(), renamed()).await.map(drop) })
+        op("IntegrationHandle::update", |s| async move { s.handle().update(renamed()).await.map(drop) })
             .judged(renamed_whole_or_not),
-        op("Broker::set_client_secret", |s| async move { s.broker().set_client_secret(s.integration(), Secret::new("second")).await.map(drop) })
+        op("IntegrationHandle::set_client_secret", |s| async move { s.handle().set_client_secret(Secret::new("second")).await.map(drop) })
             .judged(configured),
-        op("Broker::verify_integration", |s| async move { s.broker().verify_integration(s.integration()).await.map(drop) })
+        op("IntegrationHandle::verify", |s| async move { s.handle().verify().await.map(drop) })
             .judged(configured),
-        op("Broker::disable_integration", |s| async move { s.broker().disable_integration(s.integration()).await.map(drop) })
+        op("IntegrationHandle::disable", |s| async move { s.handle().disable().await.map(drop) })
             .judged(disabled_once_done),
-        op("Broker::enable_integration", |s| async move { s.broker().enable_integration(s.integration()).await.map(drop) }).judged(configured),
-        op("Broker::freeze_integration", |s| async move { s.broker().freeze_integration(s.integration(), "a leak").await.map(drop) })
+        op("IntegrationHandle::enable", |s| async move { s.handle().enable().await.map(drop) }).judged(configured),
+        op("IntegrationHandle::freeze", |s| async move { s.handle().freeze("a leak").await.map(drop) })
             .judged(frozen_and_revoked_or_not),
         op("Broker::freeze_all", |s| async move { s.broker().freeze_all("a leak").await.map(drop) }).judged(frozen_and_revoked_or_not),
-        op("Broker::delete_integration", |s| async move { s.broker().delete_integration(&s.spare).await }).judged(gone_with_its_key_or_not),
-        op("Broker::usage", |s| async move { s.broker().usage(s.integration()).await.map(drop) }),
-        op("Within::usage", |s| async move { s.within().usage().await.map(drop) }),
+        op("IntegrationHandle::delete", |s| async move { s.broker().integration(&s.spare).delete().await }).judged(gone_with_its_key_or_not),
+        op("IntegrationHandle::usage", |s| async move { s.handle().usage().await.map(drop) }),
 
         op("Broker::mint_key", |s| async move { s.broker().mint_key(KeyKind::Api, Some(s.integration()), None).await.map(drop) })
             .judged(a_lost_key_can_be_revoked),
@@ -131,10 +125,8 @@ pub fn operations() -> Vec<Operation> {
 /// The link is used up by the first who comes, whether or not he stays; everybody else is told so.
 async fn used_at_most_once(after: Aftermath) {
     let stage = &after.stage;
-    let again = after
-        .later
-        .broker
-        .begin_link(stage.integration(), &stage.link, browser());
+    let integration = after.later.broker.integration(stage.integration());
+    let again = integration.begin_link(&stage.link, browser());
     match again.await {
         Ok(_) => assert!(!after.done()),
         Err(error) => assert!(after.polls > 0 && error.code() == Code::LinkUsed),
@@ -171,14 +163,19 @@ async fn refreshed_once_begun(after: Aftermath) {
 }
 
 fn relabelled() -> ConnectionUpdate {
-    ConnectionUpdate {
-        owner: Some("bob".to_owned()),
-        metadata: Some(BTreeMap::from([("team".to_owned(), "blue".to_owned())])),
-    }
+    ConnectionUpdate::default()
+        .owner("bob")
+        .metadata(BTreeMap::from([("team".to_owned(), "blue".to_owned())]))
 }
 
 async fn labelled_whole_or_not(after: Aftermath) {
-    let connection = after.later.broker.connection(&after.stage.id).await.unwrap();
+    let connection = after
+        .later
+        .broker
+        .connection(&after.stage.id)
+        .view()
+        .await
+        .unwrap();
     let labelled = connection.owner == "bob";
     assert_eq!(connection.metadata.contains_key("team"), labelled);
     assert!(!after.done() || labelled);
@@ -194,23 +191,23 @@ async fn there_whole_or_not(after: Aftermath) {
     for integration in new {
         let draft = integration.state == IntegrationState::Draft;
         assert!(!draft || integration.state_reason == "not_verified");
-        let verified = broker.verify_integration(&integration.id).await.unwrap();
+        let verified = broker.integration(&integration.id).verify().await.unwrap();
         assert_eq!(verified.state, IntegrationState::Configured);
-        broker.delete_integration(&integration.id).await.unwrap();
+        broker.integration(&integration.id).delete().await.unwrap();
     }
 }
 
 fn renamed() -> IntegrationUpdate {
-    IntegrationUpdate {
-        name: Some("Renamed".to_owned()),
-        client_id: Some("another".to_owned()),
-        ..IntegrationUpdate::default()
-    }
+    IntegrationUpdate::default().name("Renamed").client_id("another")
 }
 
 async fn renamed_whole_or_not(after: Aftermath) {
     let broker = &after.later.broker;
-    let integration = broker.integration(after.stage.integration()).await.unwrap();
+    let integration = broker
+        .integration(after.stage.integration())
+        .view()
+        .await
+        .unwrap();
     let renamed = integration.name == "Renamed";
     assert_eq!(integration.client_id == "another", renamed);
     assert!(!after.done() || renamed);
@@ -219,13 +216,22 @@ async fn renamed_whole_or_not(after: Aftermath) {
 
 async fn configured(after: Aftermath) {
     let broker = &after.later.broker;
-    let integration = broker.integration(after.stage.integration()).await.unwrap();
+    let integration = broker
+        .integration(after.stage.integration())
+        .view()
+        .await
+        .unwrap();
     assert_eq!(integration.state, IntegrationState::Configured);
 }
 
 async fn disabled_once_done(after: Aftermath) {
     let broker = &after.later.broker;
-    let state = broker.integration(after.stage.integration()).await.unwrap().state;
+    let state = broker
+        .integration(after.stage.integration())
+        .view()
+        .await
+        .unwrap()
+        .state;
     let disabled = state == IntegrationState::Disabled;
     assert!(disabled || state == IntegrationState::Configured);
     assert!(!after.done() || disabled);
@@ -236,7 +242,12 @@ async fn disabled_once_done(after: Aftermath) {
 /// Whoever froze it may go away: the sweep goes on with the revocations.
 async fn frozen_and_revoked_or_not(after: Aftermath) {
     let (broker, stage) = (&after.later.broker, &after.stage);
-    let state = broker.integration(stage.integration()).await.unwrap().state;
+    let state = broker
+        .integration(stage.integration())
+        .view()
+        .await
+        .unwrap()
+        .state;
     let frozen = state == IntegrationState::Frozen;
     assert!(frozen || state == IntegrationState::Configured);
     assert!(!after.done() || frozen);
@@ -249,10 +260,10 @@ async fn gone_with_its_key_or_not(after: Aftermath) {
     let (broker, stage) = (&after.later.broker, &after.stage);
     if after.may_fail && after.polls > 0 {
         // Whoever is told that the store is not available may say it again.
-        let again = broker.delete_integration(&stage.spare).await;
+        let again = broker.integration(&stage.spare).delete().await;
         assert!(again.is_ok() || again == Err(Code::IntegrationNotFound.into()));
     }
-    let there = broker.integration(&stage.spare).await.is_ok();
+    let there = broker.integration(&stage.spare).view().await.is_ok();
     let key = broker.verify_key(&stage.spare_key).await;
     assert!(!after.done() || !there);
     assert!(after.polls > 0 || there);

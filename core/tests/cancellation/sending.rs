@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// What is dropped here and not in the table of operations.
-pub const OPERATIONS: [&str; 2] = ["Broker::send", "Within::send"];
+pub const OPERATIONS: [&str; 1] = ["ConnectionHandle::send"];
 
 const A_LITTLE: Duration = Duration::from_millis(2);
 const ANSWERS_LATE: Fault = Fault::SlowAnswer(A_LITTLE);
@@ -105,7 +105,12 @@ async fn stage(late: Fault) -> (World, ConnectionId, Api) {
         settings.takes = A_LITTLE;
     });
     let id = world.connect().await;
-    let first = world.one.broker.send(&id, ApiRequest::get("/first")).await;
+    let first = world
+        .one
+        .broker
+        .connection(&id)
+        .send(ApiRequest::get("/first"))
+        .await;
     read(first).await.unwrap();
     for op in [Op::Read, Op::Swap, Op::Integrations, Op::Usage] {
         world.one.store.script(op, 0, u32::MAX, late);
@@ -132,7 +137,7 @@ fn parts() -> ApiRequest {
 async fn settled_count(broker: &Broker, integration: &IntegrationId) -> u64 {
     let mut counted = u64::MAX;
     for _ in 0..500 {
-        counted = broker.usage(integration).await.unwrap().calls;
+        counted = broker.integration(integration).usage().await.unwrap().calls;
         if counted <= 2 {
             break;
         }
@@ -156,7 +161,12 @@ async fn judge(world: &World, id: &ConnectionId, api: &Api, polls: u32) {
     );
     assert!(counted == 1 || polls > 0);
     world.clock.step(SESSION);
-    let read = world.one.broker.send(id, ApiRequest::get("/after")).await;
+    let read = world
+        .one
+        .broker
+        .connection(id)
+        .send(ApiRequest::get("/after"))
+        .await;
     assert!(read.is_ok(), "dropped after {polls} polls: {read:?}");
     let presented = world.upstream.presented();
     let different: BTreeSet<_> = presented.iter().collect();
@@ -176,10 +186,10 @@ async fn drop_everywhere(
         let broker = world.one.broker.clone();
         let call = async {
             let answer = if within {
-                let within = broker.within(&world.integration);
-                within.send(&id, None, request()).await
+                let integration = broker.integration(&world.integration);
+                integration.connection(&id).send(request()).await
             } else {
-                broker.send(&id, request()).await
+                broker.connection(&id).send(request()).await
             };
             read(answer).await
         };
@@ -214,14 +224,14 @@ async fn who_goes_away_while_calls_are_given_back_loses_none() {
             for polls in 0..100 {
                 let (world, id, _api) = stage(late).await;
                 let broker = world.one.broker.clone();
-                read(broker.send(&id, ApiRequest::get("/second")).await)
+                read(broker.connection(&id).send(ApiRequest::get("/second")).await)
                     .await
                     .unwrap();
                 let give_back = async {
                     if shuts_down {
                         broker.shutdown(Duration::from_secs(1)).await;
                     } else {
-                        broker.usage(&world.integration).await.unwrap();
+                        broker.integration(&world.integration).usage().await.unwrap();
                     }
                 };
                 let ended = drop_at(polls, false, give_back).await.is_some();

@@ -3,17 +3,19 @@
 use std::{ops::Deref, rc::Rc, time::Duration};
 
 use grantry::{
-    Broker, NewIntegration,
+    Broker, ConnectionHandle, ConnectionUpdate, IntegrationHandle, NewIntegration, OwnerHandle,
     connect::{Binding, NewLink},
     connection::SetName,
     id::{ConnectionId, IntegrationId, KeyId},
-    integration::Options,
     secret::Secret,
     store::KeyKind,
     testing::Intervals,
 };
 
 use crate::support::{RETURN, SESSION, World};
+
+/// The owner of the connection.
+pub const OWNER: &str = "ann";
 
 pub struct Props {
     pub world: World,
@@ -55,16 +57,28 @@ impl Stage {
             })
         });
         let id = world.connect().await;
+        let connection = world.one.broker.connection(&id);
+        let update = ConnectionUpdate::default().owner(OWNER);
+        connection.update(update).await.unwrap();
         let set = world.credentials(&id).await.unwrap().set;
         world.clock.step(SESSION);
         let broker = world.one.broker.clone();
-        let started = broker.begin_connect(&world.integration, browser()).await.unwrap();
+        let started = broker
+            .integration(&world.integration)
+            .begin_connect(browser())
+            .await
+            .unwrap();
         let callback = world.upstream.consent(&started.url);
         let started = broker
-            .begin_connect(&world.integration, browser())
+            .integration(&world.integration)
+            .begin_connect(browser())
             .reconnect(id.clone());
         let callback_again = world.upstream.consent(&started.await.unwrap().url);
-        let link = broker.connect_link(&world.integration, new_link()).await.unwrap();
+        let link = broker
+            .integration(&world.integration)
+            .connect_link(new_link())
+            .await
+            .unwrap();
         let link = link.url.split_once("link=").unwrap().1.to_owned();
         let mint = broker.mint_key(KeyKind::Api, Some(&world.integration), None);
         let key = mint.await.unwrap();
@@ -98,8 +112,18 @@ impl Stage {
         &self.world.integration
     }
 
-    pub fn within(&self) -> grantry::Within {
-        self.broker().within(self.integration())
+    pub fn handle(&self) -> IntegrationHandle {
+        self.broker().integration(self.integration())
+    }
+
+    /// The door of the connection's owner.
+    pub fn door(&self) -> OwnerHandle {
+        self.handle().owner(OWNER)
+    }
+
+    /// The connection, as its owner reaches it.
+    pub fn connection(&self) -> ConnectionHandle {
+        self.door().connection(&self.id)
     }
 }
 
@@ -108,22 +132,9 @@ pub fn browser() -> Binding {
 }
 
 pub fn new_link() -> NewLink {
-    NewLink {
-        owner: "ann".to_owned(),
-        redirect_uri: Some(RETURN.to_owned()),
-        ..NewLink::default()
-    }
+    NewLink::default().owner(OWNER).redirect_uri(RETURN)
 }
 
 pub fn new_integration(name: &str) -> NewIntegration {
-    NewIntegration {
-        name: name.to_owned(),
-        offering: "fake/production".to_owned(),
-        client_id: "client".to_owned(),
-        client_secret: Secret::new("secret"),
-        scopes: Vec::new(),
-        redirect_uris: vec![RETURN.to_owned()],
-        monthly_limit: None,
-        options: Options::new(),
-    }
+    NewIntegration::new(name, "fake/production", "client", Secret::new("secret")).redirect_uris([RETURN])
 }

@@ -93,27 +93,28 @@ async fn who_was_at_the_provider_s_pages_begins_again() {
     let begin = world
         .one
         .broker
-        .begin_connect(&world.integration, Binding::new("the browser"));
+        .integration(&world.integration)
+        .begin_connect(Binding::new("the browser"));
     let query = world
         .upstream
         .consent(&begin.return_to(RETURN).await.unwrap().url);
     two.copied().await;
     pass(seconds(2)).await;
     let binding = Binding::new("the browser");
-    let here = world
-        .one
-        .broker
-        .finish_connect(&world.integration, &query, &binding);
+    let integration = world.one.broker.integration(&world.integration);
+    let here = integration.finish_connect(&query, &binding);
     refused(here.await.unwrap());
     let there = world.process_on(&two.target);
     let there = there
         .broker
-        .finish_connect(&world.integration, &query, &binding)
+        .integration(&world.integration)
+        .finish_connect(&query, &binding)
         .await;
     assert_eq!(there.unwrap_err().code(), Code::StateUnknown);
     let begin = world
         .one
         .broker
-        .begin_connect(&world.integration, Binding::new("the browser"));
+        .integration(&world.integration)
+        .begin_connect(Binding::new("the browser"));
     assert_eq!(begin.await.unwrap_err().code(), Code::StoreMoved);
 }

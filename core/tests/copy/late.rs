@@ -89,7 +89,7 @@ async fn for_an_ended_connection_it_is_dropped() {
     assert_eq!(world.access(&id).await, "access-0-1");
     let beside = world.process();
     world.upstream.set(|settings| settings.refuses_revocations = true);
-    beside.broker.disconnect(&id).await.unwrap();
+    beside.broker.connection(&id).disconnect().await.unwrap();
     pass(seconds(1)).await;
     beside.broker.shutdown(seconds(1)).await;
     let tried = world.upstream.revoked().len();

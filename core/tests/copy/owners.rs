@@ -222,14 +222,9 @@ async fn from_the_mark_on_the_source_does_nothing() {
     let two = Two::new().await;
     let world = &two.world;
     let (id, gone) = (world.connect().await, world.connect().await);
-    let keeper = world.process_with(|builder| {
-        builder.keep_alive(KeepAlive {
-            access_tokens: true,
-            ..KeepAlive::default()
-        })
-    });
+    let keeper = world.process_with(|builder| builder.keep_alive(KeepAlive::default().access_tokens(true)));
     world.upstream.set(|settings| settings.refuses_revocations = true);
-    world.one.broker.disconnect(&gone).await.unwrap();
+    world.one.broker.connection(&gone).disconnect().await.unwrap();
     pass(seconds(2)).await;
     for _ in 0..2 {
         keeper.broker.credentials(&id).await.unwrap();

@@ -70,8 +70,8 @@ pub async fn everything(world: &World) -> Vec<ConnectionId> {
     assert!(broker.credentials(&lost).await.is_err());
     broker.credentials(&idle).await.unwrap();
     world.upstream.set(|settings| settings.refuses_revocations = true);
-    broker.revoke(&revoked).await.unwrap();
-    broker.disconnect(&deleted).await.unwrap();
+    broker.connection(&revoked).revoke().await.unwrap();
+    broker.connection(&deleted).disconnect().await.unwrap();
     ids.extend([expired, lost, idle, revoked, deleted]);
     let integration = Some(&world.integration);
     let first = broker.mint_key(KeyKind::Api, integration, None).await.unwrap();

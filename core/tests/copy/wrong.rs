@@ -96,28 +96,41 @@ async fn a_store_that_was_moved_changes_nothing_any_more_and_says_so() {
     assert_eq!(error.advice(), Advice::FixConfiguration);
     let codes = [
         error.code(),
-        broker.disconnect(&id).await.unwrap_err().code(),
-        broker.revoke(&id).await.unwrap_err().code(),
-        broker.connection(&id).await.unwrap_err().code(),
-        broker.connections(integration).await.unwrap_err().code(),
-        broker.reconnect_link(&id).await.unwrap_err().code(),
+        broker.connection(&id).disconnect().await.unwrap_err().code(),
+        broker.connection(&id).revoke().await.unwrap_err().code(),
+        broker.connection(&id).view().await.unwrap_err().code(),
         broker
-            .update_integration(integration, IntegrationUpdate::default())
+            .integration(integration)
+            .connections()
+            .await
+            .unwrap_err()
+            .code(),
+        broker.connection(&id).reconnect_link().await.unwrap_err().code(),
+        broker
+            .integration(integration)
+            .update(IntegrationUpdate::default())
             .await
             .unwrap_err()
             .code(),
         broker
-            .set_client_secret(integration, Secret::new("new"))
+            .integration(integration)
+            .set_client_secret(Secret::new("new"))
             .await
             .unwrap_err()
             .code(),
-        broker.disable_integration(integration).await.unwrap_err().code(),
         broker
-            .freeze_integration(integration, "a leak")
+            .integration(integration)
+            .disable()
             .await
             .unwrap_err()
             .code(),
-        broker.delete_integration(integration).await.unwrap_err().code(),
+        broker
+            .integration(integration)
+            .freeze("a leak")
+            .await
+            .unwrap_err()
+            .code(),
+        broker.integration(integration).delete().await.unwrap_err().code(),
         broker
             .mint_key(KeyKind::Public, Some(integration), None)
             .await
@@ -162,7 +175,12 @@ async fn a_row_that_is_missing_is_noticed_before_anything_is_used() {
             .contains("2 connections in the source and 1 in the target")
     );
     let there = world.process_on(&two.target);
-    let closed = there.broker.connections(&world.integration).await.unwrap_err();
+    let closed = there
+        .broker
+        .integration(&world.integration)
+        .connections()
+        .await
+        .unwrap_err();
     assert_eq!(closed.code(), Code::StoreArriving);
     let report = two.copied().await;
     assert_eq!((report.moved, report.connections), (1, 2));

@@ -236,7 +236,7 @@ async fn an_integration_with_connections_stays() {
         .admin("DELETE", &one)
         .refused(409, "integration_in_use")
         .await;
-    world.broker.disconnect(&id).await.unwrap();
+    world.broker.connection(&id).disconnect().await.unwrap();
     world.admin("DELETE", &one).granted(204).await;
     world
         .api("GET", "/api/v1/connections")

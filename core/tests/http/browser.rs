@@ -488,7 +488,8 @@ async fn what_cannot_begin() {
 
     world
         .broker
-        .disable_integration(&world.integration)
+        .integration(&world.integration)
+        .disable()
         .await
         .unwrap();
     let got = world.bare("GET", &good).send().await;
@@ -496,10 +497,20 @@ async fn what_cannot_begin() {
         (got.status.as_u16(), got.code().as_str()),
         (403, "integration_disabled")
     );
-    world.broker.enable_integration(&world.integration).await.unwrap();
+    world
+        .broker
+        .integration(&world.integration)
+        .enable()
+        .await
+        .unwrap();
     let bad = Failure::refused(Verdict::ClientMisconfigured, Reason::ClientIdInvalid);
     world.fake.plan("verify", Plan::Fails(bad));
-    world.broker.verify_integration(&world.integration).await.unwrap();
+    world
+        .broker
+        .integration(&world.integration)
+        .verify()
+        .await
+        .unwrap();
     let got = world.bare("GET", &good).send().await;
     assert_eq!(
         (got.status.as_u16(), got.code().as_str()),

@@ -277,7 +277,7 @@ async fn connect_links_carry_the_owner_and_work_once() {
 async fn a_reconnect_link_keeps_the_id() {
     let world = World::new().await;
     let id = world.connect("ann@acme.example").await;
-    world.broker.revoke(&id).await.unwrap();
+    world.broker.connection(&id).revoke().await.unwrap();
     let got = world
         .api("GET", &format!("{CONNECTIONS}/{id}/credentials"))
         .refused(401, "connection_revoked")

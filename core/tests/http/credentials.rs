@@ -189,13 +189,19 @@ async fn a_disabled_integration_serves_nothing() {
     world.get(&target(&id)).await;
     world
         .broker
-        .disable_integration(&world.integration)
+        .integration(&world.integration)
+        .disable()
         .await
         .unwrap();
     world
         .api("GET", &target(&id))
         .refused(403, "integration_disabled")
         .await;
-    world.broker.enable_integration(&world.integration).await.unwrap();
+    world
+        .broker
+        .integration(&world.integration)
+        .enable()
+        .await
+        .unwrap();
     world.get(&target(&id)).await;
 }

@@ -47,27 +47,28 @@ async fn filters_hold_together() {
     let ann = world.connect("Ann_50%@acme.example").await;
     let bob = world.connect("bob@acme.example").await;
     let eve = world.connect("eve@other.example").await;
-    let label = |owner: &str, team: &str| ConnectionUpdate {
-        owner: Some(owner.to_owned()),
-        metadata: Some(
+    let label = |owner: &str, team: &str| {
+        ConnectionUpdate::default().owner(owner.to_owned()).metadata(
             [
                 ("team".to_owned(), team.to_owned()),
                 ("x.y".to_owned(), "1".to_owned()),
             ]
             .into(),
-        ),
+        )
     };
     world
         .broker
-        .update_connection(&ann, label("u-1", "red"))
+        .connection(&ann)
+        .update(label("u-1", "red"))
         .await
         .unwrap();
     world
         .broker
-        .update_connection(&bob, label("u-1", "blue"))
+        .connection(&bob)
+        .update(label("u-1", "blue"))
         .await
         .unwrap();
-    world.broker.disconnect(&eve).await.unwrap();
+    world.broker.connection(&eve).disconnect().await.unwrap();
     let rows: [(&str, &[&ConnectionId]); 20] = [
         ("", &[&bob, &ann]),
         ("?search=ACME", &[&bob, &ann]),

@@ -6,7 +6,6 @@ use grantry::{
     Broker, NewIntegration,
     http::HttpService,
     id::{ConnectionId, IntegrationId},
-    integration::Options,
     secret::Secret,
     store::{KeyKind, Stores, memory::MemoryStore},
     vault::Keyring,
@@ -182,15 +181,13 @@ impl World {
 }
 
 async fn create(broker: &Broker, offering: &str, monthly_limit: Option<u64>) -> IntegrationId {
-    let new = NewIntegration {
-        name: "Test".to_owned(),
-        offering: offering.to_owned(),
-        client_id: "client".to_owned(),
-        client_secret: Secret::new("client-secret"),
-        scopes: Vec::new(),
-        redirect_uris: vec![RETURN.to_owned(), "https://app.example/query?a=1".to_owned()],
-        monthly_limit,
-        options: Options::new(),
-    };
+    let new = NewIntegration::new(
+        "Test",
+        offering.to_owned(),
+        "client",
+        Secret::new("client-secret"),
+    )
+    .redirect_uris([RETURN, "https://app.example/query?a=1"])
+    .monthly_limit(monthly_limit);
     broker.create_integration(new).await.unwrap().id
 }

@@ -6,11 +6,6 @@ pub(crate) const IMPLS: &[&str] = &[];
 pub(crate) const HANDED: &[&str] = &[];
 
 pub(crate) const CIRCLES_IN_CORE: &[&str] = &[
-    "broker/builder.rs",
-    "broker/connections.rs",
-    "broker/list.rs",
-    "broker/mod.rs",
-    "broker/within.rs",
     "engine/protocol/acquire.rs",
     "engine/protocol/attempt.rs",
     "engine/protocol/conclude.rs",

@@ -7,6 +7,7 @@ use grantry::{
     connection::{Reason, Status},
     error::{Advice, Code, Error, causes},
     event::What,
+    id::IntegrationId,
     provider::{Failure, Verdict},
     proxy::ApiRequest,
 };
@@ -156,7 +157,13 @@ async fn a_failed_refresh_is_our_answer() {
         // And no second call goes out with a token that is known to be refused.
         assert_eq!(world.code(ApiRequest::get("/a")).await, code);
         assert_eq!((upstream.calls(), world.refreshes()), (1, 1));
-        let status = world.broker.connection(&world.connection).await.unwrap().status;
+        let status = world
+            .broker
+            .connection(&world.connection)
+            .view()
+            .await
+            .unwrap()
+            .status;
         assert_eq!(status == Status::Expired, code == "connection_expired");
     }
 }
@@ -300,27 +307,18 @@ async fn what_does_not_speak_tls_gets_no_call() {
 }
 
 #[tokio::test]
-async fn the_provider_must_be_the_connections() {
+async fn a_connection_of_another_integration_sends_nothing() {
     let upstream = Upstream::always(ok("{}"));
     let world = World::new(&upstream.origin).await;
-    let within = world.broker.within(&world.integration);
-    let error = within
-        .send(&world.connection, Some("other"), ApiRequest::get("/a"))
-        .await
-        .unwrap_err();
-    assert_eq!(error.code(), Code::ProviderMismatch);
-    assert_eq!(upstream.connections(), 0);
-    assert_eq!(
-        within
-            .send(&world.connection, Some("fake"), ApiRequest::get("/a"))
-            .await
-            .unwrap()
-            .status,
-        200
-    );
-    let stranger = world.broker.within(&grantry::id::IntegrationId::generate());
-    let error = stranger
-        .send(&world.connection, None, ApiRequest::get("/a"))
+    let here = world
+        .broker
+        .integration(&world.integration)
+        .connection(&world.connection);
+    assert_eq!(here.send(ApiRequest::get("/a")).await.unwrap().status, 200);
+    let other = world.broker.integration(&IntegrationId::generate());
+    let error = other
+        .connection(&world.connection)
+        .send(ApiRequest::get("/a"))
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::IntegrationMismatch);

@@ -51,7 +51,8 @@ async fn a_second_provider_brings_its_own_rules() {
         panic!("not connected");
     };
     let found = broker
-        .connections(&integration)
+        .integration(&integration)
+        .connections()
         .environment(environment)
         .await
         .unwrap();
@@ -61,12 +62,13 @@ async fn a_second_provider_brings_its_own_rules() {
     assert_eq!((&found.id, found.provider.as_str()), (&connection, "acme"));
     assert_eq!(found.environment.as_str(), "pre-release_2");
     let none = broker
-        .connections(&integration)
+        .integration(&integration)
+        .connections()
         .environment(Environment::PRODUCTION);
     assert!(none.await.unwrap().connections.is_empty());
 
     // What its API does not take is refused before it is counted or sent.
-    let code = async |request| match broker.send(&connection, request).await {
+    let code = async |request| match broker.connection(&connection).send(request).await {
         Ok(answer) => panic!("answered with {}", answer.status),
         Err(error) => error.code().as_str(),
     };
@@ -80,7 +82,7 @@ async fn a_second_provider_brings_its_own_rules() {
         "query_reserved"
     );
     assert_eq!((upstream.calls(), world.counted().await), (0, 0));
-    assert_eq!(broker.usage(&integration).await.unwrap().calls, 0);
+    assert_eq!(broker.integration(&integration).usage().await.unwrap().calls, 0);
 
     // A refused token is refreshed, and the call sent again, with what each API takes.
     let call = |path: &str| {
@@ -90,7 +92,8 @@ async fn a_second_provider_brings_its_own_rules() {
             .header("Accept", "a/b")
     };
     let answer = broker
-        .send(&connection, call("/api/v2/x?session=1"))
+        .connection(&connection)
+        .send(call("/api/v2/x?session=1"))
         .await
         .unwrap();
     assert_eq!((answer.status.as_u16(), world.refreshes()), (200, 1));

@@ -315,7 +315,12 @@ async fn a_token_goes_to_its_own_origin_only() {
             } else {
                 (other, "2")
             };
-            let reply = world.broker.send(id, ApiRequest::get("/a")).await.unwrap();
+            let reply = world
+                .broker
+                .connection(id)
+                .send(ApiRequest::get("/a"))
+                .await
+                .unwrap();
             assert_eq!(reply.text(LIMIT).await.unwrap(), body);
         }
     });

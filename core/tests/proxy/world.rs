@@ -199,16 +199,8 @@ pub(crate) fn plain_facts(name: &str, environment: Environment) -> ProviderFacts
 
 /// An integration of this offering.
 pub(crate) async fn integrate(broker: &Broker, offering: &str, monthly_limit: Option<u64>) -> IntegrationId {
-    let new = NewIntegration {
-        name: "Test".to_owned(),
-        offering: offering.to_owned(),
-        client_id: "client".to_owned(),
-        client_secret: Secret::new("secret"),
-        scopes: Vec::new(),
-        redirect_uris: Vec::new(),
-        monthly_limit,
-        options: Options::new(),
-    };
+    let new =
+        NewIntegration::new("Test", offering, "client", Secret::new("secret")).monthly_limit(monthly_limit);
     broker.create_integration(new).await.unwrap().id
 }
 
@@ -294,19 +286,21 @@ impl World {
         let binding = Binding::new("the test");
         let started = self
             .broker
-            .begin_connect(integration, Binding::new("the test"))
+            .integration(integration)
+            .begin_connect(Binding::new("the test"))
             .await
             .unwrap();
         let state = started.url.split_once("state=").unwrap().1;
         let query = format!("{query}&state={state}");
         self.broker
-            .finish_connect(integration, &query, &binding)
+            .integration(integration)
+            .finish_connect(&query, &binding)
             .await
             .unwrap()
     }
 
     pub(crate) async fn send(&self, request: ApiRequest) -> Result<ApiResponse, Error> {
-        self.broker.send(&self.connection, request).await
+        self.broker.connection(&self.connection).send(request).await
     }
 
     /// The error code that a request leads to.
@@ -344,7 +338,12 @@ impl World {
 
     /// Calls that were counted against the plan.
     pub(crate) async fn counted(&self) -> u64 {
-        self.broker.usage(&self.integration).await.unwrap().calls
+        self.broker
+            .integration(&self.integration)
+            .usage()
+            .await
+            .unwrap()
+            .calls
     }
 
     pub(crate) async fn hot(&self) -> HotFacts {

@@ -20,7 +20,10 @@ async fn what_an_answer_leaves_out_stays() {
         assert_eq!(credentials.instance_url, "https://acme.api.test");
     }
     assert_eq!(world.upstream.presented(), ["refresh-0-0"; 3]);
-    assert_eq!(world.one.broker.connection(&id).await.unwrap().scopes, ["api"]);
+    assert_eq!(
+        world.one.broker.connection(&id).view().await.unwrap().scopes,
+        ["api"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,10 +106,14 @@ async fn no_secret_is_in_what_can_be_printed() {
     let credentials = world.credentials(&id).await.unwrap();
     let begin = || {
         let binding = grantry::connect::Binding::new("the browser");
-        world.one.broker.begin_connect(&world.integration, binding)
+        world
+            .one
+            .broker
+            .integration(&world.integration)
+            .begin_connect(binding)
     };
     let started = begin().await.unwrap();
-    let link = world.one.broker.reconnect_link(&id).await.unwrap();
+    let link = world.one.broker.connection(&id).reconnect_link().await.unwrap();
     let state = started.url.split_once("state=").unwrap().1;
     let token = link.url.split_once("link=").unwrap().1;
     let printed = format!(
@@ -115,7 +122,7 @@ async fn no_secret_is_in_what_can_be_printed() {
         world.one.broker,
         world.row(&id).await,
         world.one.events.all(),
-        world.one.broker.history(&id).await.unwrap(),
+        world.one.broker.connection(&id).history().await.unwrap(),
     );
     for secret in ["access-0", "refresh-0", "the browser", &state[..43], token] {
         assert!(!printed.contains(secret), "{secret}");

@@ -230,7 +230,7 @@ async fn a_set_that_is_lost_while_it_is_being_confirmed_is_stored_again() {
 #[tokio::test(start_paused = true)]
 async fn a_set_at_risk_of_a_connection_that_ended_is_let_go() {
     let (world, id, _) = with_a_set_at_risk().await;
-    world.process().broker.disconnect(&id).await.unwrap();
+    world.process().broker.connection(&id).disconnect().await.unwrap();
     pass(seconds(10)).await;
     assert!(world.one.broker.health().await.unsaved.is_empty());
     assert!(!world.upstream.lives("refresh-0-1"));
@@ -241,7 +241,7 @@ async fn a_set_at_risk_of_a_connection_that_ended_is_let_go() {
 async fn a_set_that_was_lost_before_its_connection_ended_is_revoked() {
     let (world, id, turn) = with_a_set_at_risk().await;
     world.one.store.roll_back(&turn).await;
-    world.process().broker.disconnect(&id).await.unwrap();
+    world.process().broker.connection(&id).disconnect().await.unwrap();
     pass(seconds(10)).await;
     assert_eq!(world.generation(&id).await, 1, "it is not brought back");
     assert!(world.upstream.revoked().contains(&"refresh-0-1".to_owned()));
@@ -357,17 +357,14 @@ async fn an_unrelated_write_is_no_doubt() {
     let relabel = async {
         for owner in ["ann", "ben"] {
             pass(std::time::Duration::from_millis(900)).await;
-            let update = grantry::ConnectionUpdate {
-                owner: Some(owner.to_owned()),
-                metadata: None,
-            };
-            two.broker.update_connection(&id, update).await.unwrap();
+            let update = grantry::ConnectionUpdate::default().owner(owner.to_owned());
+            two.broker.connection(&id).update(update).await.unwrap();
         }
     };
     let (token, ()) = tokio::join!(world.access(&id), relabel);
     assert_eq!(token, "access-0-1");
     pass(seconds(5)).await;
     assert_eq!(world.one.events.count(&What::Unsaved), 0);
-    assert_eq!(two.broker.connection(&id).await.unwrap().owner, "ben");
+    assert_eq!(two.broker.connection(&id).view().await.unwrap().owner, "ben");
     assert_eq!(world.upstream.presented(), ["refresh-0-0"]);
 }

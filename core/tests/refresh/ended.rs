@@ -31,7 +31,10 @@ async fn a_set_that_comes_after_the_deletion_is_revoked_and_never_stored() {
     let world = World::new().await;
     let id = world.connect().await;
     let broker = world.one.broker.clone();
-    let code = meanwhile(&world, &id, async || broker.disconnect(&id).await.unwrap()).await;
+    let code = meanwhile(&world, &id, async || {
+        broker.connection(&id).disconnect().await.unwrap();
+    })
+    .await;
     assert_eq!(code, Code::ConnectionNotFound);
     pass(seconds(5)).await;
     assert_eq!(world.status(&id).await, Status::Deleted);
@@ -46,7 +49,10 @@ async fn a_set_that_comes_after_a_revocation_by_another_process_is_revoked() {
     let world = World::new().await;
     let id = world.connect().await;
     let two = world.process();
-    let code = meanwhile(&world, &id, async || two.broker.revoke(&id).await.unwrap()).await;
+    let code = meanwhile(&world, &id, async || {
+        two.broker.connection(&id).revoke().await.unwrap();
+    })
+    .await;
     assert_eq!(code, Code::ConnectionRevoked);
     pass(seconds(5)).await;
     assert_eq!(world.status(&id).await, Status::Revoked);
@@ -98,11 +104,11 @@ async fn the_very_token_that_a_connection_lives_on_is_never_revoked() {
     assert!(matches!(again, Outcome::Connected { .. }));
     pass(seconds(60)).await;
     assert!(world.upstream.revoked().is_empty());
-    let history = world.one.broker.history(&id).await.unwrap();
+    let history = world.one.broker.connection(&id).history().await.unwrap();
     assert!(history.iter().all(|decision| decision.what != "late_set_owed"));
     // Revoked while the provider does not take it, and connected again on the same token.
     world.upstream.set(|s| s.refuses_revocations = true);
-    world.one.broker.revoke(&id).await.unwrap();
+    world.one.broker.connection(&id).revoke().await.unwrap();
     pass(seconds(1)).await;
     let tried = world.upstream.revoked().len();
     assert!(matches!(
@@ -149,7 +155,7 @@ async fn an_owed_revocation_survives_until_the_provider_takes_it() {
     let id = world.connect().await;
     world.upstream.set(|s| s.refuses_revocations = true);
     let broker = world.process().broker;
-    broker.disconnect(&id).await.unwrap();
+    broker.connection(&id).disconnect().await.unwrap();
     pass(seconds(1)).await;
     drop(broker);
     assert!(world.upstream.lives("refresh-0-0"));
@@ -169,11 +175,11 @@ async fn an_owed_revocation_is_given_up_visibly() {
     let world = World::new().await;
     let id = world.connect().await;
     world.upstream.set(|s| s.refuses_revocations = true);
-    world.one.broker.revoke(&id).await.unwrap();
+    world.one.broker.connection(&id).revoke().await.unwrap();
     pass(seconds(8 * 3600)).await;
     assert_eq!(world.upstream.revoked().len(), 12);
     assert_eq!(world.facts(&id).await["owed"], serde_json::Value::Null);
-    let history = world.one.broker.history(&id).await.unwrap();
+    let history = world.one.broker.connection(&id).history().await.unwrap();
     assert_eq!(history.last().unwrap().what, "revocation_given_up");
 }
 
@@ -184,10 +190,10 @@ async fn a_deletion_is_seen_by_all_within_a_second() {
     let two = world.process();
     pass(seconds(2)).await;
     two.broker.credentials(&id).await.unwrap();
-    assert!(two.broker.peek(&id, |_| ()).is_some());
-    world.one.broker.disconnect(&id).await.unwrap();
+    assert!(two.broker.connection(&id).peek(|_| ()).is_some());
+    world.one.broker.connection(&id).disconnect().await.unwrap();
     pass(seconds(1)).await;
-    assert!(two.broker.peek(&id, |_| ()).is_none());
+    assert!(two.broker.connection(&id).peek(|_| ()).is_none());
     let error = two.broker.credentials(&id).await.unwrap_err();
     assert_eq!(error.code(), Code::ConnectionNotFound);
     assert_eq!(two.events.count(&What::Deleted), 0, "told by the one who did it");
@@ -204,7 +210,7 @@ async fn a_slow_reader_does_not_bring_back_what_was_deleted_meanwhile() {
     let slow = two.broker.credentials(&id);
     let delete = async {
         pass(seconds(1)).await;
-        world.one.broker.disconnect(&id).await.unwrap();
+        world.one.broker.connection(&id).disconnect().await.unwrap();
     };
     let (slow, ()) = tokio::join!(slow, delete);
     drop(slow);
@@ -221,10 +227,11 @@ async fn a_deletion_during_a_refresh_that_fails_is_seen_too() {
     pass(seconds(2)).await;
     world.upstream.next(Answer::Held(seconds(10)));
     world.upstream.end_grant("refresh-0-0");
-    let refresh = world.one.broker.credentials_valid_for(&id, seconds(3600));
+    let connection = world.one.broker.connection(&id);
+    let refresh = connection.credentials_valid_for(seconds(3600));
     let delete = async {
         pass(seconds(3)).await;
-        two.broker.disconnect(&id).await.unwrap();
+        two.broker.connection(&id).disconnect().await.unwrap();
     };
     let _ = tokio::join!(refresh, delete);
     pass(seconds(1)).await;

@@ -50,7 +50,8 @@ async fn within_a_second_nothing_is_served_and_then_all_is_revoked() {
     }
     let broker = &world.one.broker;
     let frozen = broker
-        .freeze_integration(&world.integration, REASON)
+        .integration(&world.integration)
+        .freeze(REASON)
         .await
         .unwrap();
     assert_eq!(
@@ -60,11 +61,11 @@ async fn within_a_second_nothing_is_served_and_then_all_is_revoked() {
     assert_eq!(world.code(&ids[0]).await, Code::IntegrationFrozen, "here at once");
     pass(seconds(1)).await;
     for id in &ids {
-        assert!(two.broker.peek(id, |_| ()).is_none());
+        assert!(two.broker.connection(id).peek(|_| ()).is_none());
         let error = two.broker.credentials(id).await.unwrap_err();
         assert_eq!(error.code(), Code::IntegrationFrozen);
     }
-    let early = broker.enable_integration(&world.integration).await.unwrap_err();
+    let early = broker.integration(&world.integration).enable().await.unwrap_err();
     assert_eq!(early.code(), Code::IntegrationFreezing);
     pass(seconds(150)).await;
     all_is_revoked(&world, &ids).await;
@@ -73,7 +74,7 @@ async fn within_a_second_nothing_is_served_and_then_all_is_revoked() {
         1
     );
     // Afterwards the users come back.
-    broker.enable_integration(&world.integration).await.unwrap();
+    broker.integration(&world.integration).enable().await.unwrap();
     assert_eq!(world.code(&ids[0]).await, Code::ConnectionRevoked);
     world.try_connect(Some(&ids[0])).await;
     world.access(&ids[0]).await;
@@ -89,7 +90,8 @@ async fn a_killed_process_s_freeze_is_finished_by_another() {
         two.store
             .script(Op::Swap, 0, 1000, Fault::SlowAnswer(Duration::from_millis(2)));
         two.broker
-            .freeze_integration(&world.integration, REASON)
+            .integration(&world.integration)
+            .freeze(REASON)
             .await
             .unwrap();
         pass(Duration::from_millis(after)).await;
@@ -114,7 +116,8 @@ async fn a_store_that_fails_now_and_then_holds_nothing_up_for_good() {
     world
         .one
         .broker
-        .freeze_integration(&world.integration, REASON)
+        .integration(&world.integration)
+        .freeze(REASON)
         .await
         .unwrap();
     pass(seconds(300)).await;
@@ -131,7 +134,8 @@ async fn a_set_that_lands_later_is_revoked_too() {
         world
             .one
             .broker
-            .freeze_integration(&world.integration, REASON)
+            .integration(&world.integration)
+            .freeze(REASON)
             .await
             .unwrap();
     };
@@ -148,18 +152,23 @@ async fn a_connect_attempt_that_was_on_its_way_leaves_nothing() {
     use grantry::connect::Binding;
     let (world, _) = connected(1).await;
     let two = world.process();
-    let begin = two.broker.begin_connect(&world.integration, Binding::new("b"));
+    let begin = two
+        .broker
+        .integration(&world.integration)
+        .begin_connect(Binding::new("b"));
     let query = world.upstream.consent(&begin.await.unwrap().url);
     // Its row is written long after the freeze began.
     two.store.next(Op::Insert, Fault::Slow(seconds(12)));
     let binding = Binding::new("b");
-    let finish = two.broker.finish_connect(&world.integration, &query, &binding);
+    let integration = two.broker.integration(&world.integration);
+    let finish = integration.finish_connect(&query, &binding);
     let freeze = async {
         pass(seconds(1)).await;
         world
             .one
             .broker
-            .freeze_integration(&world.integration, REASON)
+            .integration(&world.integration)
+            .freeze(REASON)
             .await
             .unwrap();
     };
@@ -168,7 +177,8 @@ async fn a_connect_attempt_that_was_on_its_way_leaves_nothing() {
     let left = world
         .one
         .broker
-        .connections(&world.integration)
+        .integration(&world.integration)
+        .connections()
         .status(Status::Connected);
     assert!(left.await.unwrap().connections.is_empty());
     assert!(!world.upstream.lives("refresh-1-0"));
@@ -191,7 +201,8 @@ async fn nothing_is_kept_alive_and_expired_ones_are_revoked_too() {
     let error = world
         .one
         .broker
-        .freeze_integration(&world.integration, "")
+        .integration(&world.integration)
+        .freeze("")
         .await
         .unwrap_err();
     assert_eq!(
@@ -215,7 +226,8 @@ async fn a_sweep_that_is_under_way_presents_nothing_more() {
     world
         .one
         .broker
-        .freeze_integration(&world.integration, REASON)
+        .integration(&world.integration)
+        .freeze(REASON)
         .await
         .unwrap();
     let before = world.presentations();
@@ -230,20 +242,28 @@ async fn what_the_provider_took_long_to_answer_is_not_connected_any_more() {
     let (world, _) = connected(0).await;
     let binding = Binding::new("b");
     let broker = &world.one.broker;
-    let begin = broker.begin_connect(&world.integration, Binding::new("b"));
+    let begin = broker
+        .integration(&world.integration)
+        .begin_connect(Binding::new("b"));
     let query = world.upstream.consent(&begin.await.unwrap().url);
     world.upstream.set(|s| s.takes = seconds(15));
-    let finish = broker.finish_connect(&world.integration, &query, &binding);
+    let integration = broker.integration(&world.integration);
+    let finish = integration.finish_connect(&query, &binding);
     let freeze = async {
         pass(seconds(1)).await;
         broker
-            .freeze_integration(&world.integration, REASON)
+            .integration(&world.integration)
+            .freeze(REASON)
             .await
             .unwrap();
     };
     let _ = tokio::join!(finish, freeze);
     pass(seconds(200)).await;
-    let all = broker.connections(&world.integration).await.unwrap();
+    let all = broker
+        .integration(&world.integration)
+        .connections()
+        .await
+        .unwrap();
     assert!(all.connections.is_empty(), "nothing was written: {all:?}");
     assert!(!world.upstream.lives("refresh-0-0"));
 }

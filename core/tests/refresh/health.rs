@@ -214,10 +214,7 @@ async fn the_usual_traps_are_named() {
     world.upstream.set(|s| s.idle_limit = Some(days(30)));
     let id = world.connect().await;
     assert_eq!(world.one.broker.diagnose().await.unwrap(), []);
-    let off = KeepAlive {
-        idle_limit: false,
-        ..KeepAlive::default()
-    };
+    let off = KeepAlive::default().idle_limit(false);
     let careless = world.process_with(|builder| builder.keep_alive(off).without_background_tasks());
     world.upstream.set(|s| s.client_secret = "another".to_owned());
     let kinds = |traps: Vec<grantry::health::Trap>| traps.into_iter().map(|t| t.kind).collect::<Vec<_>>();

@@ -57,7 +57,8 @@ async fn who_asks_for_more_life_waits_and_gets_what_lives_if_there_is_no_more() 
     let world = World::new().await;
     let id = world.connect().await;
     world.clock.step(SESSION - seconds(1800));
-    let ask = |minimum| world.one.broker.credentials_valid_for(&id, minimum);
+    let connection = world.one.broker.connection(&id);
+    let ask = |minimum| connection.credentials_valid_for(minimum);
     assert_eq!(
         ask(seconds(60)).await.unwrap().access_token.expose(),
         "access-0-0"

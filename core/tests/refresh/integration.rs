@@ -15,22 +15,24 @@ async fn a_disabled_integration_serves_nothing_anywhere_after_a_second() {
     two.broker.credentials(&id).await.unwrap();
     pass(seconds(2)).await;
     two.broker.credentials(&id).await.unwrap();
-    assert!(two.broker.peek(&id, |_| ()).is_some());
+    assert!(two.broker.connection(&id).peek(|_| ()).is_some());
     world
         .one
         .broker
-        .disable_integration(&world.integration)
+        .integration(&world.integration)
+        .disable()
         .await
         .unwrap();
     assert_eq!(world.code(&id).await, Code::IntegrationDisabled, "here at once");
     pass(seconds(1)).await;
-    assert!(two.broker.peek(&id, |_| ()).is_none());
+    assert!(two.broker.connection(&id).peek(|_| ()).is_none());
     let error = two.broker.credentials(&id).await.unwrap_err();
     assert_eq!(error.code(), Code::IntegrationDisabled);
     world
         .one
         .broker
-        .enable_integration(&world.integration)
+        .integration(&world.integration)
+        .enable()
         .await
         .unwrap();
     pass(seconds(1)).await;
@@ -51,7 +53,8 @@ async fn a_refresh_that_is_on_its_way_stores_its_set_and_serves_nobody() {
         world
             .one
             .broker
-            .disable_integration(&world.integration)
+            .integration(&world.integration)
+            .disable()
             .await
             .unwrap();
     };
@@ -113,16 +116,12 @@ async fn one_integration_that_cannot_be_read_stands_in_nobody_s_way() {
     use grantry::store::{IntegrationRow, IntegrationStore as _};
     let world = World::new().await;
     let id = world.connect().await;
-    let new = grantry::NewIntegration {
-        name: "Other".to_owned(),
-        offering: "fake/production".to_owned(),
-        client_id: "other".to_owned(),
-        client_secret: grantry::secret::Secret::new("secret"),
-        scopes: Vec::new(),
-        redirect_uris: Vec::new(),
-        monthly_limit: None,
-        options: grantry::integration::Options::new(),
-    };
+    let new = grantry::NewIntegration::new(
+        "Other",
+        "fake/production",
+        "other",
+        grantry::secret::Secret::new("secret"),
+    );
     let other = world.one.broker.create_integration(new).await.unwrap().id;
     world.access(&id).await;
     let stored = world.memory.integration(&other).await.unwrap().unwrap();
@@ -137,7 +136,7 @@ async fn one_integration_that_cannot_be_read_stands_in_nobody_s_way() {
         .unwrap();
     pass(seconds(3)).await;
     assert!(
-        world.one.broker.peek(&id, |_| ()).is_some(),
+        world.one.broker.connection(&id).peek(|_| ()).is_some(),
         "still served from memory"
     );
 }

@@ -47,10 +47,7 @@ async fn a_process_that_keeps_nothing_alive_leaves_it() {
     let world = world_with_idle_limit().await;
     world.connect().await;
     world.one.broker.shutdown(seconds(1)).await;
-    let off = KeepAlive {
-        idle_limit: false,
-        ..KeepAlive::default()
-    };
+    let off = KeepAlive::default().idle_limit(false);
     let _two = world.process_with(|builder| builder.keep_alive(off));
     world.clock.step(days(29));
     sweeps().await;
@@ -61,10 +58,7 @@ async fn a_process_that_keeps_nothing_alive_leaves_it() {
 async fn access_tokens_are_refreshed_ahead_where_wanted() {
     let world = World::new().await;
     world.one.broker.shutdown(seconds(1)).await;
-    let keep = KeepAlive {
-        access_tokens: true,
-        ..KeepAlive::default()
-    };
+    let keep = KeepAlive::default().access_tokens(true);
     let two = world.process_with(|builder| builder.keep_alive(keep));
     let id = world.connect_with(&two.broker).await;
     for generation in 2..5 {
@@ -72,7 +66,10 @@ async fn access_tokens_are_refreshed_ahead_where_wanted() {
         sweeps().await;
         pass(seconds(60)).await;
         assert_eq!(world.generation(&id).await, generation);
-        let credentials = two.broker.peek(&id, |credentials| credentials.set.generation);
+        let credentials = two
+            .broker
+            .connection(&id)
+            .peek(|credentials| credentials.set.generation);
         assert_eq!(credentials, Some(generation), "no caller waits");
     }
     assert_eq!(world.presentations(), 3);
@@ -180,12 +177,12 @@ async fn a_disabled_integration_s_grants_live_on() {
     let world = world_with_idle_limit().await;
     let id = world.connect().await;
     let broker = &world.one.broker;
-    broker.disable_integration(&world.integration).await.unwrap();
+    broker.integration(&world.integration).disable().await.unwrap();
     world.clock.step(days(23));
     sweeps().await;
     assert_eq!(world.generation(&id).await, 2);
     assert!(world.credentials(&id).await.is_err(), "and serve nobody");
-    broker.enable_integration(&world.integration).await.unwrap();
+    broker.integration(&world.integration).enable().await.unwrap();
     world.access(&id).await;
 }
 
@@ -194,12 +191,13 @@ async fn what_is_owed_for_a_deleted_integration_is_forgotten() {
     let world = World::new().await;
     let id = world.connect().await;
     world.upstream.set(|s| s.refuses_revocations = true);
-    world.one.broker.disconnect(&id).await.unwrap();
+    world.one.broker.connection(&id).disconnect().await.unwrap();
     pass(seconds(1)).await;
     world
         .one
         .broker
-        .delete_integration(&world.integration)
+        .integration(&world.integration)
+        .delete()
         .await
         .unwrap();
     let tried = world.upstream.revoked().len();
@@ -225,7 +223,7 @@ async fn a_revocation_that_is_given_up_is_seen() {
     let world = World::new().await;
     let id = world.connect().await;
     world.upstream.set(|s| s.refuses_revocations = true);
-    world.one.broker.disconnect(&id).await.unwrap();
+    world.one.broker.connection(&id).disconnect().await.unwrap();
     for _ in 0..40 {
         sweeps().await;
         world.clock.step(seconds(3600));

@@ -17,6 +17,7 @@ mod health;
 mod herd;
 mod integration;
 mod keep_alive;
+mod owner;
 mod processes;
 mod refusals;
 mod rollback;

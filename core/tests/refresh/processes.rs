@@ -37,7 +37,7 @@ async fn another_s_refresh_is_seen_without_asking() {
     let two = world.process();
     pass(seconds(2)).await;
     let set = two.broker.credentials(&id).await.unwrap().set;
-    world.one.broker.refused(&id, set).await.unwrap();
+    world.one.broker.connection(&id).refused(set).await.unwrap();
     pass(seconds(1)).await;
     let seen = two.broker.credentials(&id).await.unwrap();
     assert_eq!(seen.access_token.expose(), "access-0-1");
@@ -151,7 +151,8 @@ async fn a_set_that_replaces_the_tried_one_is_tried_too() {
         let set = world.credentials(&id).await.unwrap().set;
         // One more refresh: processed before the late presentation, and stored while the set before it is tried.
         world.upstream.next(Answer::Slow(seconds(11)));
-        let refresh = world.one.broker.refused(&id, set);
+        let connection = world.one.broker.connection(&id);
+        let refresh = connection.refused(set);
         let slowly = async {
             pass(seconds(5)).await;
             world.upstream.set(|s| s.takes = seconds(2));

@@ -82,7 +82,8 @@ async fn a_wrong_client_is_the_integration_s_fault_and_is_not_asked_about_by_eve
     world
         .one
         .broker
-        .set_client_secret(&world.integration, secret)
+        .integration(&world.integration)
+        .set_client_secret(secret)
         .await
         .unwrap();
     for id in &ids[..20] {
@@ -204,7 +205,8 @@ async fn a_hundred_reports_about_one_set_are_one_refresh() {
     let world = World::new().await;
     let id = world.connect().await;
     let first = world.credentials(&id).await.unwrap().set;
-    let reports = join_all((0..100).map(|_| world.one.broker.refused(&id, first))).await;
+    let connection = world.one.broker.connection(&id);
+    let reports = join_all((0..100).map(|_| connection.refused(first))).await;
     for newer in reports {
         assert_eq!(newer.unwrap().access_token.expose(), "access-0-1");
     }
@@ -212,7 +214,7 @@ async fn a_hundred_reports_about_one_set_are_one_refresh() {
     // Late ones, about the older set, cause none; not in another process, either.
     let two = world.process();
     for broker in [&world.one.broker, &two.broker] {
-        let newer = broker.refused(&id, first).await.unwrap();
+        let newer = broker.connection(&id).refused(first).await.unwrap();
         assert_eq!(newer.access_token.expose(), "access-0-1");
     }
     assert_eq!(world.presentations(), 1);
@@ -226,7 +228,7 @@ async fn a_refused_token_is_not_served_again_if_the_refresh_fails() {
     world
         .upstream
         .next(refusal(Verdict::MayPass, Reason::RateLimited, Some(seconds(30))));
-    assert!(world.one.broker.refused(&id, first).await.is_err());
+    assert!(world.one.broker.connection(&id).refused(first).await.is_err());
     for _ in 0..20 {
         assert_eq!(world.code(&id).await, Code::RefreshCooling);
         pass(seconds(1)).await;
@@ -244,9 +246,9 @@ async fn a_report_about_a_set_that_only_others_know_is_believed() {
     let first = world.credentials(&id).await.unwrap().set;
     // All of this takes no time, so this process cannot hear of the other's refresh.
     world.upstream.set(|s| s.takes = Duration::ZERO);
-    let newer = two.broker.refused(&id, first).await.unwrap();
-    assert!(world.one.broker.peek(&id, |c| c.set == first).unwrap());
-    let newest = world.one.broker.refused(&id, newer.set).await.unwrap();
+    let newer = two.broker.connection(&id).refused(first).await.unwrap();
+    assert!(world.one.broker.connection(&id).peek(|c| c.set == first).unwrap());
+    let newest = world.one.broker.connection(&id).refused(newer.set).await.unwrap();
     assert_eq!(
         newest.set,
         SetName {

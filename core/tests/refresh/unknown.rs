@@ -157,7 +157,7 @@ async fn nothing_is_presented_while_it_cannot_be_asked_whether_the_token_lives()
         epoch: 1,
         generation: 1,
     };
-    let newer = world.one.broker.refused(&id, set).await.unwrap();
+    let newer = world.one.broker.connection(&id).refused(set).await.unwrap();
     assert_eq!(newer.access_token.expose(), "access-0-1");
 }
 

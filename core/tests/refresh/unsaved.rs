@@ -101,7 +101,7 @@ async fn an_unsaved_set_of_a_connection_that_somebody_deleted_is_not_served_on()
     // By then it is written every five seconds only; the deletion must be seen before.
     pass(seconds(60)).await;
     assert_eq!(world.access(&id).await, "access-0-1");
-    world.process().broker.disconnect(&id).await.unwrap();
+    world.process().broker.connection(&id).disconnect().await.unwrap();
     // Within the time that another process needs to hear of it, long before the next write.
     pass(std::time::Duration::from_millis(300)).await;
     assert_eq!(world.code(&id).await, Code::ConnectionNotFound);
@@ -158,17 +158,14 @@ async fn an_unrelated_write_of_the_row_costs_no_set() {
     let relabel = async {
         for n in 0..20 {
             pass(std::time::Duration::from_millis(600)).await;
-            let update = grantry::ConnectionUpdate {
-                owner: Some(format!("owner {n}")),
-                metadata: None,
-            };
-            two.broker.update_connection(&id, update).await.unwrap();
+            let update = grantry::ConnectionUpdate::default().owner(format!("owner {n}"));
+            two.broker.connection(&id).update(update).await.unwrap();
         }
     };
     let (token, ()) = tokio::join!(world.access(&id), relabel);
     assert_eq!(token, "access-0-1");
     assert_eq!(world.generation(&id).await, 2);
-    assert_eq!(two.broker.connection(&id).await.unwrap().owner, "owner 19");
+    assert_eq!(two.broker.connection(&id).view().await.unwrap().owner, "owner 19");
     world.clock.step(SESSION);
     assert_eq!(
         two.broker.credentials(&id).await.unwrap().access_token.expose(),

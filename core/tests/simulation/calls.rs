@@ -60,8 +60,8 @@ impl World {
             let call = running.signals.run(async {
                 match wish {
                     Wish::Credentials => broker.credentials(&id).await,
-                    Wish::ValidFor(span) => broker.credentials_valid_for(&id, span).await,
-                    Wish::Refused(set) => broker.refused(&id, set).await,
+                    Wish::ValidFor(span) => broker.connection(&id).credentials_valid_for(span).await,
+                    Wish::Refused(set) => broker.connection(&id).refused(set).await,
                 }
             });
             let limit = patience.unwrap_or(Duration::from_secs(1_000_000));

@@ -123,7 +123,8 @@ fn a_freeze_by_a_clock_that_was_wrong() {
             world.sim.state().perhaps_disabled = true;
             let broker = &world.processes[0].broker;
             broker
-                .freeze_integration(&world.integration, "a leak")
+                .integration(&world.integration)
+                .freeze("a leak")
                 .await
                 .unwrap();
             note_disabled(&world.sim, &world.integration).await;
@@ -144,7 +145,7 @@ fn a_slow_reader_that_switches_an_integration_on_again() {
             tokio::time::sleep(Duration::from_millis(100)).await;
             world.sim.state().perhaps_disabled = true;
             let broker = &world.processes[0].broker;
-            broker.disable_integration(&world.integration).await.unwrap();
+            broker.integration(&world.integration).disable().await.unwrap();
             note_disabled(&world.sim, &world.integration).await;
             world.sleeps(5).await;
             assert!(!world.comes(0).await, "it is disabled");

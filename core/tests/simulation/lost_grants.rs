@@ -209,7 +209,12 @@ fn a_delete_while_an_answer_is_out() {
             world.sends(0);
             world.sleeps(1).await;
             let id = world.sim.state().ids[0].clone();
-            world.processes[1].broker.disconnect(&id).await.unwrap();
+            world.processes[1]
+                .broker
+                .connection(&id)
+                .disconnect()
+                .await
+                .unwrap();
             world.sleeps(10).await;
         })
     }

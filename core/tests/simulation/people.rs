@@ -34,10 +34,10 @@ impl World {
                 });
             }
             4..7 => self.errand(process, "revoke", signals, async move {
-                broker.revoke(&id).await.map_err(|e| e.code())
+                broker.connection(&id).revoke().await.map_err(|e| e.code())
             }),
             7 => self.errand(process, "delete", signals, async move {
-                broker.disconnect(&id).await.map_err(|e| e.code())
+                broker.connection(&id).disconnect().await.map_err(|e| e.code())
             }),
             8..10 => self.end_grant(connection),
             10 => {
@@ -46,9 +46,9 @@ impl World {
                 let what = if freezes { "freeze" } else { "disable" };
                 self.errand(process, what, signals, async move {
                     let done = if freezes {
-                        broker.freeze_integration(&integration, "a suspected leak").await
+                        broker.integration(&integration).freeze("a suspected leak").await
                     } else {
-                        broker.disable_integration(&integration).await
+                        broker.integration(&integration).disable().await
                     };
                     done.map_err(|e| e.code())?;
                     note_disabled(&sim, &integration).await;
@@ -106,7 +106,7 @@ async fn enable(sim: &Sim, broker: &Broker, integration: &IntegrationId) -> Resu
         state.enabling += 1;
         state.disabled_since = None;
     }
-    let enabled = broker.enable_integration(integration).await;
+    let enabled = broker.integration(integration).enable().await;
     sim.state().enabling -= 1;
     note_disabled(sim, integration).await;
     enabled.map(drop).map_err(|e| e.code())

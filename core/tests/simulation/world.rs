@@ -7,7 +7,6 @@ use grantry::{
     connect::{Binding, Outcome},
     error::{Code, Error},
     id::{ConnectionId, IntegrationId},
-    integration::Options,
     secret::Secret,
     testing::{FakeProvider, Intervals, Signals},
     vault::Keyring,
@@ -44,16 +43,8 @@ pub type Rules = fn(grantry::Builder) -> grantry::Builder;
 impl World {
     pub async fn new(sim: Sim, rules: Rules) -> Self {
         let processes: Vec<_> = (0..sim.plan.processes).map(|p| start(&sim, p, rules)).collect();
-        let new = NewIntegration {
-            name: "Test".to_owned(),
-            offering: "fake/production".to_owned(),
-            client_id: "client".to_owned(),
-            client_secret: Secret::new("secret"),
-            scopes: Vec::new(),
-            redirect_uris: vec![RETURN.to_owned()],
-            monthly_limit: None,
-            options: Options::new(),
-        };
+        let new = NewIntegration::new("Test", "fake/production", "client", Secret::new("secret"))
+            .redirect_uris([RETURN]);
         let integration = processes[0].broker.create_integration(new).await.unwrap().id;
         let world = Self {
             sim,
@@ -156,7 +147,10 @@ pub async fn connect(
 ) -> Result<(), Error> {
     let binding = || Binding::new("the browser");
     let flow = async {
-        let mut begin = broker.begin_connect(&integration, binding()).return_to(RETURN);
+        let mut begin = broker
+            .integration(&integration)
+            .begin_connect(binding())
+            .return_to(RETURN);
         if let Some(id) = again {
             begin = begin.reconnect(id);
         }
@@ -166,7 +160,11 @@ pub async fn connect(
             .and_then(|rest| rest.split('&').next())
             .unwrap();
         sim.state().codes.push((code.to_owned(), connection));
-        match broker.finish_connect(&integration, &query, &binding()).await? {
+        match broker
+            .integration(&integration)
+            .finish_connect(&query, &binding())
+            .await?
+        {
             Outcome::Connected { .. } => Ok(()),
             Outcome::Failed { error, .. } => Err(error),
         }

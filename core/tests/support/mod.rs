@@ -13,7 +13,6 @@ use grantry::{
     error::{Code, Error},
     event::{Event, EventSink, What},
     id::{ConnectionId, IntegrationId},
-    integration::Options,
     secret::Secret,
     store::{ConnectionStore as _, MemoryStore, Stored},
     testing::{FakeProvider, FakeUpstream, FaultyStore, Seen, TestClock},
@@ -70,16 +69,9 @@ impl World {
         let upstream = FakeUpstream::new(clock.clone());
         let keys = Keyring::generate().unwrap();
         let one = process(&memory, &upstream, &clock, &keys, |builder| builder);
-        let new = NewIntegration {
-            name: "Test".to_owned(),
-            offering: "fake/production".to_owned(),
-            client_id: "client".to_owned(),
-            client_secret: Secret::new("secret"),
-            scopes: Vec::new(),
-            redirect_uris: vec![RETURN.to_owned()],
-            monthly_limit,
-            options: Options::new(),
-        };
+        let new = NewIntegration::new("Test", "fake/production", "client", Secret::new("secret"))
+            .redirect_uris([RETURN])
+            .monthly_limit(monthly_limit);
         let integration = one.broker.create_integration(new).await.unwrap().id;
         Self {
             one,
@@ -136,15 +128,16 @@ impl World {
 
     async fn try_connect_with(&self, broker: &Broker, again: Option<&ConnectionId>) -> Outcome {
         let mut begin = broker
-            .begin_connect(&self.integration, Binding::new("the browser"))
+            .integration(&self.integration)
+            .begin_connect(Binding::new("the browser"))
             .return_to(RETURN);
         if let Some(id) = again {
             begin = begin.reconnect(id.clone());
         }
         let query = self.upstream.consent(&begin.await.unwrap().url);
         let binding = Binding::new("the browser");
-        let finish = broker.finish_connect(&self.integration, &query, &binding);
-        finish.await.unwrap()
+        let integration = broker.integration(&self.integration);
+        integration.finish_connect(&query, &binding).await.unwrap()
     }
 
     pub async fn credentials(&self, id: &ConnectionId) -> Result<Arc<Credentials>, Error> {

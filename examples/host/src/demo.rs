@@ -131,26 +131,23 @@ async fn set_up(
 }
 
 fn demo_app(simulator: &Simulator) -> NewIntegration {
-    NewIntegration {
-        name: "Demo".to_owned(),
-        offering: "salesforce/production".to_owned(),
-        client_id: DEFAULT_CLIENT_ID.to_owned(),
-        client_secret: Secret::new(DEFAULT_CLIENT_SECRET),
-        scopes: ["api", "refresh_token", "id"].map(str::to_owned).to_vec(),
-        redirect_uris: Vec::new(),
-        monthly_limit: Some(100_000),
-        options: [("loginUrl".to_owned(), json!(simulator.login_url()))].into(),
-    }
+    NewIntegration::new(
+        "Demo",
+        "salesforce/production",
+        DEFAULT_CLIENT_ID,
+        Secret::new(DEFAULT_CLIENT_SECRET),
+    )
+    .scopes(["api", "refresh_token", "id"])
+    .monthly_limit(100_000)
+    .option("loginUrl", simulator.login_url())
 }
 
-/// The connections of the integration, oldest first, however many pages they fill.
+/// The connections of the integration, oldest first.
 async fn all_connections(broker: &Broker, integration: &IntegrationId) -> Result<Vec<ConnectionId>, Error> {
     let mut ids = Vec::new();
-    let mut page = broker.connections(integration).limit(100).await?;
-    loop {
-        ids.extend(page.connections.into_iter().map(|connection| connection.id));
-        let Some(cursor) = page.next_cursor else { break };
-        page = broker.connections(integration).limit(100).cursor(cursor).await?;
+    let mut list = broker.integration(integration).connections().stream();
+    while let Some(connection) = list.next().await {
+        ids.push(connection?.id);
     }
     ids.reverse();
     Ok(ids)
@@ -268,12 +265,12 @@ mod tests {
             callbacks: vec![integration.callback_url.clone()],
             ..Client::default()
         });
-        let start = broker.begin_connect(&integration.id, Binding::new("session"));
+        let handle = broker.integration(&integration.id);
+        let start = handle.begin_connect(Binding::new("session"));
         let callback = simulator.approve(&start.await.unwrap().url, USERS[0]).unwrap();
         let query = callback.split_once('?').unwrap().1;
         let binding = Binding::new("session");
-        let finish = broker.finish_connect(&integration.id, query, &binding);
-        finish.await.unwrap();
+        handle.finish_connect(query, &binding).await.unwrap();
         let mut ids = all_connections(&broker, &integration.id).await.unwrap();
         let stored = store.connection(&ids[0]).await.unwrap().0.unwrap();
         // A list opens nothing that is sealed.

@@ -34,10 +34,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Problem> {
         builder = builder.allow_loopback_upstream();
     }
     if args.no_keep_alive {
-        builder = builder.keep_alive(KeepAlive {
-            idle_limit: false,
-            ..KeepAlive::default()
-        });
+        builder = builder.keep_alive(KeepAlive::default().idle_limit(false));
     }
     let broker = builder.build()?;
     tracing::info!(listen = base_url, public_url, "ready");

@@ -11,7 +11,7 @@ use grantry::{
 use grantry_provider_salesforce::Salesforce;
 use grantry_salesforce_simulator::{Client, Config, DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Simulator};
 use grantry_store_sqlite::SqliteStore;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -29,16 +29,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
 
     let integration = broker
-        .create_integration(NewIntegration {
-            name: "My app".to_owned(),
-            offering: "salesforce/production".to_owned(),
-            client_id: DEFAULT_CLIENT_ID.to_owned(),
-            client_secret: Secret::new(DEFAULT_CLIENT_SECRET),
-            scopes: vec!["api".to_owned(), "refresh_token".to_owned(), "id".to_owned()],
-            redirect_uris: vec![],
-            monthly_limit: None,
-            options: [("loginUrl".to_owned(), json!(salesforce.login_url()))].into(),
-        })
+        .create_integration(
+            NewIntegration::new(
+                "My app",
+                "salesforce/production",
+                DEFAULT_CLIENT_ID,
+                Secret::new(DEFAULT_CLIENT_SECRET),
+            )
+            .scopes(["api", "refresh_token", "id"])
+            .option("loginUrl", salesforce.login_url()),
+        )
         .await?;
     println!("integration {} is {}", integration.id, integration.state.as_str());
     salesforce.register_client(Client {
@@ -48,32 +48,35 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // Your signed-in user clicks "connect": bind the attempt to the session, and send the browser to `start.url`.
     let session = "the session id of user 42";
-    let start = broker
-        .begin_connect(&integration.id, Binding::new(session))
-        .owner("user-42")
-        .await?;
+    let user = broker.integration(&integration.id).owner("user-42");
+    let start = user.begin_connect(Binding::new(session)).await?;
     let callback = salesforce.approve(&start.url, "sarah@acme.com")?;
     // The browser returns to your callback route: pass its query on, with the same binding.
     let query = callback.split_once('?').map_or("", |(_, query)| query);
     let outcome = broker
-        .finish_connect(&integration.id, query, &Binding::new(session))
+        .integration(&integration.id)
+        .finish_connect(query, &Binding::new(session))
         .await?;
     let Outcome::Connected { connection, .. } = outcome else {
         return Err("not connected".into());
     };
 
-    let credentials = broker.credentials(&connection).await?;
+    // What this user connected, and nothing else.
+    let connection = user.connection(&connection);
+    let credentials = connection.credentials().await?;
     println!(
-        "{connection} works until {} at {}",
-        credentials.expires_at, credentials.instance_url
+        "{} works until {} at {}",
+        connection.id(),
+        credentials.expires_at,
+        credentials.instance_url
     );
 
     let soql = "SELECT Id, Name FROM Account LIMIT 3";
     let request = ApiRequest::get("/services/data/v59.0/query").query("q", soql);
-    let answer: Value = broker.send(&connection, request).await?.json(1 << 20).await?;
+    let answer: Value = connection.send(request).await?.json(1 << 20).await?;
     println!("{}", answer["records"]);
 
-    broker.disconnect(&connection).await?;
+    connection.disconnect().await?;
     broker.shutdown(std::time::Duration::from_secs(10)).await;
     println!(
         "disconnected; grants left at Salesforce: {}",

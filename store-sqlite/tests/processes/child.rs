@@ -123,15 +123,12 @@ async fn child() {
             }
             "write" => {
                 let update = ConnectionUpdate::default();
-                broker.update_connection(&id(), update).await.unwrap();
+                broker.connection(&id()).update(update).await.unwrap();
                 tell(&json!("written"));
             }
             "name" => {
-                let update = ConnectionUpdate {
-                    owner: Some(order["owner"].as_str().unwrap().to_owned()),
-                    ..ConnectionUpdate::default()
-                };
-                let error = broker.update_connection(&id(), update).await.unwrap_err();
+                let update = ConnectionUpdate::default().owner(order["owner"].as_str().unwrap().to_owned());
+                let error = broker.connection(&id()).update(update).await.unwrap_err();
                 tell(&json!({
                     "code": error.code().as_str(),
                     "shown": format!("{error} {error:?}"),
@@ -176,7 +173,7 @@ async fn refresh(broker: Broker, id: ConnectionId, order: Value) {
         let (broker, id, start) = (broker.clone(), id.clone(), start.clone());
         all.spawn(async move {
             start.wait().await;
-            broker.refused(&id, set).await
+            broker.connection(&id).refused(set).await
         });
     }
     let (mut got, mut failed) = (BTreeMap::new(), BTreeMap::new());
@@ -212,7 +209,7 @@ fn roam(work: &mut JoinSet<()>, broker: &Broker, order: &Value) {
             loop {
                 let id = &ids[random(ids.len())];
                 let newer = match broker.credentials(id).await {
-                    Ok(held) => broker.refused(id, held.set).await,
+                    Ok(held) => broker.connection(id).refused(held.set).await,
                     Err(error) => Err(error),
                 };
                 match newer {

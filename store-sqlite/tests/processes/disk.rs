@@ -99,7 +99,15 @@ impl Scene {
             self.world.pass(LAPSE);
         } else {
             let stored = async {
-                while self.reader.connection(&connected.id).await.unwrap().generation < 2 {
+                while self
+                    .reader
+                    .connection(&connected.id)
+                    .view()
+                    .await
+                    .unwrap()
+                    .generation
+                    < 2
+                {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
@@ -212,7 +220,14 @@ async fn killed_at_every_call() {
         let told = scene.child.next().await;
         scene.disk.over();
         let killed = scene.disk.calls() > call;
-        let stored = scene.reader.connection(&connected.id).await.unwrap().generation == 2;
+        let stored = scene
+            .reader
+            .connection(&connected.id)
+            .view()
+            .await
+            .unwrap()
+            .generation
+            == 2;
         assert!(
             told.is_none() || stored,
             "{call}: a caller was given what is lost"

@@ -37,7 +37,7 @@ impl World {
     /// Lets a caller use the connection, whose access token is dead. It ends healthy only if the stored refresh token was
     /// the living one.
     pub(crate) async fn end_of(&self, broker: &Broker, connected: &Connected) -> End {
-        let error = match broker.send(&connected.id, ApiRequest::get(CALL)).await {
+        let error = match broker.connection(&connected.id).send(ApiRequest::get(CALL)).await {
             Ok(answer) => {
                 let status = answer.into_http().status();
                 let credentials = broker.credentials(&connected.id).await.unwrap();
@@ -57,8 +57,8 @@ impl World {
 
     /// Why a lost connection is lost, if it shows as such everywhere where one may look. Else what is seen.
     async fn is_visible(&self, broker: &Broker, connected: &Connected) -> Result<Reason, String> {
-        let seen = broker.connection(&connected.id).await.unwrap();
-        let history = broker.history(&connected.id).await.unwrap();
+        let seen = broker.connection(&connected.id).view().await.unwrap();
+        let history = broker.connection(&connected.id).history().await.unwrap();
         let last = history.iter().rev().find(|decision| decision.what == "expired");
         let last = last.and_then(|decision| decision.reason);
         let health = broker.health().await.expired;

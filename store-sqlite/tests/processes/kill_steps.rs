@@ -43,7 +43,11 @@ async fn after_the_kill(world: &World, connected: &Connected, phase: Phase, mode
         // Whoever comes meanwhile is told to come again, and presents nothing.
         let id = connected.id.clone();
         let asking = world.in_passing(|broker| async move {
-            broker.refused(&id, set_name("1.1")).await.map(|new| new.set)
+            broker
+                .connection(&id)
+                .refused(set_name("1.1"))
+                .await
+                .map(|new| new.set)
         });
         let error = asking.await.unwrap().unwrap_err();
         assert_eq!(name_of_error(&error), "refresh_in_progress");

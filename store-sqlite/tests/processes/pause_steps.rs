@@ -48,7 +48,7 @@ async fn stopped_at(
     };
     let (rival, _) = world.place.broker(&Steps::default(), patience).await;
     // What it is told is no matter: it may have to come again.
-    drop(rival.refused(&connected.id, set_name("1.1")).await);
+    drop(rival.connection(&connected.id).refused(set_name("1.1")).await);
     let woken = world.simulator.now();
     child.resume();
     let outcome = child.outcome(&connected.id).await;

@@ -148,7 +148,7 @@ impl Scene {
                 asking.spawn(async move {
                     if let Ok(held) = broker.credentials(&connected.id).await {
                         // What it is told is no matter: it may have to come again.
-                        drop(broker.refused(&connected.id, held.set).await);
+                        drop(broker.connection(&connected.id).refused(held.set).await);
                     }
                 });
             }
@@ -168,7 +168,7 @@ impl Scene {
         for (place, connected) in self.connections.iter().cloned().enumerate() {
             let (world, broker) = (self.world.clone(), broker.clone());
             judging.spawn(async move {
-                let stored = broker.connection(&connected.id).await.unwrap().generation;
+                let stored = broker.connection(&connected.id).view().await.unwrap().generation;
                 let end = world.end_of(&broker, &connected).await;
                 (place, stored, end)
             });

@@ -17,7 +17,6 @@ use grantry::{
 use grantry_salesforce_simulator::{
     Client, Config, DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Presentation, Simulator,
 };
-use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -92,20 +91,17 @@ impl World {
             "strict"
         };
         let integration = front
-            .create_integration(NewIntegration {
-                name: "Test".to_owned(),
-                offering: "salesforce/production".to_owned(),
-                client_id: DEFAULT_CLIENT_ID.to_owned(),
-                client_secret: Secret::new(DEFAULT_CLIENT_SECRET),
-                scopes: ["api", "refresh_token", "id"].map(str::to_owned).to_vec(),
-                redirect_uris: vec![],
-                monthly_limit: None,
-                options: [
-                    ("loginUrl".to_owned(), json!(simulator.login_url())),
-                    ("rotation".to_owned(), json!(rotation)),
-                ]
-                .into(),
-            })
+            .create_integration(
+                NewIntegration::new(
+                    "Test",
+                    "salesforce/production",
+                    DEFAULT_CLIENT_ID,
+                    Secret::new(DEFAULT_CLIENT_SECRET),
+                )
+                .scopes(["api", "refresh_token", "id"])
+                .option("loginUrl", simulator.login_url())
+                .option("rotation", rotation),
+            )
             .await
             .unwrap();
         simulator.register_client(Client {
@@ -129,14 +125,16 @@ impl World {
         let user = format!("user{}@acme.com", self.users.fetch_add(1, Ordering::Relaxed));
         let start = self
             .front
-            .begin_connect(&self.integration, Binding::new("session"))
+            .integration(&self.integration)
+            .begin_connect(Binding::new("session"))
             .await
             .unwrap();
         let callback = self.simulator.approve(&start.url, &user).unwrap();
         let query = callback.split_once('?').unwrap().1;
         let outcome = self
             .front
-            .finish_connect(&self.integration, query, &Binding::new("session"))
+            .integration(&self.integration)
+            .finish_connect(query, &Binding::new("session"))
             .await
             .unwrap();
         let Outcome::Connected { connection: id, .. } = outcome else {

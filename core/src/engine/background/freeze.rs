@@ -14,6 +14,7 @@ use crate::{
         directory::{Body, Freeze, Switch},
         limits, pages,
         revoke::When,
+        scope::Scope,
     },
     error::{Code, Error, causes},
     id::IntegrationId,
@@ -72,7 +73,10 @@ async fn revoke_those(context: &Context, id: &IntegrationId, status: Status) -> 
     while let Some(page) = pages.try_next().await? {
         let ids = page.into_iter().map(|stored| stored.row.id);
         let ends = ids.map(|id| async move {
-            let end = context.revoker.end(None, &id, Status::Revoked, When::Sweep).await;
+            let end = context
+                .revoker
+                .end(Scope::default(), &id, Status::Revoked, When::Sweep)
+                .await;
             (id, end)
         });
         let mut ends = stream::iter(ends).buffer_unordered(limits::FREEZE_AT_ONCE);

@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use crate::{
     connection::{Credentials, SetName},
-    engine::{directory::ServingState, protocol::schedule::Window},
+    engine::{directory::ServingState, protocol::schedule::Window, scope::Scope},
+    error::Error,
     id::IntegrationId,
     provider::Expiry,
     store::Revision,
@@ -22,7 +23,9 @@ use crate::{
 /// One connection's token set in memory.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(super) integration: IntegrationId,
+    integration: IntegrationId,
+    /// As the row that it was made from has it.
+    owner: String,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) serving: Arc<ServingState>,
     pub(crate) expiry: Expiry,
@@ -37,6 +40,8 @@ pub(crate) struct Entry {
     /// The row may have changed: it is read before the set is served again.
     stale: AtomicBool,
     tried: AtomicBool,
+    /// The set was not stored when the entry was made: its row may have another owner by now.
+    unsaved: bool,
     /// A refresh failed, and is not worth another try before then.
     backoff_until: AtomicI64,
     /// The row's revision when the entry was made; `None` while the set is not stored yet.
@@ -58,6 +63,7 @@ impl Entry {
     #[expect(clippy::too_many_arguments, reason = "each is a column of the entry")]
     pub(crate) fn new(
         integration: IntegrationId,
+        owner: String,
         credentials: Credentials,
         serving: Arc<ServingState>,
         expiry: Expiry,
@@ -72,6 +78,7 @@ impl Entry {
         let window = Window::new(obtained_at, expiry.at(), minimum, jitter);
         Self {
             integration,
+            owner,
             credentials: Arc::new(credentials),
             serving,
             expiry,
@@ -82,6 +89,7 @@ impl Entry {
             refused: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             tried: AtomicBool::new(false),
+            unsaved: revision.is_none(),
             backoff_until: AtomicI64::new(i64::MIN),
             revision: Mutex::new(revision),
             sealed,
@@ -100,6 +108,24 @@ impl Entry {
 
     pub(crate) fn integration(&self) -> &IntegrationId {
         &self.integration
+    }
+
+    /// Whether the connection is in reach of `scope`, as far as the entry knows.
+    ///
+    /// # Errors
+    /// As [`Scope::admit`].
+    pub(crate) fn admit(&self, scope: Scope<'_>) -> Result<(), Error> {
+        scope.admit(&self.integration, &self.owner)
+    }
+
+    /// Whether the entry knows who owns the connection. Changes of a row mark its entry as stale; but an entry of a set
+    /// that is not stored yet may be made after its row was changed, from what was read before.
+    pub(crate) fn knows(&self, scope: Scope<'_>) -> bool {
+        scope.owner.is_none() || !(self.unsaved || self.is_stale())
+    }
+
+    pub(crate) fn owner(&self) -> &str {
+        &self.owner
     }
 
     pub(crate) fn window(&self, minimum: Duration) -> Window {

@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 pub(crate) use entry::Entry;
 use upsert::upsert;
 
-use super::freshness::Freshness;
+use super::{freshness::Freshness, scope::Scope};
 use crate::{
     connection::Credentials,
-    id::{ConnectionId, IntegrationId},
+    id::ConnectionId,
     store::{Changes, HotFacts},
     time::{Clock, Timestamp},
 };
@@ -47,7 +47,7 @@ impl Cache {
     pub(crate) fn hit<T>(
         &self,
         id: &ConnectionId,
-        within: Option<&IntegrationId>,
+        scope: Scope<'_>,
         read: impl FnOnce(&Arc<Credentials>) -> T,
     ) -> Option<T> {
         let entries = self.entries.pin();
@@ -56,7 +56,7 @@ impl Cache {
         if now.0 >= entry.soft.load(Ordering::Relaxed) || !entry.serving.serves() || !self.freshness.holds() {
             return None;
         }
-        if within.is_some_and(|integration| *integration != entry.integration) {
+        if !entry.knows(scope) || entry.admit(scope).is_err() {
             return None;
         }
         entry.used_at.store(now.0, Ordering::Relaxed);

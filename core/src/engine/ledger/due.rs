@@ -20,6 +20,7 @@ use crate::{
 /// is refreshed once in about half to three quarters of its idle limit (of 30 days: every 15 to 22 days).
 /// With [`KeepAlive::access_tokens`] every connection is refreshed once in every session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeepAlive {
     /// Refresh tokens are used before the provider's idle limit ends them. On by default.
     pub idle_limit: bool,
@@ -37,6 +38,29 @@ impl Default for KeepAlive {
             access_tokens: false,
             at_once: 4,
         }
+    }
+}
+
+impl KeepAlive {
+    /// Whether refresh tokens are used before the provider's idle limit ends them.
+    #[must_use]
+    pub fn idle_limit(mut self, on: bool) -> Self {
+        self.idle_limit = on;
+        self
+    }
+
+    /// Whether access tokens are refreshed ahead of their end.
+    #[must_use]
+    pub fn access_tokens(mut self, on: bool) -> Self {
+        self.access_tokens = on;
+        self
+    }
+
+    /// How many requests one process has under way at one token host.
+    #[must_use]
+    pub fn at_once(mut self, requests: u8) -> Self {
+        self.at_once = requests;
+        self
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) use hand::Hand;
 use record::Record;
 pub(crate) use update::Change;
 
-use super::{freshness::Freshness, limits};
+use super::{freshness::Freshness, limits, scope::Scope};
 use crate::{
     connection::{Decision, Reason, SetName, Status},
     error::{Code, Error},
@@ -127,16 +127,12 @@ impl Ledger {
     ///
     /// # Errors
     /// `connection_not_found`, `integration_mismatch`, `store_moved`, `connection_corrupt`.
-    pub(crate) async fn find(
-        &self,
-        within: Option<&IntegrationId>,
-        id: &ConnectionId,
-    ) -> Result<Found, Error> {
+    pub(crate) async fn find(&self, scope: Scope<'_>, id: &ConnectionId) -> Result<Found, Error> {
         let read_at = self.change_epoch();
         let (Some(stored), _) = self.store.connection(id).await? else {
             return Err(Code::ConnectionNotFound.into());
         };
-        is_within(within, &stored.row.index.integration)?;
+        scope.admit(&stored.row.index.integration, &stored.row.index.owner)?;
         let deleted = stored.row.index.status == Status::Deleted;
         match Found::decode(&stored, read_at) {
             Ok(found) if found.record.facts.moved.is_some() => Err(Code::StoreMoved.into()),
@@ -235,17 +231,6 @@ impl Ledger {
     /// Whether new tokens could be sealed.
     pub(crate) async fn can_seal(&self) -> Result<(), VaultError> {
         self.vault.ready().await
-    }
-}
-
-/// Whether a connection of `actual` may be reached by somebody who is bound to an integration.
-///
-/// # Errors
-/// `integration_mismatch`.
-pub(crate) fn is_within(within: Option<&IntegrationId>, actual: &IntegrationId) -> Result<(), Error> {
-    match within {
-        Some(wanted) if wanted != actual => Err(Code::IntegrationMismatch.into()),
-        _ => Ok(()),
     }
 }
 

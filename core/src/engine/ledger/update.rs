@@ -2,9 +2,9 @@
 
 use super::{Found, Ledger, record::Record};
 use crate::{
-    engine::limits,
+    engine::{limits, scope::Scope},
     error::{Code, Error},
-    id::{ConnectionId, IntegrationId},
+    id::ConnectionId,
     store::{HotFacts, Swap},
 };
 
@@ -24,12 +24,12 @@ impl Ledger {
     /// that the outcome is not known: the same change may be made again.
     pub(crate) async fn update<T>(
         &self,
-        within: Option<&IntegrationId>,
+        scope: Scope<'_>,
         id: &ConnectionId,
         mut decide: impl FnMut(&mut Record, HotFacts) -> Result<Change<T>, Error>,
     ) -> Result<T, Error> {
         for _ in 0..limits::UPDATE_TRIES {
-            let found = self.find(within, id).await?;
+            let found = self.find(scope, id).await?;
             if let Some(done) = self.try_change(found, &mut decide).await? {
                 return Ok(done);
             }

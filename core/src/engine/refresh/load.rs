@@ -91,6 +91,7 @@ pub(super) fn entry(
     };
     Ok(Arc::new(Entry::new(
         integration.id.clone(),
+        record.facts.owner.clone(),
         credentials,
         integration.serving.clone(),
         grant.expiry,
@@ -159,6 +160,9 @@ pub(super) async fn repair(
     let doubtful = match context.ledger.swap(&record, revision).await {
         Ok(Swap::Swapped(revision)) => {
             held.stored_as(revision);
+            if held.owner() != record.facts.owner {
+                held.mark_stale();
+            }
             context.rolled_back(&record.integration, id);
             verify
         }

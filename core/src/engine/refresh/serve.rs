@@ -14,11 +14,12 @@ use crate::{
         cache::Entry,
         directory::{Cause, Directory, Loaded},
         freshness::Freshness,
-        ledger::{Found, is_within, record::Record},
+        ledger::{Found, record::Record},
         limits,
+        scope::Scope,
     },
     error::{Advice, Code, Error},
-    id::{ConnectionId, IntegrationId},
+    id::ConnectionId,
 };
 
 /// What a caller asks of a token set.
@@ -66,20 +67,17 @@ impl Refresher {
     ///
     /// # Errors
     /// Why the connection serves nothing.
-    async fn entry(
-        &self,
-        id: &ConnectionId,
-        within: Option<&IntegrationId>,
-    ) -> Result<(Arc<Entry>, Arc<Loaded>), Error> {
+    async fn entry(&self, id: &ConnectionId, scope: Scope<'_>) -> Result<(Arc<Entry>, Arc<Loaded>), Error> {
         let read_at = self.context.ledger.change_epoch();
         let cached = self.context.cache.get(id);
         let fresh = self.freshness.holds();
         if let Some(entry) = &cached
             && fresh
             && !entry.is_stale()
+            && entry.knows(scope)
         {
+            entry.admit(scope)?;
             let integration = self.directory.get(entry.integration()).await?;
-            is_within(within, &integration.id)?;
             integration.usable()?;
             return Ok((entry.clone(), integration));
         }
@@ -98,14 +96,14 @@ impl Refresher {
             // The store cannot be reached: what is alive in memory is served on.
             Err(error) => {
                 let entry = living.ok_or_else(|| Error::from(error))?;
+                entry.admit(scope)?;
                 metrics::counter!("grantry_served_stale").increment(1);
                 let integration = self.directory.get(entry.integration()).await?;
-                is_within(within, &integration.id)?;
                 integration.usable()?;
                 return Ok((entry.clone(), integration));
             }
         };
-        is_within(within, &stored.row.index.integration)?;
+        scope.admit(&stored.row.index.integration, &stored.row.index.owner)?;
         let integration = self.directory.get(&stored.row.index.integration).await?;
         integration.usable()?;
         if let Some(entry) = cached {
@@ -132,10 +130,10 @@ impl Refresher {
     pub(crate) async fn serve(
         &self,
         id: &ConnectionId,
-        within: Option<&IntegrationId>,
+        scope: Scope<'_>,
         want: Want,
     ) -> Result<Arc<Entry>, Error> {
-        let (entry, integration) = self.entry(id, within).await?;
+        let (entry, integration) = self.entry(id, scope).await?;
         let now = self.context.clock.wall();
         self.context.cache.note_use(id, &entry, now);
         if want.not == Some(entry.name()) {
@@ -160,11 +158,33 @@ impl Refresher {
             }
         }
         match self.await_newer(id, &entry, &integration).await {
-            Ok(newer) => Ok(newer),
+            Ok(newer) => self.still_admitted(id, scope, newer).await,
             // What may pass does not matter to a caller whose token still lives.
-            Err(error) if may_serve_on(&error) && entry.alive(self.context.clock.wall()) => Ok(entry),
+            Err(error) if may_serve_on(&error) && entry.alive(self.context.clock.wall()) => {
+                self.still_admitted(id, scope, entry).await
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Looks once more at who owns the connection, after a wait in which that may have changed. A store that cannot be
+    /// reached changes nothing: what was known last counts.
+    async fn still_admitted(
+        &self,
+        id: &ConnectionId,
+        scope: Scope<'_>,
+        entry: Arc<Entry>,
+    ) -> Result<Arc<Entry>, Error> {
+        if entry.knows(scope) {
+            entry.admit(scope)?;
+            return Ok(entry);
+        }
+        match self.context.ledger.stored_soon(id).await {
+            Ok((Some(stored), _)) => scope.admit(&stored.row.index.integration, &stored.row.index.owner)?,
+            Ok((None, _)) => return Err(Code::ConnectionNotFound.into()),
+            Err(_) => entry.admit(scope)?,
+        }
+        Ok(entry)
     }
 
     /// Waits for a newer set than `held`, for as long as a caller is asked to.
@@ -233,18 +253,19 @@ impl Refresher {
     pub(crate) async fn after_refusal(
         &self,
         id: &ConnectionId,
-        within: Option<&IntegrationId>,
+        scope: Scope<'_>,
         name: SetName,
     ) -> Result<Arc<Entry>, Error> {
         // A set that this process has not heard of yet: another one stored it.
-        if let Some(entry) = self.context.cache.get(id).filter(|e| e.name() < name) {
+        let older = |e: &Arc<Entry>| e.name() < name && e.admit(scope).is_ok();
+        if let Some(entry) = self.context.cache.get(id).filter(older) {
             entry.mark_stale();
         }
         let want = Want {
             minimum: Duration::ZERO,
             not: Some(name),
         };
-        self.serve(id, within, want).await
+        self.serve(id, scope, want).await
     }
 
     /// Takes the set of a row into memory.

@@ -11,15 +11,10 @@ use super::{
     journal::Journal,
     ledger::{Change, Ledger},
     protocol,
+    scope::Scope,
     upstream::Upstream,
 };
-use crate::{
-    connection::Status,
-    error::Error,
-    event::What,
-    id::{ConnectionId, IntegrationId},
-    task::Tasks,
-};
+use crate::{connection::Status, error::Error, event::What, id::ConnectionId, task::Tasks};
 
 /// Ends connections, and runs the revocations that are owed.
 #[derive(Debug)]
@@ -50,14 +45,14 @@ impl Revoker {
     /// known.
     pub(crate) async fn end(
         self: &Arc<Self>,
-        within: Option<&IntegrationId>,
+        scope: Scope<'_>,
         id: &ConnectionId,
         status: Status,
         when: When,
     ) -> Result<(), Error> {
         let ended = self
             .ledger
-            .update(within, id, |record, _| {
+            .update(scope, id, |record, _| {
                 if record.facts.row.status == status {
                     return Ok(Change::Keep(None));
                 }

@@ -122,7 +122,8 @@ async fn every_state(world: &World, host: &Host, integration: &Integration) -> V
     world
         .broker(host)
         .await
-        .revoke(&revoked.parse().unwrap())
+        .connection(&revoked.parse().unwrap())
+        .revoke()
         .await
         .unwrap();
     let deleted = world.connect(host, integration, "tom@acme.com.uat").await;

@@ -58,7 +58,7 @@ async fn expired_and_revoked_connections_say_where_to_reconnect() {
             // The first call finds out: it was refused, and so was the refresh.
             host.proxy(&id, key, &call()).await.refused(401, code);
         } else {
-            broker.revoke(&id.parse().unwrap()).await.unwrap();
+            broker.connection(&id.parse().unwrap()).revoke().await.unwrap();
             eventually("the other process has heard of it", || async {
                 (host.credentials(&id, key).await.status == 401).then_some(())
             })

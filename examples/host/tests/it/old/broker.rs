@@ -134,7 +134,7 @@ impl Opened {
     }
 
     async fn listed(&self, integration: &IntegrationId) -> Result<Map<String, Value>, Error> {
-        let list = || self.broker.connections(integration).limit(100);
+        let list = || self.broker.integration(integration).connections().limit(100);
         let mut connections = list().await?.connections;
         connections.extend(list().status(Status::Deleted).await?.connections);
         let mut listed = Map::new();
@@ -146,7 +146,7 @@ impl Opened {
     }
 
     async fn history(&self, id: &ConnectionId) -> Value {
-        match self.broker.history(id).await {
+        match self.broker.connection(id).history().await {
             Ok(decisions) => decisions
                 .iter()
                 .map(|d| json!([d.at.millis(), d.what, d.reason.map(Reason::as_str)]))
@@ -177,7 +177,12 @@ impl Opened {
 
     /// The calls of the current month.
     pub(super) async fn usage(&self) -> Value {
-        let usage = self.broker.usage(&self.known.integration("main")).await.unwrap();
+        let usage = self
+            .broker
+            .integration(&self.known.integration("main"))
+            .usage()
+            .await
+            .unwrap();
         let days: Vec<_> = usage.days.iter().map(|day| (day.day, day.calls)).collect();
         json!({ "month": usage.month, "calls": usage.calls, "days": days })
     }
@@ -191,24 +196,30 @@ impl Opened {
     }
 
     pub(super) async fn disconnect(&self, case: &str) -> Result<(), String> {
-        let ended = self.broker.disconnect(&self.known.connection(case)).await;
+        let ended = self
+            .broker
+            .connection(&self.known.connection(case))
+            .disconnect()
+            .await;
         ended.map_err(|error| code(&error))
     }
 
     pub(super) async fn revoke(&self, case: &str) -> Result<(), String> {
-        let ended = self.broker.revoke(&self.known.connection(case)).await;
+        let ended = self
+            .broker
+            .connection(&self.known.connection(case))
+            .revoke()
+            .await;
         ended.map_err(|error| code(&error))
     }
 
     /// Changes a connection's owner.
     pub(super) async fn rename(&self, case: &str) -> Result<(), String> {
-        let update = ConnectionUpdate {
-            owner: Some("somebody else".to_owned()),
-            ..ConnectionUpdate::default()
-        };
+        let update = ConnectionUpdate::default().owner("somebody else");
         let updated = self
             .broker
-            .update_connection(&self.known.connection(case), update)
+            .connection(&self.known.connection(case))
+            .update(update)
             .await;
         updated.map(drop).map_err(|error| code(&error))
     }
@@ -222,7 +233,8 @@ impl Opened {
         let main = self.known.integration("main");
         let finish = self
             .broker
-            .finish_connect(&main, query, &Binding::new(binding))
+            .integration(&main)
+            .finish_connect(query, &Binding::new(binding))
             .await;
         match finish {
             Ok(Outcome::Connected { .. }) => Ok(()),
@@ -235,7 +247,8 @@ impl Opened {
         let main = self.known.integration("main");
         let begun = self
             .broker
-            .begin_link(&main, link, Binding::new("a browser"))
+            .integration(&main)
+            .begin_link(link, Binding::new("a browser"))
             .await;
         begun.map(drop).map_err(|error| code(&error))
     }

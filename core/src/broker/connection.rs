@@ -1,0 +1,263 @@
+//! One connection, in process.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use super::parts::Shared;
+use crate::{
+    account::{Connection, ConnectionUpdate},
+    connect::{Link, LinkKind, check_metadata, check_owner},
+    connection::{ConnectionView, Credentials, Decision, SetName, Status},
+    engine::{ledger::Change, revoke::When, scope::Scope},
+    error::Error,
+    id::{ConnectionId, IntegrationId},
+    proxy::{ApiRequest, ApiResponse},
+};
+
+/// A connection of this broker's. Nothing is looked up before a method is called; each one says `connection_not_found` if
+/// there is no such connection. A handle that was made by way of an integration says `integration_mismatch` for one that
+/// belongs to another integration, and one that was made by way of an owner finds nothing but the owner's.
+///
+/// Cheap to make and to clone: it holds counted references and allocates nothing.
+#[derive(Clone, Debug)]
+pub struct ConnectionHandle {
+    pub(super) shared: Shared,
+    pub(super) id: ConnectionId,
+    pub(super) integration: Option<IntegrationId>,
+    pub(super) owner: Option<Arc<str>>,
+}
+
+impl ConnectionHandle {
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            integration: self.integration.as_ref(),
+            owner: self.owner.as_deref(),
+        }
+    }
+
+    /// Its id; it survives a reconnect.
+    pub fn id(&self) -> &ConnectionId {
+        &self.id
+    }
+
+    /// The connection as it stands, deleted ones excepted.
+    ///
+    /// # Errors
+    /// `connection_not_found`, `integration_mismatch`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    pub async fn view(&self) -> Result<ConnectionView, Error> {
+        let found = self.shared.parts.ledger.find(self.scope(), &self.id).await?;
+        Ok(found.record.view(found.hot))
+    }
+
+    /// Changes owner or labels. A new owner is in force within a second, in every process.
+    ///
+    /// # Errors
+    /// `connection_not_found`, `integration_mismatch`, `metadata_too_large`, `field_invalid`.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is answered, it is changed wholly or not at all.
+    pub async fn update(&self, update: ConnectionUpdate) -> Result<ConnectionView, Error> {
+        if let Some(owner) = &update.owner {
+            check_owner(owner)?;
+        }
+        if let Some(metadata) = &update.metadata {
+            check_metadata(metadata)?;
+        }
+        let updated = self
+            .shared
+            .parts
+            .ledger
+            .update(self.scope(), &self.id, |record, hot| {
+                if let Some(owner) = &update.owner {
+                    record.facts.owner.clone_from(owner);
+                }
+                if let Some(metadata) = &update.metadata {
+                    record.facts.metadata.clone_from(metadata);
+                }
+                Ok(Change::Write(record.view(hot)))
+            })
+            .await?;
+        // Here it is in force at once.
+        if update.owner.is_some()
+            && let Some(entry) = self.shared.cache.get(&self.id)
+        {
+            entry.mark_stale();
+        }
+        Ok(updated)
+    }
+
+    /// Deletes the connection: at once here, then its grant at the provider. The owed revocation survives a crash.
+    ///
+    /// # Errors
+    /// `connection_not_found`, `integration_mismatch`; `store_unavailable`, after which the call may be repeated.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is answered, it is deleted or not; if it is, its grant is revoked all the same.
+    pub async fn disconnect(&self) -> Result<(), Error> {
+        self.end(Status::Deleted).await
+    }
+
+    /// Revokes the connection: it stays in lists as `revoked`, and the user may connect it again.
+    ///
+    /// # Errors
+    /// As [`ConnectionHandle::disconnect`].
+    ///
+    /// # Cancel safety
+    /// As [`ConnectionHandle::disconnect`].
+    pub async fn revoke(&self) -> Result<(), Error> {
+        self.end(Status::Revoked).await
+    }
+
+    async fn end(&self, status: Status) -> Result<(), Error> {
+        let revoker = &self.shared.parts.revoker;
+        revoker.end(self.scope(), &self.id, status, When::Now).await
+    }
+
+    /// The last 16 decisions about the connection, oldest first. No secret is in them.
+    ///
+    /// # Errors
+    /// `connection_not_found`, `integration_mismatch`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    pub async fn history(&self) -> Result<Vec<Decision>, Error> {
+        let found = self.shared.parts.ledger.find(self.scope(), &self.id).await?;
+        Ok(found.record.history())
+    }
+
+    /// A one-use link with which the user connects this connection again; its id stays. A link that was made behind an
+    /// owner's door is of no use once the connection is another owner's.
+    ///
+    /// # Errors
+    /// `connection_not_found`, `integration_mismatch`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a link is stored nowhere before it is used.
+    pub async fn reconnect_link(&self) -> Result<Link, Error> {
+        let parts = &self.shared.parts;
+        let found = parts.ledger.find(self.scope(), &self.id).await?;
+        let kind = LinkKind::Reconnect {
+            connection: self.id.clone(),
+            owner: self.owner.as_deref().map(str::to_owned),
+        };
+        parts.connector.seal_link(&found.record.integration, kind).await
+    }
+
+    /// Credentials that are good for five more minutes at least (or as the builder was told). From memory it allocates
+    /// nothing.
+    ///
+    /// # Errors
+    /// `connection_not_found`, `integration_mismatch`, `connection_expired`, `connection_revoked`: see [`Error::advice`].
+    /// Errors that may pass are answered only if no living token is at hand.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing: a refresh that it waits for goes on.
+    #[inline]
+    pub async fn credentials(&self) -> Result<Arc<Credentials>, Error> {
+        self.credentials_valid_for(self.shared.parts.minimum).await
+    }
+
+    /// Credentials that are good for `minimum` more at least.
+    ///
+    /// # Errors
+    /// As [`ConnectionHandle::credentials`].
+    ///
+    /// # Cancel safety
+    /// As [`ConnectionHandle::credentials`].
+    pub async fn credentials_valid_for(&self, minimum: Duration) -> Result<Arc<Credentials>, Error> {
+        self.shared.credentials(&self.id, self.scope(), minimum).await
+    }
+
+    /// Reads the credentials in memory without counting a reference, if they are good for the usual minimum. `None` says
+    /// that they would have to be fetched or refreshed first; then use [`ConnectionHandle::credentials`].
+    pub fn peek<T>(&self, read: impl FnOnce(&Credentials) -> T) -> Option<T> {
+        let cache = &self.shared.cache;
+        cache.hit(&self.id, self.scope(), |credentials| read(credentials))
+    }
+
+    /// A call was refused with the credentials of `set`: gets newer ones. A hundred such reports about one set cause one
+    /// refresh, and a report about an older set causes none.
+    ///
+    /// # Errors
+    /// As [`ConnectionHandle::credentials`].
+    ///
+    /// # Cancel safety
+    /// As [`ConnectionHandle::credentials`].
+    pub async fn refused(&self, set: SetName) -> Result<Arc<Credentials>, Error> {
+        let refresher = &self.shared.parts.refresher;
+        let entry = refresher.after_refusal(&self.id, self.scope(), set).await?;
+        Ok(entry.credentials.clone())
+    }
+
+    /// Calls the provider on the user's behalf.
+    ///
+    /// # Errors
+    /// As [`ConnectionHandle::credentials`]; `path_*` and `query_*` for requests that are never sent;
+    /// `plan_limit_exceeded`; `upstream_*`. An answer of the provider is never an error, whatever its status.
+    ///
+    /// # Cancel safety
+    /// Dropping the future aborts the call, which may have run at the provider.
+    pub async fn send(&self, request: ApiRequest) -> Result<ApiResponse, Error> {
+        self.send_to(None, request).await
+    }
+
+    /// Calls the provider, which must be the one that the caller takes the connection's for.
+    ///
+    /// # Errors
+    /// As [`ConnectionHandle::send`]; `provider_mismatch`.
+    pub(crate) async fn send_to(
+        &self,
+        provider: Option<&str>,
+        request: ApiRequest,
+    ) -> Result<ApiResponse, Error> {
+        let proxy = &self.shared.parts.proxy;
+        proxy.send(&self.id, self.scope(), provider, request).await
+    }
+}
+
+#[async_trait]
+impl Connection for ConnectionHandle {
+    fn id(&self) -> &ConnectionId {
+        self.id()
+    }
+
+    async fn view(&self) -> Result<ConnectionView, Error> {
+        self.view().await
+    }
+
+    async fn update(&self, update: ConnectionUpdate) -> Result<ConnectionView, Error> {
+        self.update(update).await
+    }
+
+    async fn disconnect(&self) -> Result<(), Error> {
+        self.disconnect().await
+    }
+
+    async fn history(&self) -> Result<Vec<Decision>, Error> {
+        self.history().await
+    }
+
+    async fn reconnect_link(&self) -> Result<Link, Error> {
+        self.reconnect_link().await
+    }
+
+    async fn credentials(&self) -> Result<Arc<Credentials>, Error> {
+        self.credentials().await
+    }
+
+    async fn credentials_valid_for(&self, minimum: Duration) -> Result<Arc<Credentials>, Error> {
+        self.credentials_valid_for(minimum).await
+    }
+
+    async fn refused(&self, set: SetName) -> Result<Arc<Credentials>, Error> {
+        self.refused(set).await
+    }
+
+    async fn send(&self, request: ApiRequest) -> Result<ApiResponse, Error> {
+        self.send(request).await
+    }
+}

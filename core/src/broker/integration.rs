@@ -1,0 +1,265 @@
+//! One integration, in process: what it is, what connects to it, and its switches.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{connection::ConnectionHandle, list::ListConnections, owner::OwnerHandle, parts::Shared};
+use crate::{
+    account::{Connection, ConnectionPage, ConnectionQuery, Integration},
+    connect::{BeginConnect, Binding, Link, NewLink, Outcome},
+    engine::directory::Switch,
+    error::{Code, Error},
+    event::What,
+    id::{ConnectionId, IntegrationId},
+    integration::{IntegrationUpdate, IntegrationView},
+    secret::Secret,
+    usage::Usage,
+};
+
+/// An integration of this broker's. Nothing is looked up before a method is called; each one says `integration_not_found` if
+/// there is no such integration.
+///
+/// Cheap to make and to clone: it holds counted references and allocates nothing.
+#[derive(Clone, Debug)]
+pub struct IntegrationHandle {
+    pub(super) shared: Shared,
+    pub(super) id: IntegrationId,
+}
+
+impl IntegrationHandle {
+    /// Its id.
+    pub fn id(&self) -> &IntegrationId {
+        &self.id
+    }
+
+    /// A connection of this integration. One of another integration is `integration_mismatch`.
+    pub fn connection(&self, id: &ConnectionId) -> ConnectionHandle {
+        ConnectionHandle {
+            shared: self.shared.clone(),
+            id: id.clone(),
+            integration: Some(self.id.clone()),
+            owner: None,
+        }
+    }
+
+    /// What belongs to this owner, the host's own id of its user, and nothing else. An empty owner owns nothing.
+    pub fn owner(&self, owner: &str) -> OwnerHandle {
+        OwnerHandle {
+            shared: self.shared.clone(),
+            integration: self.id.clone(),
+            owner: owner.into(),
+        }
+    }
+
+    /// The integration's connections, newest first. Deleted ones only when asked for. Await it for a page, or
+    /// [`stream`](ListConnections::stream) all of them.
+    ///
+    /// # Errors
+    /// `cursor_invalid`, `cursor_mismatch`, `cursor_expired`, `limit_invalid`, `limit_too_large`, `filter_invalid`.
+    pub fn connections(&self) -> ListConnections {
+        ListConnections::new(self.shared.parts.clone(), self.id.clone(), None)
+    }
+
+    /// Begins to connect an account: the first half of the web server flow (RFC 6749 section 4.1, PKCE by RFC 7636).
+    /// `binding` proves who begins; [`IntegrationHandle::finish_connect`] must be called with the same.
+    ///
+    /// # Errors
+    /// `integration_not_found`, `integration_not_configured`, `integration_disabled`, `return_to_not_allowed`,
+    /// `metadata_too_large`.
+    pub fn begin_connect(&self, binding: Binding) -> BeginConnect {
+        BeginConnect::new(self.shared.parts.connector.clone(), self.id.clone(), binding)
+    }
+
+    /// Begins what a connect or reconnect link stands for, and uses the link up.
+    ///
+    /// # Errors
+    /// `link_invalid`, `link_expired`, `link_used`.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is answered, the link may be used up.
+    pub async fn begin_link(&self, token: &str, binding: Binding) -> Result<BeginConnect, Error> {
+        let connector = &self.shared.parts.connector;
+        connector.begin_link(&self.id, token, binding).await
+    }
+
+    /// Finishes a connect attempt: this integration's id stands in the callback's path, `query` is the callback's raw
+    /// query. Denial and provider errors are outcomes; an `Err` means that the callback belongs to no attempt of this user.
+    ///
+    /// # Errors
+    /// `state_unknown`, `browser_mismatch`, `callback_*`, `issuer_mismatch`.
+    ///
+    /// # Cancel safety
+    /// Once the state is taken the rest runs in a task of the broker's own; dropping this future loses nothing.
+    pub async fn finish_connect(&self, query: &str, binding: &Binding) -> Result<Outcome, Error> {
+        let connector = &self.shared.parts.connector;
+        connector.finish_connect(&self.id, query, binding).await
+    }
+
+    /// A one-use link that connects a new account, with the owner inside.
+    ///
+    /// # Errors
+    /// `integration_not_found`, `return_to_not_allowed`, `metadata_too_large`, `field_invalid`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a link is stored nowhere before it is used.
+    pub async fn connect_link(&self, link: NewLink) -> Result<Link, Error> {
+        self.shared.parts.connector.connect_link(&self.id, link).await
+    }
+
+    /// The integration as it stands.
+    ///
+    /// # Errors
+    /// `integration_not_found`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    pub async fn view(&self) -> Result<IntegrationView, Error> {
+        Ok(self.shared.parts.directory.load(&self.id).await?.1.view())
+    }
+
+    /// Changes the integration. What the provider must know of is verified again.
+    ///
+    /// # Errors
+    /// As [`Broker::create_integration`](crate::Broker::create_integration); `integration_not_found`.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is answered, it is changed wholly or not at all, and may not be verified yet.
+    pub async fn update(&self, update: IntegrationUpdate) -> Result<IntegrationView, Error> {
+        let (changed, verify) = self.shared.parts.editor.update(&self.id, update).await?;
+        if verify {
+            self.verify().await
+        } else {
+            Ok(changed.view())
+        }
+    }
+
+    /// Replaces the client secret and verifies it.
+    ///
+    /// # Errors
+    /// `integration_not_found`, `field_invalid`.
+    ///
+    /// # Cancel safety
+    /// As [`IntegrationHandle::update`].
+    pub async fn set_client_secret(&self, secret: Secret) -> Result<IntegrationView, Error> {
+        self.shared.parts.editor.set_secret(&self.id, &secret).await?;
+        self.verify().await
+    }
+
+    /// Asks the provider whether client id and secret are right. Wrong ones make a draft of the integration; a provider
+    /// that cannot be reached changes nothing but the reason.
+    ///
+    /// # Errors
+    /// `integration_not_found`.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is answered, what the provider said may not be written down: ask again.
+    pub async fn verify(&self) -> Result<IntegrationView, Error> {
+        Ok(self.shared.parts.editor.verify(&self.id).await?.view())
+    }
+
+    /// Switches the integration off: within a second no process serves its connections. Running refreshes store their
+    /// sets, and keep-alive goes on.
+    ///
+    /// # Errors
+    /// `integration_not_found`.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is answered, it is switched off or not.
+    pub async fn disable(&self) -> Result<IntegrationView, Error> {
+        self.switch(&Switch::Disabled, What::IntegrationDisabled).await
+    }
+
+    /// Switches the integration on again. A frozen one can be once all its connections are revoked.
+    ///
+    /// # Errors
+    /// `integration_not_found`, `integration_freezing`.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is answered, it is switched on or not.
+    pub async fn enable(&self) -> Result<IntegrationView, Error> {
+        self.switch(&Switch::On, What::IntegrationEnabled).await
+    }
+
+    async fn switch(&self, to: &Switch, what: What) -> Result<IntegrationView, Error> {
+        Ok(self.shared.parts.editor.switch(&self.id, to, what).await?.view())
+    }
+
+    /// Freezes the integration, after a suspected leak say: within a second no process serves or refreshes its
+    /// connections, and every connection is revoked, here and then at the provider. The revocations survive a crash, are
+    /// sent at the sweep's pace ([`KeepAlive::at_once`](super::KeepAlive::at_once)) and go on in whichever process runs.
+    /// A token set that comes back later is revoked, too.
+    ///
+    /// [`IntegrationHandle::enable`] ends a freeze once all connections are revoked; their users then connect again.
+    /// `reason` is shown as the integration's `state_reason`: 1 to 200 visible characters.
+    ///
+    /// # Errors
+    /// `integration_not_found`, `field_invalid`.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is answered, the integration is frozen wholly or not at all.
+    pub async fn freeze(&self, reason: &str) -> Result<IntegrationView, Error> {
+        self.shared.freeze(&self.id, reason).await
+    }
+
+    /// Removes the integration, which must have no connections, and its keys.
+    ///
+    /// # Errors
+    /// `integration_in_use`, `integration_not_found`; `store_unavailable`, after which the call may be repeated.
+    ///
+    /// # Cancel safety
+    /// It runs in a task of the broker's own: no key outlives its integration because a caller went away.
+    pub async fn delete(&self) -> Result<(), Error> {
+        let (parts, id) = (self.shared.parts.clone(), self.id.clone());
+        let work = async move {
+            let removed = parts.editor.remove(&id, &*parts.stores.connections).await;
+            let gone = match &removed {
+                Ok(()) => true,
+                // Whoever removed it may not have come to its keys.
+                Err(error) => error.code() == Code::IntegrationNotFound,
+            };
+            if gone {
+                parts.stores.keys.remove_keys(&id).await?;
+            }
+            removed
+        };
+        let aborted = || Error::new(Code::Internal).because("delete_aborted");
+        self.shared.parts.tasks.run(work).await.ok_or_else(aborted)?
+    }
+
+    /// The calls of the present calendar month (UTC).
+    ///
+    /// # Errors
+    /// `integration_not_found`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    pub async fn usage(&self) -> Result<Usage, Error> {
+        let parts = &self.shared.parts;
+        let limit = parts.directory.get(&self.id).await?.body.monthly_limit;
+        parts.meter.usage(&self.id, limit).await
+    }
+}
+
+#[async_trait]
+impl Integration for IntegrationHandle {
+    fn id(&self) -> &IntegrationId {
+        self.id()
+    }
+
+    fn connection(&self, id: &ConnectionId) -> Arc<dyn Connection> {
+        Arc::new(self.connection(id))
+    }
+
+    fn owner(&self, owner: &str) -> Arc<dyn Integration> {
+        Arc::new(self.owner(owner))
+    }
+
+    async fn connections(&self, query: ConnectionQuery) -> Result<ConnectionPage, Error> {
+        self.connections().query(query).await
+    }
+
+    async fn connect_link(&self, link: NewLink) -> Result<Link, Error> {
+        self.connect_link(link).await
+    }
+}
