@@ -23,7 +23,7 @@ use crate::{
 /// use grantry::{Connection, error::Error, proxy::ApiRequest};
 ///
 /// async fn accounts(connection: &dyn Connection) -> Result<String, Error> {
-///     let request = ApiRequest::get("/services/data/v59.0/query").query("q", "SELECT Id, Name FROM Account");
+///     let request = ApiRequest::get("/v1/query").query("q", "SELECT Id, Name FROM Account");
 ///     connection.send(request).await?.text(1 << 20).await
 /// }
 /// ```

@@ -181,7 +181,7 @@ pub struct Client<'a> {
 /// ```
 /// use grantry::{NewIntegration, secret::Secret};
 ///
-/// let new = NewIntegration::new("My app", "salesforce/production", "client id", Secret::new("client secret"))
+/// let new = NewIntegration::new("My app", "acme/production", "client id", Secret::new("client secret"))
 ///     .scopes(["api", "refresh_token"])
 ///     .redirect_uris(["https://app.example.com/connected"]);
 /// ```
@@ -207,7 +207,7 @@ pub struct NewIntegration {
 }
 
 impl NewIntegration {
-    /// An integration of this offering, such as `salesforce/production`, by an OAuth client, under a name for people of 1
+    /// An integration of this offering, such as `acme/production`, by an OAuth client, under a name for people of 1
     /// to 200 characters.
     pub fn new(
         name: impl Into<String>,
