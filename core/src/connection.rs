@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    error::{Code, Error},
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     secret::Secret,
     time::Timestamp,
 };
 
-/// Where a connection stands.
+/// Where a connection stands. A closed list: stores keep it, and callers decide by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -161,6 +162,7 @@ pub struct Profile {
 
 /// A connection as the broker shows it. No token is in it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ConnectionView {
     /// Its id; it survives a reconnect.
     pub id: ConnectionId,
@@ -192,6 +194,29 @@ pub struct ConnectionView {
     pub generation: u64,
 }
 
+impl ConnectionView {
+    /// A connection of which nothing more is known, for those who implement [`Connection`](crate::Connection) and set the
+    /// rest: connected, in production, at the epoch.
+    pub fn new(id: ConnectionId, integration: IntegrationId) -> Self {
+        Self {
+            id,
+            integration,
+            provider: String::new(),
+            environment: Environment::PRODUCTION,
+            status: Status::Connected,
+            reason: None,
+            profile: Profile::default(),
+            owner: String::new(),
+            metadata: BTreeMap::new(),
+            scopes: Vec::new(),
+            connected_at: Timestamp(0),
+            last_active_at: Timestamp(0),
+            epoch: 1,
+            generation: 1,
+        }
+    }
+}
+
 /// Which token set of a connection: sets are always named by both numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SetName {
@@ -208,6 +233,7 @@ impl fmt::Display for SetName {
 }
 
 /// What a caller needs to call the provider itself.
+#[non_exhaustive]
 pub struct Credentials {
     /// The access token.
     pub access_token: Secret,
@@ -227,6 +253,44 @@ pub struct Credentials {
     pub authorization: http::HeaderValue,
 }
 
+impl Credentials {
+    /// Bearer credentials.
+    ///
+    /// # Errors
+    /// `connection_corrupt`: the access token cannot stand in a header.
+    pub fn new(
+        access_token: Secret,
+        instance_url: String,
+        environment: Environment,
+        region: String,
+        expires_at: Timestamp,
+        set: SetName,
+    ) -> Result<Self, Error> {
+        let authorization = bearer(&access_token)?;
+        Ok(Self {
+            access_token,
+            instance_url,
+            environment,
+            region,
+            token_type: "Bearer",
+            expires_at,
+            set,
+            authorization,
+        })
+    }
+}
+
+/// The ready `Authorization` value of an access token, marked sensitive.
+///
+/// # Errors
+/// `connection_corrupt`: it cannot stand in a header.
+pub(crate) fn bearer(access_token: &Secret) -> Result<http::HeaderValue, Error> {
+    let mut value = http::HeaderValue::from_str(&format!("Bearer {}", access_token.expose()))
+        .map_err(|_| Error::new(Code::ConnectionCorrupt).because("access_token"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
@@ -239,6 +303,7 @@ impl fmt::Debug for Credentials {
 
 /// One decision in a connection's history. No secret is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Decision {
     /// When.
     pub at: Timestamp,
@@ -252,4 +317,17 @@ pub struct Decision {
     /// Fingerprint of the refresh token concerned, where there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub token: Option<String>,
+}
+
+impl Decision {
+    /// A decision without reason and token, for those who implement [`Connection`](crate::Connection).
+    pub fn new(at: Timestamp, what: impl Into<String>, set: SetName) -> Self {
+        Self {
+            at,
+            what: what.into(),
+            set,
+            reason: None,
+            token: None,
+        }
+    }
 }

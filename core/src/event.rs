@@ -10,6 +10,7 @@ use crate::{
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Event {
     /// When, by the broker's clock.
     pub at: Timestamp,

@@ -102,6 +102,7 @@ pub type Options = BTreeMap<String, serde_json::Value>;
 /// Where an integration stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum IntegrationState {
     /// Its client id and secret are missing or not verified; no connection can begin.
     Draft,

@@ -9,7 +9,7 @@ pub(crate) struct NoRandomness(#[source] getrandom::Error);
 /// `N` random bytes.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
-    #[cfg(feature = "conformance")]
+    #[cfg(feature = "simulation")]
     if seeded::fill(&mut bytes) {
         return Ok(bytes);
     }
@@ -24,7 +24,7 @@ pub(crate) fn id() -> Result<u128, NoRandomness> {
 
 /// An id that follows from this thread's seed, if it has one.
 pub(crate) fn seeded_uuid() -> Option<uuid::Uuid> {
-    #[cfg(feature = "conformance")]
+    #[cfg(feature = "simulation")]
     {
         let mut bytes = [0; 16];
         if seeded::fill(&mut bytes) {
@@ -40,7 +40,7 @@ pub(crate) fn spread() -> u8 {
 }
 
 /// Bytes that a seed determines, for one thread that asked for them.
-#[cfg(feature = "conformance")]
+#[cfg(feature = "simulation")]
 pub(crate) mod seeded {
     use std::cell::Cell;
 

@@ -104,6 +104,7 @@ impl Drop for Ticket {
 
 /// A month's calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Usage {
     /// `yyyymm`.
     pub month: u32,

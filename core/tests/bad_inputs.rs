@@ -26,12 +26,12 @@ use grantry::{
     Broker, Builder, ConfigError,
     error::{Code, Error},
     id::ConnectionId,
-    oauth::State,
     secret::Secret,
     store::{
         ConnectionRow, ConnectionStore as _, MemoryStore, PendingRow, PendingStore as _, Put, Stored, Swap,
         Taken,
     },
+    testing::State,
     time::Timestamp,
     vault::{Keyring, Purpose, SealContext, TokenVault as _},
 };

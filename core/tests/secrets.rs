@@ -9,11 +9,10 @@ use grantry::{
     connection::{Credentials, SetName},
     id::{IntegrationId, KeyId},
     integration::{Client, Environment, Offering, Options},
-    keys::PresentedKey,
-    oauth::{Callback, Pkce, State},
     provider::{CodeExchange, Expiry, TokenSet},
     secret::{Secret, SecretBytes},
     store::{KeyKind, KeyRow},
+    testing::{Callback, Pkce, PresentedKey, State},
     time::Timestamp,
     transport::HttpTransport,
     vault::{Keyring, Mac},
@@ -54,18 +53,10 @@ fn tokens() {
         subject: None,
     };
     assert_silent(&set, CANARY);
-    let mut authorization = http::HeaderValue::from_str(&format!("Bearer {CANARY}")).unwrap();
-    authorization.set_sensitive(true);
-    let credentials = Credentials {
-        access_token: secret(),
-        instance_url: String::new(),
-        environment: Environment::PRODUCTION,
-        region: String::new(),
-        token_type: "Bearer",
-        expires_at: Timestamp(0),
-        set: SetName::default(),
-        authorization,
-    };
+    let environment = Environment::PRODUCTION;
+    let (set, never) = (SetName::default(), Timestamp(0));
+    let credentials =
+        Credentials::new(secret(), String::new(), environment, String::new(), never, set).unwrap();
     assert_silent(&credentials, CANARY);
 }
 

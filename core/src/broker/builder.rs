@@ -6,7 +6,7 @@ use super::{
     Broker,
     parts::{Materials, Settings, compose},
 };
-#[cfg(feature = "conformance")]
+#[cfg(feature = "simulation")]
 use crate::{engine::protocol::Rules, task::Signals};
 use crate::{
     engine::{background::Intervals, directory::Urls, ledger::due::KeepAlive, protocol::Policy},
@@ -58,7 +58,7 @@ pub struct Builder {
     events: Arc<dyn EventSink>,
     transport: Option<Arc<dyn Transport>>,
     settings: Settings,
-    #[cfg(feature = "conformance")]
+    #[cfg(feature = "simulation")]
     signals: Signals,
 }
 
@@ -90,7 +90,7 @@ impl Builder {
                 intervals: Some(Intervals::default()),
                 policy: Policy::new(Rotation::Strict),
             },
-            #[cfg(feature = "conformance")]
+            #[cfg(feature = "simulation")]
             signals: Signals::default(),
         }
     }
@@ -165,21 +165,21 @@ impl Builder {
     }
 
     /// Runs the background tasks at other intervals. For simulations, in which a day must not take long.
-    #[cfg(feature = "conformance")]
+    #[cfg(feature = "simulation")]
     pub fn intervals(mut self, intervals: Intervals) -> Self {
         self.settings.intervals = Some(intervals);
         self
     }
 
     /// Switches protective rules of the refresh protocol off, to show what they are worth.
-    #[cfg(feature = "conformance")]
+    #[cfg(feature = "simulation")]
     pub fn without_rules(mut self, off: impl FnOnce(&mut Rules)) -> Self {
         self.settings.policy = self.settings.policy.without(off);
         self
     }
 
     /// Makes all tasks a part of the process that `signals` are sent to. For simulations.
-    #[cfg(feature = "conformance")]
+    #[cfg(feature = "simulation")]
     pub fn signals(mut self, signals: Signals) -> Self {
         self.signals = signals;
         self
@@ -192,7 +192,7 @@ impl Builder {
     pub fn build(self) -> Result<Broker, ConfigError> {
         self.check()?;
         let tasks = Tasks::on_current_runtime().ok_or(ConfigError::Runtime)?;
-        #[cfg(feature = "conformance")]
+        #[cfg(feature = "simulation")]
         let tasks = tasks.under(self.signals);
         let loopback = self.settings.urls.allow_loopback;
         let transport = match self.transport {

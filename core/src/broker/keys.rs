@@ -14,6 +14,7 @@ use crate::{
 
 /// A new key. Its secret is shown this once.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct NewKey {
     /// Its public part.
     pub id: KeyId,
@@ -29,6 +30,7 @@ pub struct NewKey {
 
 /// A key without its secret, as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyInfo {
     /// Its public part.
     pub id: KeyId,

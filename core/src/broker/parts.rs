@@ -91,6 +91,7 @@ pub(crate) struct Parts {
     pub(crate) background: Arc<background::Context>,
     /// Wakes the sweep before its time.
     pub(crate) sweep_soon: Arc<Notify>,
+    #[cfg(feature = "http")]
     pub(crate) public_url: String,
     pub(crate) minimum: Duration,
 }
@@ -278,6 +279,7 @@ pub(super) fn compose(materials: Materials) -> Shared {
         unsaved,
         background,
         sweep_soon,
+        #[cfg(feature = "http")]
         public_url,
         minimum,
     };

@@ -71,6 +71,16 @@ pub struct Link {
     pub expires_at: Timestamp,
 }
 
+impl Link {
+    /// A link, for those who implement [`Connection`](crate::Connection).
+    pub fn new(url: impl Into<String>, expires_at: Timestamp) -> Self {
+        Self {
+            url: url.into(),
+            expires_at,
+        }
+    }
+}
+
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")

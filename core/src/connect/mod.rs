@@ -53,6 +53,7 @@ impl fmt::Debug for Binding {
 }
 
 /// The first half of a connect attempt.
+#[non_exhaustive]
 pub struct Started {
     /// Where to send the browser (303). The state is in it: it is for this browser only.
     pub url: String,
@@ -72,6 +73,7 @@ impl fmt::Debug for Started {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The account is connected.
+    #[non_exhaustive]
     Connected {
         /// The connection.
         connection: ConnectionId,
@@ -81,6 +83,7 @@ pub enum Outcome {
         return_to: Option<String>,
     },
     /// Nothing was connected, and nothing that worked before was changed.
+    #[non_exhaustive]
     Failed {
         /// What happened and what to do.
         error: Error,

@@ -124,6 +124,7 @@ pub struct Progress {
 
 /// What was copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// Integrations.
     pub integrations: u64,

@@ -24,6 +24,15 @@ pub(crate) mod pages;
 pub(crate) mod scope;
 
 // Floor 1: what is decided.
+#[cfg_attr(
+    not(feature = "simulation"),
+    allow(
+        dead_code,
+        unreachable_pub,
+        unused_imports,
+        reason = "some of it is for the tests alone"
+    )
+)]
 pub mod protocol;
 
 // Floor 2: the rows, and whoever runs a machine.
@@ -46,4 +55,8 @@ pub(crate) mod revoke;
 pub(crate) mod refresh;
 
 // Floor 8: what is done though nobody asks.
+#[cfg_attr(
+    not(feature = "simulation"),
+    allow(unreachable_pub, reason = "only tests set intervals")
+)]
 pub(crate) mod background;

@@ -27,6 +27,7 @@ use crate::{
 
 /// A snapshot of the broker's health. Answered also when the store cannot be reached; what stands in the store is empty then.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Health {
     /// When it was looked at.
     pub at: Timestamp,
@@ -72,6 +73,7 @@ impl Health {
 
 /// Connections with one thing in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Findings {
     /// The newest ids, at most 100.
     pub items: Vec<Finding>,
@@ -81,6 +83,7 @@ pub struct Findings {
 
 /// A connection that somebody may want to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// Which.
     pub connection: ConnectionId,
@@ -96,6 +99,7 @@ pub struct Finding {
 
 /// A token host that fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenHostDown {
     /// Its name.
     pub host: String,
@@ -107,6 +111,7 @@ pub struct TokenHostDown {
 
 /// An integration that does not serve as it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IntegrationFinding {
     /// Which.
     pub integration: IntegrationId,
@@ -118,6 +123,7 @@ pub struct IntegrationFinding {
 
 /// A key and what it sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyUse {
     /// The key's id; empty for rows that hold nothing sealed.
     pub key: String,

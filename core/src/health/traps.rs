@@ -59,6 +59,7 @@ traps! {
 
 /// A trap, and whom it concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Trap {
     /// Which.
     pub kind: TrapKind,

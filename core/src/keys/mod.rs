@@ -27,13 +27,13 @@ use crate::{
 };
 
 /// How many keys of a kind and integration may be live: two, so that an old one can serve until the new one is in use.
-pub const MAX_LIVE: u32 = 2;
+pub(crate) const MAX_LIVE: u32 = 2;
 
 /// Keeps the vault's digests of keys apart from its other digests.
 const PURPOSE: &str = "api-key";
 
 /// Makes, verifies and revokes keys.
-pub struct Keys {
+pub(crate) struct Keys {
     store: Arc<dyn KeyStore>,
     vault: Arc<dyn TokenVault>,
     clock: Arc<dyn Clock>,
@@ -42,7 +42,7 @@ pub struct Keys {
 
 impl Keys {
     /// Keys kept in `store`, with digests keyed by `vault`.
-    pub fn new(store: Arc<dyn KeyStore>, vault: Arc<dyn TokenVault>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: Arc<dyn KeyStore>, vault: Arc<dyn TokenVault>, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
             vault,
@@ -60,7 +60,7 @@ impl Keys {
     ///
     /// # Cancel safety
     /// A key may have been stored whose secret nobody knows; it can be listed and revoked.
-    pub async fn mint(
+    pub(crate) async fn mint(
         &self,
         kind: KeyKind,
         integration: Option<&IntegrationId>,
@@ -102,7 +102,11 @@ impl Keys {
     ///
     /// # Cancel safety
     /// Cancel safe; it changes nothing but the cache.
-    pub async fn verify(&self, shown: &PresentedKey, now: Timestamp) -> Result<Arc<VerifiedKey>, Error> {
+    pub(crate) async fn verify(
+        &self,
+        shown: &PresentedKey,
+        now: Timestamp,
+    ) -> Result<Arc<VerifiedKey>, Error> {
         let name = shown.digest();
         let asked_at = self.clock.tick();
         if let Some(key) = self.cache.get(&name, asked_at, now) {
@@ -142,7 +146,7 @@ impl Keys {
     ///
     /// # Cancel safety
     /// The key may or may not have been revoked; revoking it again does no harm.
-    pub async fn revoke(
+    pub(crate) async fn revoke(
         &self,
         integration: Option<&IntegrationId>,
         id: &KeyId,
@@ -166,7 +170,7 @@ impl Keys {
     ///
     /// # Errors
     /// What the store answers.
-    pub async fn list(&self, integration: Option<&IntegrationId>) -> Result<Vec<KeyRow>, Error> {
+    pub(crate) async fn list(&self, integration: Option<&IntegrationId>) -> Result<Vec<KeyRow>, Error> {
         Ok(self.store.list_keys(integration).await?)
     }
 }

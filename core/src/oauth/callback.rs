@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// The most parameters that are looked at. Unknown ones are ignored.
-pub const MAX_PARAMETERS: usize = 32;
+pub(crate) const MAX_PARAMETERS: usize = 32;
 /// The longest code, in bytes.
-pub const MAX_CODE: usize = 2048;
+pub(crate) const MAX_CODE: usize = 2048;
 
 /// A callback that is well formed. Nothing in it is trusted yet: whether the state is known, and whose it is, comes next.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! The pure parts of the authorization code flow: what is made before the browser leaves, and what is read when it comes
 //! back. Nothing here does I/O or reads a clock.
 
-pub mod callback;
-pub mod pkce;
-pub mod redirect_uri;
-pub mod state;
+mod callback;
+mod pkce;
+mod redirect_uri;
+mod state;
 
 pub use callback::Callback;
 pub use pkce::Pkce;
-pub use redirect_uri::RedirectUri;
+pub(crate) use redirect_uri::RedirectUri;
 pub use state::State;

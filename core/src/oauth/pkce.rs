@@ -30,7 +30,7 @@ impl Pkce {
 }
 
 /// `code_challenge` of `verifier` for method S256 (RFC 7636 section 4.2).
-pub fn challenge(verifier: &Secret) -> String {
+pub(crate) fn challenge(verifier: &Secret) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose()))
 }
 

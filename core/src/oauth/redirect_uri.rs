@@ -11,20 +11,20 @@ use url::{Host, Url, form_urlencoded};
 use crate::error::Code;
 
 /// The longest redirect URI, in bytes.
-pub const MAX_LENGTH: usize = 2000;
+pub(crate) const MAX_LENGTH: usize = 2000;
 
 /// A redirect URI in canonical form: scheme and host in lower case, no default port, `/` for an empty path.
 ///
 /// It is https, or http on a loopback IP literal (RFC 8252 section 7.3), and has no user, fragment or dot segment.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RedirectUri(Url);
+pub(crate) struct RedirectUri(Url);
 
 impl RedirectUri {
     /// Checks an entry that somebody wants to register.
     ///
     /// # Errors
     /// [`Code::RedirectUriInvalid`] or [`Code::RedirectUriTooLong`].
-    pub fn register(text: &str) -> Result<Self, Code> {
+    pub(crate) fn register(text: &str) -> Result<Self, Code> {
         if text.len() > MAX_LENGTH {
             return Err(Code::RedirectUriTooLong);
         }
@@ -36,7 +36,7 @@ impl RedirectUri {
     ///
     /// # Errors
     /// [`Code::RedirectUriNotAllowed`] or [`Code::RedirectUriTooLong`].
-    pub fn choose<S: AsRef<str>>(registered: &[S], asked: &str) -> Result<Self, Code> {
+    pub(crate) fn choose<S: AsRef<str>>(registered: &[S], asked: &str) -> Result<Self, Code> {
         if asked.len() > MAX_LENGTH {
             return Err(Code::RedirectUriTooLong);
         }
@@ -49,17 +49,17 @@ impl RedirectUri {
     }
 
     /// Whether the registered entry `registered` stands for this URI.
-    pub fn matches(&self, registered: &str) -> bool {
+    pub(crate) fn matches(&self, registered: &str) -> bool {
         parse(registered).is_some_and(|entry| entry == *self)
     }
 
     /// The canonical text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
     /// The canonical text with `parameters` added to its query.
-    pub fn append(&self, parameters: &[(&str, &str)]) -> String {
+    pub(crate) fn append(&self, parameters: &[(&str, &str)]) -> String {
         let mut text = self.0.as_str().to_owned();
         let added = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(parameters)

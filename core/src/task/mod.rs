@@ -1,11 +1,11 @@
 //! The broker's own tasks. Work that must not stop when a caller goes away runs here, and shutdown waits for it.
 
-#[cfg(feature = "conformance")]
+#[cfg(feature = "simulation")]
 mod signals;
 
 use std::{future::Future, time::Duration};
 
-#[cfg(feature = "conformance")]
+#[cfg(feature = "simulation")]
 pub use signals::Signals;
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -18,7 +18,7 @@ pub(crate) struct Tasks {
     /// Loops that shutdown ends.
     stop: CancellationToken,
     runtime: Handle,
-    #[cfg(feature = "conformance")]
+    #[cfg(feature = "simulation")]
     signals: Signals,
 }
 
@@ -30,13 +30,13 @@ impl Tasks {
             work: TaskTracker::new(),
             stop: CancellationToken::new(),
             runtime,
-            #[cfg(feature = "conformance")]
+            #[cfg(feature = "simulation")]
             signals: Signals::default(),
         })
     }
 
     /// Tasks are a part of the process that `signals` are sent to.
-    #[cfg(feature = "conformance")]
+    #[cfg(feature = "simulation")]
     pub(crate) fn under(mut self, signals: Signals) -> Self {
         self.signals = signals;
         self
@@ -46,9 +46,9 @@ impl Tasks {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<Option<T>> {
-        #[cfg(feature = "conformance")]
+        #[cfg(feature = "simulation")]
         let work = self.signals.clone().run(work);
-        #[cfg(not(feature = "conformance"))]
+        #[cfg(not(feature = "simulation"))]
         let work = async move { Some(work.await) };
         self.work.spawn_on(work, &self.runtime)
     }

@@ -41,10 +41,17 @@ pub use rows::Seen;
 pub use store::{Fault, FaultyStore, Op, Weather};
 pub use upstream::FakeUpstream;
 
-pub use crate::{engine::background::Intervals, task::Signals};
+#[cfg(feature = "simulation")]
+pub use crate::{
+    engine::background::Intervals,
+    keys::PresentedKey,
+    oauth::{Callback, Pkce, State},
+    task::Signals,
+};
 
 /// From now on all randomness of this thread follows from `seed`, so that a run on a current-thread runtime replays; `None`
 /// ends that. Only for simulations: keys that are made meanwhile can be guessed.
+#[cfg(feature = "simulation")]
 pub fn seed(seed: Option<u64>) {
     crate::random::seeded::seed(seed);
 }

@@ -2,10 +2,9 @@
 
 use grantry::{
     connection::Credentials,
-    keys::PresentedKey,
-    oauth::{Pkce, State},
     provider::TokenSet,
     secret::{Secret, SecretBytes},
+    testing::{Pkce, PresentedKey, State},
     vault::Keyring,
 };
 

@@ -1,9 +1,8 @@
 //! A secret cannot be taken out but by the method that says so.
 
 use grantry::{
-    keys::PresentedKey,
-    oauth::State,
     secret::{Secret, SecretBytes},
+    testing::{PresentedKey, State},
     vault::Keyring,
 };
 

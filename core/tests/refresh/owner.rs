@@ -214,7 +214,7 @@ async fn a_reconnect_takes_nothing_over() {
     let before = world.row(&id).await;
     match integration.finish_connect(&query, &binding()).await.unwrap() {
         Outcome::Failed { error, .. } => assert_eq!(error.code(), Code::ConnectionNotFound),
-        other => panic!("{other:?}"),
+        other @ Outcome::Connected { .. } => panic!("{other:?}"),
     }
     let token = link.url.split_once("link=").unwrap().1;
     let begin = integration.begin_link(token, binding()).await.unwrap();

@@ -22,7 +22,6 @@ use crate::{
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     provider::Expiry,
-    secret::Secret,
     store::{ConnectionRow, HotFacts, Index, Stored},
     time::Timestamp,
 };
@@ -308,17 +307,6 @@ impl Record {
             generation: facts.row.name.generation,
         }
     }
-}
-
-/// The ready `Authorization` value of an access token, marked sensitive.
-///
-/// # Errors
-/// `connection_corrupt`: it cannot stand in a header.
-pub(crate) fn bearer(access_token: &Secret) -> Result<http::HeaderValue, Error> {
-    let mut value = http::HeaderValue::from_str(&format!("Bearer {}", access_token.expose()))
-        .map_err(|_| Error::new(Code::ConnectionCorrupt).because("access_token"))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn part(body: &Bytes, at: usize) -> Option<(Bytes, usize)> {

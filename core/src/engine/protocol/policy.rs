@@ -50,7 +50,7 @@ impl Policy {
     }
 
     /// The same policy with some protective rules switched off, to show what they are worth.
-    #[cfg(any(test, feature = "conformance"))]
+    #[cfg(any(test, feature = "simulation"))]
     #[must_use]
     pub fn without(mut self, off: impl FnOnce(&mut Rules)) -> Self {
         off(&mut self.rules);

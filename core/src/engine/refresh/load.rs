@@ -8,12 +8,7 @@ use crate::{
     engine::{
         cache::Entry,
         directory::Loaded,
-        ledger::{
-            Found,
-            grant::Grant,
-            record::{Record, bearer},
-            serves,
-        },
+        ledger::{Found, grant::Grant, record::Record, serves},
         protocol::{self, Repair},
     },
     error::Error,
@@ -78,17 +73,14 @@ pub(super) fn entry(
     revision: Option<Revision>,
     integration: &Loaded,
 ) -> Result<Arc<Entry>, Error> {
-    let authorization = bearer(&grant.access_token)?;
-    let credentials = Credentials {
-        access_token: grant.access_token,
-        instance_url: grant.instance_url,
-        environment: record.facts.environment,
-        region: record.facts.profile.region.clone(),
-        token_type: "Bearer",
-        expires_at: grant.expiry.at(),
-        set: record.facts.row.name,
-        authorization,
-    };
+    let credentials = Credentials::new(
+        grant.access_token,
+        grant.instance_url,
+        record.facts.environment,
+        record.facts.profile.region.clone(),
+        grant.expiry.at(),
+        record.facts.row.name,
+    )?;
     Ok(Arc::new(Entry::new(
         integration.id.clone(),
         record.facts.owner.clone(),
