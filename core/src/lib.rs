@@ -53,7 +53,13 @@ pub mod vault;
 mod keys;
 #[cfg_attr(
     not(feature = "simulation"),
-    allow(dead_code, unreachable_pub, unused_imports, reason = "tests look into it")
+    allow(
+        dead_code,
+        unnameable_types,
+        unreachable_pub,
+        unused_imports,
+        reason = "tests look into it"
+    )
 )]
 mod oauth;
 mod task;

@@ -45,7 +45,7 @@ pub use upstream::FakeUpstream;
 pub use crate::{
     engine::background::Intervals,
     keys::PresentedKey,
-    oauth::{Callback, Pkce, State},
+    oauth::{AuthorizeError, Callback, Pkce, State},
     task::Signals,
 };
 
