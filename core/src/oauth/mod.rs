@@ -6,7 +6,7 @@ mod pkce;
 mod redirect_uri;
 mod state;
 
-pub use callback::Callback;
+pub use callback::{Callback, ErrorText};
 pub use pkce::Pkce;
 pub(crate) use redirect_uri::RedirectUri;
 pub use state::State;

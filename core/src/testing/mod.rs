@@ -45,7 +45,7 @@ pub use upstream::FakeUpstream;
 pub use crate::{
     engine::background::Intervals,
     keys::PresentedKey,
-    oauth::{AuthorizeError, Callback, Pkce, State},
+    oauth::{Callback, ErrorText, Pkce, State},
     task::Signals,
 };
 
