@@ -275,10 +275,9 @@ impl World {
                 way.work = Work::Keep(machine);
                 self.stop(way, out);
             }
-            Outcome::AdoptAndVerify => {
-                way.me().set = way.state.row.token;
-                way.work = Work::Verify(Verify::new(way.state.row.name.full(), NEVER));
-                self.stop(way, out);
+            Outcome::AdoptAndVerify { spent } => {
+                way.work = Work::Verify(Verify::successor(spent));
+                self.go(way, out);
             }
             Outcome::Broken => {
                 self.found.insert("BROKEN: an event that answers no command");
@@ -398,6 +397,14 @@ impl World {
                 }
                 return true;
             }
+            Step::Do(Command::Confirm) => Event::Confirmed(true),
+            Step::Do(Command::Sleep(_)) if way.failed => {
+                way.failed = false;
+                way.work = again(way, machine);
+                self.stop(*way, out);
+                return true;
+            }
+            Step::Do(Command::Sleep(_)) => Event::Woken,
             Step::Do(Command::Load) => {
                 way.me().set = way.state.row.token;
                 Event::Loaded {

@@ -1,8 +1,9 @@
-//! What random search found in the engine, once, each as a script: seeds change their meaning with the code.
+//! What random search and the model check found in the engine, once, each as a script: seeds change their meaning with the
+//! code.
 
 use std::{pin::Pin, time::Duration};
 
-use grantry::testing::Fault;
+use grantry::{connection::Status, testing::Fault};
 
 use crate::{
     people::note_disabled,
@@ -156,4 +157,61 @@ fn a_slow_reader_that_switches_an_integration_on_again() {
         ..Plan::still(Mode::StrictRevoke)
     };
     holds(&plan, script);
+}
+
+/// A set that came late is dead, and the store fails when that is to be marked.
+#[test]
+fn a_dead_set_is_marked_once_the_store_is_back() {
+    fn script(world: &mut World) -> Done<'_> {
+        Box::pin(async {
+            ends_what_the_other_sits_on(world).await;
+            // The first write meets another row; that is read, the set is stored and tried, and the row is read.
+            world.snare(0, 3, Snare::Store(Fault::Before));
+            world.sim.state().cont(0);
+            world.sleeps(10).await;
+            world.must_be_expired();
+        })
+    }
+    holds(&Plan::still(Mode::StrictRevoke), script);
+}
+
+/// It is marked, and a replica takes over that has the set and not the mark.
+#[test]
+fn a_dead_set_whose_mark_a_failover_forgets() {
+    fn script(world: &mut World) -> Done<'_> {
+        Box::pin(async {
+            ends_what_the_other_sits_on(world).await;
+            world.snare(0, 3, Snare::Stop(1_000_000));
+            world.sim.state().cont(0);
+            world.sleeps(5).await;
+            let id = world.sim.state().ids[0].clone();
+            world.sim.state().replica.has(&id);
+            world.sim.state().replica.cut_off = true;
+            world.sim.state().cont(0);
+            world.sleeps(5).await;
+            world.must_be_expired();
+            world.sim.fail_over().await;
+            let lost = world.sim.state().judge.connections[0].seen.row;
+            assert_eq!(
+                (lost.status, lost.name.generation),
+                (Status::Connected, 2),
+                "the mark is lost"
+            );
+            world.sleeps(10).await;
+            world.must_be_expired();
+        })
+    }
+    holds(&Plan::still(Mode::StrictRevoke), script);
+}
+
+/// One process stands still with its answer unread. Another one presents the same token after the quarantine, and ends the
+/// grant.
+async fn ends_what_the_other_sits_on(world: &mut World) {
+    world.sim.step(SESSION);
+    world.fates(&[Fate::Slow(Duration::from_secs(3))]);
+    world.sends(0);
+    world.sleeps(1).await;
+    world.sim.state().stop(0);
+    world.sleeps(120).await;
+    world.comes(1).await;
 }

@@ -67,6 +67,17 @@ impl World {
         }
     }
 
+    /// What is dead is marked before anybody uses it.
+    pub fn must_be_expired(&self) {
+        let judge = &mut self.sim.state().judge;
+        let status = judge.connections[0].seen.row.status;
+        if status != Status::Expired {
+            judge
+                .violations
+                .push(format!("the connection is dead and {}", status.as_str()));
+        }
+    }
+
     pub fn fates(&self, fates: &[Fate]) {
         self.sim.state().script.extend(fates);
     }

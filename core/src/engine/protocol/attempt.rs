@@ -226,7 +226,10 @@ pub enum Outcome {
         known: bool,
     },
     /// The row in hand has a newer set, whose family my refused presentation may have ended.
-    AdoptAndVerify,
+    AdoptAndVerify {
+        /// The set that was presented.
+        spent: SetName,
+    },
     /// There is no such connection.
     NotFound,
     /// The row in hand is not connected.

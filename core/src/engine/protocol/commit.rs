@@ -55,14 +55,25 @@ pub fn commit(row: &Row, spent: SetName, set: u128, policy: &Policy) -> Commit {
     }
 }
 
-/// A set that was tried after it was stored turned out dead. `None`: it is not the stored set any more.
+/// A set that was tried after it was stored turned out dead, and so did its grant. `None`: a newer set is stored, or nothing
+/// that lives. An older one is as dead: the store has lost this one, and whoever keeps it would store it again as healthy.
 pub fn found_dead(row: &Row, name: SetName, reason: Reason) -> Option<Row> {
-    (row.name == name && row.status == Status::Connected).then_some(Row {
+    (is_of(row, name) && row.status == Status::Connected).then_some(Row {
         status: Status::Expired,
         reason: Some(reason),
         refresh: Refresh::Idle,
         ..*row
     })
+}
+
+/// Whether the grant of the set `name` is marked as dead.
+pub(super) fn is_marked(row: &Row, name: SetName) -> bool {
+    is_of(row, name) && row.status == Status::Expired
+}
+
+/// Whether the row has the set `name`, or an older one of its grant.
+fn is_of(row: &Row, name: SetName) -> bool {
+    row.name.epoch == name.epoch && row.name <= name
 }
 
 /// Whether the stored set came from the set `name`, later: what ended the one may have ended the other.

@@ -1,5 +1,8 @@
 //! The provider says that the grant is gone. The row is read before anything is marked: somebody may have stored a newer
 //! set meanwhile, and only the holder of the lease may speak for the stored one (I6).
+//!
+//! It does not give up, whatever the store does: the refused presentation may have ended the family of a newer set, and
+//! nobody else would try that. The mark itself need not be confirmed: if it is lost, the lease stands there again.
 
 use super::{
     Policy, Row,
@@ -9,9 +12,6 @@ use super::{
 };
 use crate::connection::{Reason, SetName, Status};
 
-/// How often a store that fails is tried.
-const TRIES: u8 = 7;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Expire {
     holder: u128,
@@ -20,7 +20,6 @@ pub(super) struct Expire {
     reason: Reason,
     /// A write of mine got no answer.
     unsure: bool,
-    left: u8,
     round: Backoff,
     at: At,
 }
@@ -41,7 +40,6 @@ impl Expire {
             attempt,
             reason,
             unsure: false,
-            left: TRIES,
             round: Backoff::default(),
             at: At::Reading,
         }
@@ -69,19 +67,18 @@ impl Expire {
                 self.at = At::Done(Outcome::NotFound);
                 return None;
             }
-            Read::Unreadable => {
-                self.at = At::Done(Outcome::StoreFailed);
-                return None;
-            }
-            Read::Failed => {
-                self.failed();
+            Read::Unreadable | Read::Failed => {
+                self.at = At::Sleeping;
                 return None;
             }
         };
         let row = &view.row;
         match dead(row, self.holder, self.spent, self.attempt, self.reason) {
             Dead::Expire(row) => self.at = At::Writing(row),
-            Dead::Newer if policy.rules.verify_newer => self.at = At::Done(Outcome::AdoptAndVerify),
+            Dead::Newer if policy.rules.verify_newer => {
+                let spent = self.spent;
+                self.at = At::Done(Outcome::AdoptAndVerify { spent });
+            }
             Dead::Newer => self.at = At::Done(Outcome::Adopt),
             Dead::NotMine => {
                 self.at = At::Done(if row.status == Status::Connected {
@@ -113,8 +110,8 @@ impl Expire {
             }
             Written::Missing => self.at = At::Done(Outcome::NotFound),
             Written::Failed => {
-                self.failed();
                 self.unsure = true;
+                self.at = At::Sleeping;
             }
         }
         None
@@ -123,14 +120,5 @@ impl Expire {
     pub(super) fn woken(&mut self) {
         self.round.advance();
         self.at = At::Reading;
-    }
-
-    fn failed(&mut self) {
-        self.left -= 1;
-        self.at = if self.left == 0 {
-            At::Done(Outcome::StoreFailed)
-        } else {
-            At::Sleeping
-        };
     }
 }

@@ -1,10 +1,23 @@
 //! Tries a set that may have been ended by another presentation. Dead, the connection is marked as expired, visibly.
 //! Unknown, it is served, and the first refused call will tell.
+//!
+//! ```text
+//!         ┌────────── replaced: load ──────────┐
+//!         ▼                                    │
+//!  try ── read ── mark as expired ── confirm ──┤
+//!   │      ▲            │ failed, conflict     │ would be lost with a machine
+//!   good   └────────────┴──────────────────────┘
+//! ```
+//!
+//! Nobody else may notice that the set is dead: what ended its family is written nowhere. So the machine does not give up,
+//! whatever the store does, until a mark stands that would survive the loss of a machine. (The mark that a refused lease
+//! leaves need not: under it is that lease, which was confirmed, and which somebody resolves.) Those who wait for the
+//! refresh do so no longer than they want to; the leader's place stays taken meanwhile.
 
 use super::{
     Policy, Row,
-    commit::{follows, found_dead},
-    machine::{Machine, Moment, Note, Read, Step, Write, Written},
+    commit::{follows, found_dead, is_marked},
+    machine::{Backoff, Machine, Moment, Note, Read, Step, Wait, Write, Written},
 };
 use crate::{
     connection::{Reason, SetName},
@@ -19,7 +32,9 @@ pub struct Verify {
     name: SetName,
     /// The access token ends by itself then, whatever was done to the wall clock since it was given.
     ends: BootInstant,
-    left: u8,
+    /// A write of the mark got no answer.
+    unsure: bool,
+    round: Backoff,
     at: At,
 }
 
@@ -27,8 +42,10 @@ pub struct Verify {
 enum At {
     Trying,
     Reading,
-    Expiring(Row),
+    Marking(Row),
+    Confirming,
     Loading,
+    Sleeping,
     Done(Outcome),
 }
 
@@ -41,8 +58,12 @@ pub enum Command {
     Read,
     /// Write over the row in hand.
     Swap(Write),
+    /// Wait until the row in hand would survive the loss of a machine.
+    Confirm,
     /// Take the row in hand into memory: it is the set to try from now on.
     Load,
+    /// Sleep.
+    Sleep(Wait),
 }
 
 /// What came of a command.
@@ -58,6 +79,8 @@ pub enum Event {
     Read(Read),
     /// Of `Swap`.
     Written(Written),
+    /// Of `Confirm`.
+    Confirmed(bool),
     /// Of `Load`.
     Loaded {
         /// The set.
@@ -66,7 +89,12 @@ pub enum Event {
         ends: BootInstant,
     },
     /// Of `Load`: it could not be; the runner knows why.
-    Refused,
+    Refused {
+        /// That may pass.
+        retryable: bool,
+    },
+    /// Of `Sleep`.
+    Woken,
 }
 
 /// How it ends.
@@ -78,9 +106,7 @@ pub enum Outcome {
     Dead,
     /// There is no such connection.
     NotFound,
-    /// The store failed; the runner knows why.
-    StoreFailed,
-    /// A command was refused; the runner knows why.
+    /// What replaced it cannot be opened, which shows; the runner knows why.
     Refused,
     /// An event came that answers no command.
     Broken,
@@ -101,17 +127,43 @@ impl Verify {
         Self {
             name,
             ends,
-            left: 3,
+            unsure: false,
+            round: Backoff::default(),
             at: At::Trying,
         }
     }
 
-    fn read(&mut self, row: &Row, policy: &Policy) {
-        self.at = match found_dead(row, self.name, REASON) {
-            Some(row) => At::Expiring(row),
+    /// The set `name` is dead: try the one that replaced it.
+    pub fn successor(name: SetName) -> Self {
+        Self {
+            at: At::Reading,
+            ..Self::new(name, BootInstant::default())
+        }
+    }
+
+    fn read(&mut self, row: &Row, policy: &Policy) -> Option<Notice> {
+        if let Some(row) = found_dead(row, self.name, REASON) {
+            self.at = At::Marking(row);
+        } else if is_marked(row, self.name) {
+            self.marked(policy);
+            // My write was applied though its answer was lost.
+            return self
+                .unsure
+                .then_some(Notice::Expired(row.reason.unwrap_or(REASON)));
+        } else if follows(row, self.name) && policy.rules.verify_follows {
             // What replaced it meanwhile may be of the family that was ended, and then nobody else would notice.
-            None if follows(row, self.name) && policy.rules.verify_follows => At::Loading,
-            None => At::Done(Outcome::Dead),
+            self.at = At::Loading;
+        } else {
+            self.at = At::Done(Outcome::Dead);
+        }
+        None
+    }
+
+    fn marked(&mut self, policy: &Policy) {
+        self.at = if policy.rules.confirm {
+            At::Confirming
+        } else {
+            At::Done(Outcome::Dead)
         };
     }
 }
@@ -126,14 +178,16 @@ impl Machine for Verify {
         Step::Do(match self.at {
             At::Trying => Command::Try,
             At::Reading => Command::Read,
-            At::Expiring(row) => Command::Swap(Write {
+            At::Marking(row) => Command::Swap(Write {
                 row,
                 note: Note::Expired {
                     refusal: None,
                     reason: REASON,
                 },
             }),
+            At::Confirming => Command::Confirm,
             At::Loading => Command::Load,
+            At::Sleeping => Command::Sleep(Wait::StoreRetry(self.round)),
             At::Done(outcome) => return Step::Done(outcome),
         })
     }
@@ -148,28 +202,32 @@ impl Machine for Verify {
             }
             (At::Trying, Event::Tried { .. }) => self.at = At::Done(Outcome::Good),
             (At::Reading, Event::Read(read)) => match read {
-                Read::Row(view) => self.read(&view.row, policy),
+                Read::Row(view) => return self.read(&view.row, policy).into_iter().collect(),
                 Read::Missing => self.at = At::Done(Outcome::Dead),
-                Read::Unreadable | Read::Failed => self.at = At::Done(Outcome::StoreFailed),
+                Read::Unreadable | Read::Failed => self.at = At::Sleeping,
             },
-            (At::Expiring(_), Event::Written(written)) => match written {
+            (At::Marking(_), Event::Written(written)) => match written {
                 Written::Swapped => {
-                    self.at = At::Done(Outcome::Dead);
+                    self.marked(policy);
                     return vec![Notice::Expired(REASON)];
                 }
-                Written::Conflict => {
-                    self.left -= 1;
-                    self.at = if self.left == 0 {
-                        At::Done(Outcome::Dead)
-                    } else {
-                        At::Reading
-                    };
-                }
+                Written::Conflict => self.at = At::Reading,
                 Written::Missing => self.at = At::Done(Outcome::NotFound),
-                Written::Failed => self.at = At::Done(Outcome::StoreFailed),
+                Written::Failed => {
+                    self.unsure = true;
+                    self.at = At::Sleeping;
+                }
             },
+            (At::Confirming, Event::Confirmed(true)) => self.at = At::Done(Outcome::Dead),
+            (At::Confirming, Event::Confirmed(false)) | (At::Loading, Event::Refused { retryable: true }) => {
+                self.at = At::Sleeping;
+            }
+            (At::Sleeping, Event::Woken) => {
+                self.round.advance();
+                self.at = At::Reading;
+            }
             (At::Loading, Event::Loaded { name, ends }) => *self = Self::new(name, ends),
-            (At::Loading, Event::Refused) => self.at = At::Done(Outcome::Refused),
+            (At::Loading, Event::Refused { retryable: false }) => self.at = At::Done(Outcome::Refused),
             _ => self.at = At::Done(Outcome::Broken),
         }
         Vec::new()

@@ -10,7 +10,7 @@ use super::{
     keep_set::{self, Waiting},
     load::load,
     single_flight::{self, Leader},
-    verify::{ends_by_the_clock, verify, verify_behind},
+    verify::{successor, verify_behind},
 };
 use crate::{
     connection::Reason,
@@ -185,14 +185,12 @@ async fn answer(mut executor: attempt::Executor<'_>, outcome: Outcome) -> single
             };
             return adopt(context, integration, hand, Some(expiry)).await;
         }
-        Outcome::AdoptAndVerify => {
-            // It is tried, doubtful or not.
-            let entry = load(context, hand.held()?, integration, None).await?.entry;
+        Outcome::AdoptAndVerify { spent } => {
             context
                 .journal
                 .emit(&integration.id, Some(&hand.id), What::LatePresenter);
-            let ends = ends_by_the_clock(context, &entry);
-            return verify(context, integration, executor.policy, &hand.id, entry, ends).await;
+            let (policy, held) = (executor.policy, executor.held.clone());
+            return successor(context, integration, policy, &hand.id, held, spent).await;
         }
         Outcome::NotFound => Code::ConnectionNotFound.into(),
         Outcome::Ended => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{context::Context, load::load, single_flight};
 use crate::{
-    connection::Reason,
+    connection::{Reason, SetName},
     engine::{
         cache::Entry,
         directory::Loaded,
@@ -13,7 +13,7 @@ use crate::{
             self, Policy,
             verify::{Command, Event, Notice, Outcome},
         },
-        runner::{Execute, run},
+        runner::{self, Execute, run},
     },
     error::{Code, Error},
     id::ConnectionId,
@@ -31,6 +31,30 @@ pub(super) async fn verify(
     ends: BootInstant,
 ) -> single_flight::Outcome {
     let machine = protocol::Verify::new(entry.name(), ends);
+    run_with(machine, context, integration, policy, id, entry).await
+}
+
+/// The set `spent`, of which `entry` was, is dead: tries the one that replaced it.
+pub(super) async fn successor(
+    context: &Arc<Context>,
+    integration: &Loaded,
+    policy: &Policy,
+    id: &ConnectionId,
+    entry: Arc<Entry>,
+    spent: SetName,
+) -> single_flight::Outcome {
+    let machine = protocol::Verify::successor(spent);
+    run_with(machine, context, integration, policy, id, entry).await
+}
+
+async fn run_with(
+    machine: protocol::Verify,
+    context: &Arc<Context>,
+    integration: &Loaded,
+    policy: &Policy,
+    id: &ConnectionId,
+    entry: Arc<Entry>,
+) -> single_flight::Outcome {
     let mut executor = Executor {
         context,
         integration,
@@ -42,7 +66,6 @@ pub(super) async fn verify(
         Outcome::Good => Ok(executor.entry),
         Outcome::Dead => Err(Error::new(Code::ConnectionExpired).because(Reason::OutcomeUnknown.as_str())),
         Outcome::NotFound => Err(Code::ConnectionNotFound.into()),
-        Outcome::StoreFailed => Err(executor.hand.failure()),
         Outcome::Refused => Err(executor.refusal.unwrap_or_else(|| executor.hand.failure())),
         Outcome::Broken => Err(Error::new(Code::Internal).because("refresh")),
     }
@@ -88,7 +111,12 @@ impl Execute<protocol::Verify> for Executor<'_> {
             },
             Command::Read => Event::Read(self.hand.read().await),
             Command::Swap(write) => Event::Written(self.hand.swap(write).await),
+            Command::Confirm => Event::Confirmed(self.hand.confirm("expired").await),
             Command::Load => self.load().await,
+            Command::Sleep(wait) => {
+                runner::sleep(wait).await;
+                Event::Woken
+            }
         }
     }
 
@@ -132,8 +160,9 @@ impl Executor<'_> {
                 }
             }
             Err(error) => {
+                let retryable = error.is_retryable();
                 self.refusal = Some(error);
-                Event::Refused
+                Event::Refused { retryable }
             }
         }
     }
