@@ -11,7 +11,7 @@ use grantry::{
 
 use crate::{
     explore::{End, Verdict},
-    row::{ME, NOW},
+    row::{ME, now},
     runs::{Run, STRICT, each, explored, tell},
     scenarios,
     upstream::Mode,
@@ -66,7 +66,7 @@ impl Lock {
     fn lock(&mut self, row: &Row) -> At {
         self.spent = row.name;
         let free = match row.refresh {
-            Refresh::Turn { until, .. } => until.millis <= NOW.millis,
+            Refresh::Turn { until, .. } => until.millis <= now(1, 0).millis,
             _ => true,
         };
         if row.status != Status::Connected || !free {
@@ -74,7 +74,7 @@ impl Lock {
         }
         let refresh = Refresh::Turn {
             holder: ME,
-            until: NOW.plus(std::time::Duration::from_secs(1)),
+            until: now(1, 0).plus(std::time::Duration::from_secs(1)),
             attempt: 1,
         };
         At::Locking(Row { refresh, ..*row })

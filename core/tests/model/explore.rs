@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use grantry::connection::Status;
 
 use crate::{
-    pack::Packed,
-    row::{Age, Phase},
+    met::Met,
+    pack::Layout,
+    process::Process,
+    row::{Age, Owed, Phase, Row},
     runs::Run,
-    state::{Process, State},
+    state::{Name, State},
+    upstream::Token,
     world::{Design, Scenario, World},
 };
 
@@ -40,15 +43,18 @@ pub struct Verdict {
     pub trace: Vec<String>,
     /// How many different machines were met.
     pub machines: usize,
+    pub met: Met,
+    /// How large a state is.
+    pub bytes: usize,
 }
 
 /// All states in the order in which they were found, each once: an open hash table over a list.
-struct Seen {
-    states: Vec<Packed>,
+struct Seen<const N: usize> {
+    states: Vec<[u64; N]>,
     places: Vec<u32>,
 }
 
-impl Seen {
+impl<const N: usize> Seen<N> {
     const EMPTY: u32 = u32::MAX;
 
     fn new() -> Self {
@@ -58,7 +64,7 @@ impl Seen {
         }
     }
 
-    fn place(&self, state: &Packed) -> usize {
+    fn place(&self, state: &[u64; N]) -> usize {
         let mut hash = 0_u64;
         for word in state {
             hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -74,7 +80,7 @@ impl Seen {
     }
 
     /// The state's number, which is new if the state is.
-    fn number(&mut self, state: Packed) -> u32 {
+    fn number(&mut self, state: [u64; N]) -> u32 {
         let place = self.place(&state);
         if self.places[place] != Self::EMPTY {
             return self.places[place];
@@ -123,12 +129,12 @@ impl Graph {
     }
 
     /// From the start to this state: the first state that leads to another is a shortest way to it.
-    fn way_to(&self, mut number: usize, seen: &Seen) -> Vec<State> {
-        let mut way = vec![State::unpack(seen.states[number])];
+    fn way_to<const N: usize>(&self, mut number: usize, seen: &Seen<N>, layout: &Layout) -> Vec<State> {
+        let mut way = vec![layout.unpack(seen.states[number])];
         while number > 0 {
             let leads = |n: &usize| self.from(*n).contains(&u32::try_from(number).unwrap());
             number = (0..number).find(leads).unwrap();
-            way.push(State::unpack(seen.states[number]));
+            way.push(layout.unpack(seen.states[number]));
         }
         way.reverse();
         way
@@ -137,9 +143,18 @@ impl Graph {
 
 /// Explores everything.
 pub fn explore(run: &Run) -> Verdict {
+    let layout = Layout::of(run);
+    match layout.words() {
+        0..=3 => search::<3>(run, &layout),
+        4 => search::<4>(run, &layout),
+        _ => search::<5>(run, &layout),
+    }
+}
+
+fn search<const N: usize>(run: &Run, layout: &Layout) -> Verdict {
     let mut world = World::new(run);
     let mut verdict = Verdict::default();
-    let mut seen = Seen::new();
+    let mut seen = Seen::<N>::new();
     let mut graph = Graph {
         starts: Vec::new(),
         to: Vec::new(),
@@ -147,13 +162,14 @@ pub fn explore(run: &Run) -> Verdict {
     let mut good = Vec::new();
     let mut bad = None;
     let mut next = Vec::new();
-    seen.number(run.start().pack());
+    seen.number(layout.pack(run.start()));
     while let Some(&packed) = seen.states.get(good.len()) {
-        let state = State::unpack(packed);
+        let state = layout.unpack(packed);
+        world.met.insert_row(state.row.refresh, state.age);
         world.successors(&state, &mut next);
         graph.starts.push(graph.to.len());
         for next in next.drain(..) {
-            let to = seen.number(next.pack());
+            let to = seen.number(layout.pack(next));
             if to as usize != good.len() {
                 graph.to.push(to);
             }
@@ -161,7 +177,9 @@ pub fn explore(run: &Run) -> Verdict {
         let end = end(&state, run);
         if let Some(end) = end {
             *verdict.ends.entry(end).or_default() += 1;
-            world.found.extend(wrong(end, &state, &world.scenario));
+            if let Some(mark) = wrong(end, &state, &world.scenario) {
+                world.mark(mark);
+            }
         }
         if bad.is_none() && !world.found.is_empty() {
             bad = Some(good.len());
@@ -174,17 +192,19 @@ pub fn explore(run: &Run) -> Verdict {
         }
     }
     if bad.is_none_or(|_| !run.traced) && !graph.all_reach(&mut good) {
-        world.found.insert("STUCK: no end can be reached");
+        world.mark("STUCK: no end can be reached");
         bad = bad.or(good.iter().position(|g| !g));
     }
     if let Some(bad) = bad.filter(|_| run.traced) {
-        let way = graph.way_to(bad, &seen);
+        let way = graph.way_to(bad, &seen, layout);
         verdict.trace = way.iter().map(|state| world.describe(state)).collect();
     }
     verdict.states = good.len();
     verdict.machines = world.works.len();
     verdict.violations = world.found;
     verdict.notes = world.notes;
+    verdict.met = world.met;
+    verdict.bytes = 8 * N;
     verdict
 }
 
@@ -195,7 +215,11 @@ fn end(state: &State, run: &Run) -> Option<End> {
     }
     // A lock that nobody opened is open after its time.
     let lapsed = matches!(run.design, Design::Classic(_)) && state.age != Age::Living;
-    let alive = state.alive();
+    let alive = if run.scenario.no_refresh_token {
+        !state.access_dead()
+    } else {
+        state.alive()
+    };
     match state.row.status {
         Status::Connected if !state.row.done(run.refreshes) => None,
         Status::Connected if state.row.refresh != Phase::Idle && !lapsed => None,
@@ -214,7 +238,7 @@ fn wrong(end: End, state: &State, scenario: &Scenario) -> Option<&'static str> {
     match end {
         End::SilentlyDead => Some("SILENT: marked as connected, and its grant is gone"),
         End::Needless => Some("NEEDLESS: marked expired while its refresh token lives"),
-        End::Expired if !state.leaked && !scenario.hold && !scenario.pause => {
+        End::Expired if !state.leaked && !scenario.hold && !scenario.pause && !scenario.no_refresh_token => {
             Some("DIED: the grant is gone though no answer was lost")
         }
         End::LeftOver if !state.leaked => {
@@ -227,24 +251,49 @@ fn wrong(end: End, state: &State, scenario: &Scenario) -> Option<&'static str> {
 impl World {
     /// A state, for people.
     fn describe(&self, state: &State) -> String {
-        let process = |p: &Process| format!("{:?} {p:?}", self.works.get(p.work));
-        let processes: Vec<_> = state
-            .processes
-            .iter()
-            .filter(|p| p.works())
-            .map(process)
-            .collect();
+        let flag = |name: &'static str, is: bool| if is { name } else { "" };
+        let token =
+            |token: Option<Token>| token.map_or("-".into(), |t| format!("{}.{}", t.family, t.rotation));
+        let row = |row: &Row, age: Age, ended: bool| {
+            let Name { epoch, generation } = row.name;
+            let owed = flag(" owes", row.owed != Owed::default());
+            let (gone, ended) = (flag(" gone", row.gone), flag(" access-ended", ended));
+            let token = token(row.token);
+            let Row { status, refresh, .. } = row;
+            format!("{epoch}/{generation} token {token} {status:?} {refresh:?} {age:?}{ended}{owed}{gone}")
+        };
+        let process = |p: &Process| {
+            let work = self.works.get(p.work).brief();
+            let (turn, set) = (flag(" my-turn", p.my_turn), flag(" my-set", p.my_set));
+            let (stale, keeper) = (flag(" stale", p.stale), flag(" keeper", p.keeper));
+            let (spent, own) = (token(Some(p.spent)), token(p.set));
+            let Process { request, pauses, .. } = p;
+            let memory = p
+                .memory
+                .map_or(String::new(), |m| format!(" remembers {}", token(Some(m.token))));
+            format!(
+                "\n        {work}: spends {spent}, has {own}, {request:?}{turn}{set}{stale}{keeper} pauses={pauses}{memory}"
+            )
+        };
+        let busy = |p: &&Process| p.works() || p.memory.is_some();
+        let processes: String = state.processes.iter().filter(busy).map(process).collect();
+        let older = state
+            .older
+            .map(|o| format!(" | older: {}", row(&o.row, o.age, o.ended)));
+        let pending = state
+            .pending
+            .map(|p| format!(" | late: {}", row(&p.row, p.age, false)));
+        let families = state
+            .families
+            .map(|f| format!("{}{}", f.living, flag(" dead", f.revoked)));
+        let strays = state.strays.iter().flatten();
+        let strays: Vec<_> = strays.map(|s| token(Some(s.token))).collect();
         format!(
-            "{:?} {:?} ended={} leaked={} {:?} {:?} {:?} {:?}\n        {}",
-            state.row,
-            state.age,
-            state.ended,
-            state.leaked,
-            state.strays,
-            state.families,
-            state.presented,
-            state.left,
-            processes.join("\n        ")
+            "{}{}{} | families {families:?} strays {strays:?}{}{processes}",
+            row(&state.row, state.age, state.ended),
+            older.unwrap_or_default(),
+            pending.unwrap_or_default(),
+            flag(" leaked", state.leaked),
         )
     }
 }

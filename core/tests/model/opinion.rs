@@ -6,7 +6,7 @@
 
 use crate::{
     explore::End,
-    runs::{MODES, Run, STRICT, explored, marks},
+    runs::{Run, STRICT, explored, marks},
     scenarios::{
         ANSWER_LOST, ASLEEP, CRASH, DELETE, ERROR_AFTER, ERROR_BEFORE, LATE, MANY, OUTAGE, PAUSES, RECONNECT,
         REQUEST_LOST, SITS, THEN_REFUSED,
@@ -102,5 +102,5 @@ fn the_second_opinion_is_the_same() {
 }
 
 fn scenarios_and_modes() -> usize {
-    (crate::scenarios::ALL.len() + 1) * MODES.len()
+    (crate::scenarios::ALL.len() + 1) * 3
 }

@@ -1,243 +1,264 @@
-//! States as 24 bytes, exactly: nothing is hashed away. Processes are alike, so their order does not count.
+//! States as 24 or 32 bytes, exactly: nothing is hashed away. Processes are alike, so their order does not count.
 
 use std::collections::BTreeSet;
 
-use grantry::connection::Status;
-
 use crate::{
-    faults::Faults,
-    row::{Age, Phase, Row},
+    bits::{Bits, Code},
+    faults::{Fault, Faults},
+    process::{Back, Hand, Known, Process, Request},
+    row::{Age, Row},
     runs::Run,
     scenarios,
-    state::{MOST, Name, Process, Request, State, Stray},
+    state::{MOST, Name, Older, Pending, State, Store, Stray},
     upstream::{Family, Mode, Token},
     work::Number,
-    world::{Scenario, World},
+    world::World,
 };
 
-pub type Packed = [u64; 3];
-
-/// Written and read from the lowest bit upwards.
-struct Bits {
-    words: Packed,
-    at: u32,
+/// What the states of a run hold: only what can be in them takes room.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Processes, and places for what goes on behind them.
+    slots: usize,
+    store: Store,
+    late_writes: bool,
+    memory: bool,
+    faults: Vec<Fault>,
 }
 
-impl Bits {
-    fn put(&mut self, value: u32, width: u32) {
-        assert!(value >> width == 0, "does not fit in a packed state");
-        let (word, shift) = ((self.at / 64) as usize, self.at % 64);
-        self.words[word] |= u64::from(value) << shift;
-        if shift + width > 64 {
-            self.words[word + 1] |= u64::from(value) >> (64 - shift);
+impl Layout {
+    pub fn of(run: &Run) -> Self {
+        let faults = run.scenario.faults.iter().map(|(fault, _)| *fault);
+        let store = run.scenario.store;
+        Self {
+            slots: run.processes + run.keepers(),
+            store,
+            late_writes: faults.clone().any(|f| f == Fault::LateWrite),
+            memory: store.is_backed_up(),
+            faults: faults.collect(),
         }
-        self.at += width;
     }
 
-    fn take(&mut self, width: u32) -> u32 {
-        let (word, shift) = ((self.at / 64) as usize, self.at % 64);
-        let mut value = self.words[word] >> shift;
-        if shift + width > 64 {
-            value |= self.words[word + 1] << (64 - shift);
+    /// How many words of eight bytes a state takes.
+    pub fn words(&self) -> u32 {
+        let mut bits = Bits::<8> { words: [0; 8], at: 0 };
+        self.write(&State::start(0, self.store, Faults::default()), &mut bits);
+        bits.at.div_ceil(64)
+    }
+
+    fn process(&self, process: &Process) -> Code {
+        let mut code = Code::default();
+        code.put(process.work.0, Number::BITS);
+        code.flag(process.my_turn);
+        code.flag(process.my_set);
+        code.flag(process.stale);
+        code.put(process.request as u8, 2);
+        code.put(process.spent.code(), Token::BITS);
+        code.token(process.set);
+        code.put(process.pauses, 2);
+        let kept = process.kept.unwrap_or_default();
+        code.flag(process.kept.is_some());
+        code.flag(kept.stale);
+        if self.late_writes {
+            code.flag(process.wrote);
         }
-        self.at += width;
-        u32::try_from(value & ((1 << width) - 1)).unwrap()
-    }
-
-    fn byte(&mut self, width: u32) -> u8 {
-        u8::try_from(self.take(width)).unwrap()
-    }
-
-    fn flag(&mut self) -> bool {
-        self.take(1) == 1
-    }
-}
-
-const TOKEN: u32 = 4;
-
-fn token_code(token: Token) -> u8 {
-    assert!(
-        token.family < 2 && token.rotation < 8,
-        "does not fit in a packed state"
-    );
-    token.family | token.rotation << 1
-}
-
-fn token_of(code: u8) -> Token {
-    Token {
-        family: code & 1,
-        rotation: code >> 1,
-    }
-}
-
-const PHASE: u32 = 4;
-
-fn phase_code(phase: Phase) -> u8 {
-    match phase {
-        Phase::Idle => 0,
-        Phase::Turn(attempt) => attempt,
-        Phase::Unknown(attempt) => 3 + attempt,
-        Phase::Cooling(attempt) => 7 + attempt,
-    }
-}
-
-fn phase_of(code: u8) -> Phase {
-    match code {
-        0 => Phase::Idle,
-        1..4 => Phase::Turn(code),
-        4..7 => Phase::Unknown(code - 3),
-        _ => Phase::Cooling(code - 7),
-    }
-}
-
-const PROCESS: u32 = Number::BITS + 1 + 1 + 1 + 2 + TOKEN + 1 + TOKEN + 2;
-
-fn process_code(process: &Process) -> u32 {
-    let mut code = u32::from(process.work.0);
-    code = code << 1 | u32::from(process.my_turn);
-    code = code << 1 | u32::from(process.my_set);
-    code = code << 1 | u32::from(process.stale);
-    code = code << 2 | process.request as u32;
-    code = code << TOKEN | u32::from(token_code(process.spent));
-    code = code << 1 | u32::from(process.set.is_some());
-    code = code << TOKEN | u32::from(process.set.map_or(0, token_code));
-    assert!(process.pauses < 4, "does not fit in a packed state");
-    code << 2 | u32::from(process.pauses)
-}
-
-fn process_of(bits: &mut Bits) -> Process {
-    let pauses = bits.byte(2);
-    let set = token_of(bits.byte(TOKEN));
-    let set = bits.flag().then_some(set);
-    let spent = token_of(bits.byte(TOKEN));
-    let request = Request::ALL[usize::from(bits.byte(2))];
-    let (stale, my_set, my_turn) = (bits.flag(), bits.flag(), bits.flag());
-    let work = Number(u16::try_from(bits.take(Number::BITS)).unwrap());
-    Process {
-        work,
-        my_turn,
-        my_set,
-        stale,
-        request,
-        spent,
-        set,
-        pauses,
-    }
-}
-
-const STATUSES: [Status; 3] = [Status::Connected, Status::Expired, Status::Deleted];
-const AGES: [Age; 3] = [Age::Living, Age::Lapsed, Age::Over];
-
-impl State {
-    /// One of all states that differ in names only.
-    pub fn canonical(mut self) -> Self {
-        let mut coded = self.processes.map(|p| (process_code(&p), p));
-        coded.sort_unstable_by_key(|(code, _)| *code);
-        self.processes = coded.map(|(_, p)| p);
-        self.strays.sort_unstable();
-        self
-    }
-
-    pub fn pack(self) -> Packed {
-        let state = self.canonical();
-        let mut bits = Bits { words: [0; 3], at: 0 };
-        for process in &state.processes {
-            bits.put(process_code(process), PROCESS);
+        if self.store != Store::Safe {
+            code.flag(process.keeper);
+            code.flag(process.back.turn);
+            code.flag(process.back.set);
+            code.flag(process.back.stale);
+            code.flag(kept.back);
         }
-        let row = &state.row;
-        let place = |statuses: &[Status], s| statuses.iter().position(|x| *x == s).unwrap();
-        for (value, width) in [
-            (row.name.epoch, 2),
-            (row.name.generation, 2),
-            (row.token.map_or(0, token_code), 4),
-            (row.token.is_some().into(), 1),
-            (u8::try_from(place(&STATUSES, row.status)).unwrap(), 2),
-            (phase_code(row.refresh), PHASE),
-            (state.age as u8, 2),
-            (state.ended.into(), 1),
-            (state.leaked.into(), 1),
-        ] {
-            bits.put(value.into(), width);
+        if self.memory {
+            let Name { epoch, generation } = process.memory.map(|m| m.name).unwrap_or_default();
+            code.put(epoch, 2);
+            code.put(generation, 3);
+            code.token(process.memory.map(|m| m.token));
         }
-        for family in &state.families {
-            bits.put(family.living.into(), 3);
-            bits.put(family.revoked.into(), 1);
+        code
+    }
+
+    fn take_process<const N: usize>(&self, bits: &mut Bits<N>) -> Process {
+        let mut process = Process {
+            work: Number(u16::try_from(bits.take(Number::BITS)).unwrap()),
+            my_turn: bits.flag(),
+            my_set: bits.flag(),
+            stale: bits.flag(),
+            request: Request::ALL[usize::from(bits.byte(2))],
+            spent: Token::of(bits.byte(Token::BITS)),
+            set: bits.token(),
+            pauses: bits.byte(2),
+            ..Process::ABSENT
+        };
+        let (is_kept, stale) = (bits.flag(), bits.flag());
+        process.kept = is_kept.then_some(Hand { stale, back: false });
+        if self.late_writes {
+            process.wrote = bits.flag();
         }
-        for stray in &state.strays {
-            let token = stray.map_or(0, |s| token_code(s.token));
-            let phase = stray.map_or(0, |s| 1 + u32::from(s.processing));
-            bits.put(token.into(), TOKEN);
-            bits.put(phase, 2);
+        if self.store != Store::Safe {
+            process.keeper = bits.flag();
+            let (turn, set, stale) = (bits.flag(), bits.flag(), bits.flag());
+            process.back = Back { turn, set, stale };
+            let back = bits.flag();
+            process.kept = process.kept.map(|kept| Hand { back, ..kept });
         }
-        for (effective, all) in state.presented {
-            bits.put(effective.into(), 3);
-            bits.put(all.into(), 3);
+        if self.memory {
+            let (epoch, generation) = (bits.byte(2), bits.byte(3));
+            let name = Name { epoch, generation };
+            process.memory = bits.token().map(|token| Known { name, token });
         }
-        bits.put(state.left.0, Faults::BITS);
+        process
+    }
+
+    pub fn pack<const N: usize>(&self, state: State) -> [u64; N] {
+        let mut bits = Bits { words: [0; N], at: 0 };
+        self.write(&state, &mut bits);
         bits.words
     }
 
-    pub fn unpack(words: Packed) -> Self {
+    fn write<const N: usize>(&self, state: &State, bits: &mut Bits<N>) {
+        // Processes are alike, and so are strays.
+        let mut codes = [Code::default(); MOST];
+        for (code, process) in codes[..self.slots].iter_mut().zip(&state.processes) {
+            *code = self.process(process);
+        }
+        codes[..self.slots].sort_unstable_by_key(|code| code.value);
+        for code in &codes[..self.slots] {
+            bits.put(*code);
+        }
+        let mut code = Code::default();
+        code.row(&state.row);
+        code.age(state.age, state.ended);
+        code.flag(state.leaked);
+        for family in &state.families {
+            code.put(family.living, 3);
+            code.flag(family.revoked);
+            code.flag(family.grace);
+        }
+        bits.put(code);
+        let mut code = Code::default();
+        let mut strays = state.strays;
+        strays.sort_unstable();
+        for stray in strays {
+            code.put(stray.map_or(0, |s| 1 + u8::from(s.processing)), 2);
+            code.put(stray.map_or(0, |s| s.token.code()), Token::BITS);
+        }
+        for (effective, all) in state.presented {
+            code.put(effective, 3);
+            code.put(all, 3);
+        }
+        for &fault in &self.faults {
+            code.put(state.left.left(fault), Faults::BITS);
+        }
+        bits.put(code);
+        let mut code = Code::default();
+        if self.store != Store::Safe {
+            code.flag(state.older.is_some());
+            let older = state.older.unwrap_or(Older {
+                row: Row::FIRST,
+                age: Age::Living,
+                ended: false,
+            });
+            code.row(&older.row);
+            code.age(older.age, older.ended);
+        }
+        if self.late_writes {
+            code.flag(state.pending.is_some());
+            let pending = state.pending.unwrap_or(Pending {
+                row: Row::FIRST,
+                age: Age::Living,
+                marks: (false, false),
+            });
+            code.row(&pending.row);
+            code.age(pending.age, false);
+            code.flag(pending.marks.0);
+            code.flag(pending.marks.1);
+        }
+        bits.put(code);
+    }
+
+    pub fn unpack<const N: usize>(&self, words: [u64; N]) -> State {
         let bits = &mut Bits { words, at: 0 };
-        let processes = std::array::from_fn::<_, MOST, _>(|_| process_of(bits));
-        let (epoch, generation) = (bits.byte(2), bits.byte(2));
-        let token = token_of(bits.byte(TOKEN));
-        let token = bits.flag().then_some(token);
-        let row = Row {
-            name: Name { epoch, generation },
-            token,
-            status: STATUSES[usize::from(bits.byte(2))],
-            refresh: phase_of(bits.byte(PHASE)),
-        };
-        Self {
-            row,
-            age: AGES[usize::from(bits.byte(2))],
-            ended: bits.flag(),
-            leaked: bits.flag(),
-            processes,
-            families: std::array::from_fn(|_| Family {
+        let mut state = State::start(0, self.store, Faults::default());
+        for process in &mut state.processes[..self.slots] {
+            *process = self.take_process(bits);
+        }
+        state.row = bits.row();
+        (state.age, state.ended) = bits.age();
+        state.leaked = bits.flag();
+        for family in &mut state.families {
+            *family = Family {
                 living: bits.byte(3),
                 revoked: bits.flag(),
-            }),
-            strays: std::array::from_fn(|_| {
-                let token = token_of(bits.byte(TOKEN));
-                let phase = bits.take(2);
-                let processing = phase == 2;
-                (phase > 0).then_some(Stray { token, processing })
-            }),
-            presented: std::array::from_fn(|_| (bits.byte(3), bits.byte(3))),
-            left: Faults(bits.take(Faults::BITS)),
+                grace: bits.flag(),
+            };
         }
+        for stray in &mut state.strays {
+            let phase = bits.take(2);
+            let token = Token::of(bits.byte(Token::BITS));
+            let processing = phase == 2;
+            *stray = (phase > 0).then_some(Stray { token, processing });
+        }
+        for counts in &mut state.presented {
+            *counts = (bits.byte(3), bits.byte(3));
+        }
+        for &fault in &self.faults {
+            state.left.set(fault, bits.byte(Faults::BITS));
+        }
+        if self.store != Store::Safe {
+            let is_there = bits.flag();
+            let row = bits.row();
+            let (age, ended) = bits.age();
+            state.older = is_there.then_some(Older { row, age, ended });
+        }
+        if self.late_writes {
+            let is_there = bits.flag();
+            let row = bits.row();
+            let (age, _) = bits.age();
+            let marks = (bits.flag(), bits.flag());
+            state.pending = is_there.then_some(Pending { row, age, marks });
+        }
+        state
     }
+}
+
+fn sorted(state: State) -> (Vec<String>, State) {
+    let mut processes: Vec<_> = state.processes.iter().map(|p| format!("{p:?}")).collect();
+    processes.sort();
+    let mut rest = State {
+        processes: [Process::ABSENT; MOST],
+        ..state
+    };
+    rest.strays.sort_unstable();
+    (processes, rest)
 }
 
 #[test]
 fn packing_keeps_everything_but_names() {
-    use crate::faults::Fault::{AccessEnds, ErrorBefore, Late, Reconnect, RequestLost};
-    // With every kind of memory that a process can have: a store error after a second attempt makes it keep all of it.
-    let all = Scenario {
-        faults: &[
-            (RequestLost, 1),
-            (Late, 1),
-            (ErrorBefore, 1),
-            (Reconnect, 1),
-            (AccessEnds, 1),
-        ],
-        ..scenarios::SITS
-    };
-    let run = Run {
-        processes: MOST,
-        ..Run::of(all, Mode::Revoke)
-    };
-    let mut world = World::new(&run);
-    let mut seen = BTreeSet::new();
-    let mut queue = vec![run.start()];
-    while let Some(state) = queue.pop() {
-        let packed = state.pack();
-        assert_eq!(State::unpack(packed), state.canonical());
-        if seen.insert(packed) {
-            world.successors(&state, &mut queue);
+    let all = [
+        (scenarios::SITS_WITHOUT_STORE, 3),
+        (scenarios::LATE_WRITES, 2),
+        (scenarios::TAKEN_OVER, 2),
+        (scenarios::ROLLED_BACK, 2),
+    ];
+    for (scenario, processes) in all {
+        let run = Run {
+            processes,
+            split: processes < 3,
+            ..Run::of(scenario, Mode::Revoke)
+        };
+        let (mut world, layout) = (World::new(&run), Layout::of(&run));
+        let mut seen = BTreeSet::new();
+        let mut queue = vec![run.start()];
+        while let Some(state) = queue.pop().filter(|_| seen.len() < 20_000) {
+            let packed = layout.pack::<5>(state);
+            let unpacked = layout.unpack(packed);
+            assert_eq!(layout.pack(unpacked), packed);
+            assert_eq!(sorted(unpacked), sorted(state));
+            if seen.insert(packed) {
+                world.successors(&state, &mut queue);
+            }
         }
+        assert!(seen.len() > 500, "{}: {}", scenario.name, seen.len());
     }
-    assert!(seen.len() > 500, "{}", seen.len());
 }

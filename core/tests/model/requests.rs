@@ -11,7 +11,8 @@ use grantry::{
 use crate::{
     drive::Way,
     faults::Fault,
-    state::{Request, State},
+    process::Request,
+    state::State,
     upstream::{self, Mode, Token},
     work::Work,
     world::World,
@@ -37,6 +38,14 @@ impl World {
         }
     }
 
+    /// The gate lets a presentation through.
+    pub fn at_the_gate(&mut self, state: &State, token: Token, attempt: u32) {
+        let newer = |t: Token| t.family == token.family && t.rotation > token.rotation;
+        if attempt >= 2 && self.mode != Mode::Reusable && state.row.token.is_some_and(newer) {
+            self.mark("SPENT: let through, and the row has what came of that token");
+        }
+    }
+
     fn send(&mut self, way: &Way, out: &mut Vec<State>) {
         let (state, i) = (&way.state, way.i);
         let mut process = state.processes[i];
@@ -44,13 +53,14 @@ impl World {
         let token = process.spent;
         let mut next = state.with(i, process);
         if self.mode != Mode::Reusable {
-            if state.in_flight(token, |_| true) {
-                self.found.insert("I1: one refresh token is in flight twice");
+            // Within a grace period presenting again is free.
+            let strict = self.mode != Mode::Grace;
+            if strict && state.in_flight(token, |_| true) {
+                self.mark("I1: one refresh token is in flight twice");
             }
             let counts = next.counts(token);
-            if counts.0 >= 1 && attempt(&way.work) == 1 {
-                self.found
-                    .insert("I2: presented again, and no unknown outcome is on record");
+            if strict && counts.0 >= 1 && attempt(&way.work) == 1 {
+                self.mark("I2: presented again, and no unknown outcome is on record");
             }
             *counts = ((counts.0 + 1).min(COUNTED), (counts.1 + 1).min(COUNTED));
         }
@@ -83,9 +93,14 @@ impl World {
                     self.answered(&state.but(fault), i, LOST, out);
                 }
             }
-            if state.left.may(Fault::MayPass) {
-                let next = uncounted(state.but(Fault::MayPass), token);
-                self.answered(&next, i, NOT_NOW, out);
+            for (fault, answer) in [
+                (Fault::MayPass, NOT_NOW),
+                (Fault::ClientRefused, Answer::ClientRefused(Reason::ClientInvalid)),
+            ] {
+                if state.left.may(fault) {
+                    let next = uncounted(state.but(fault), token);
+                    self.answered(&next, i, answer, out);
+                }
             }
             return;
         }
@@ -98,6 +113,12 @@ impl World {
         let mut told = answered;
         told.processes[i].set = set;
         self.answered(&told, i, answer, out);
+        if set.is_some() && state.left.may(Fault::OtherUser) {
+            let mut next = told.but(Fault::OtherUser);
+            // Nobody can use them, and they are revoked.
+            next.leaked = true;
+            self.answered(&next, i, Answer::IdentityChanged, out);
+        }
         if state.left.may(Fault::AnswerLost) {
             let mut next = answered.but(Fault::AnswerLost);
             next.leaked |= set.is_some();

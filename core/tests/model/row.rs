@@ -18,6 +18,10 @@ pub struct Row {
     pub token: Option<Token>,
     pub status: Status,
     pub refresh: Phase,
+    /// The tokens whose revocation it owes the provider.
+    pub owed: Owed,
+    /// It was removed.
+    pub gone: bool,
 }
 
 /// Where the refresh stands, with the number of the attempt.
@@ -31,24 +35,58 @@ pub enum Phase {
 }
 
 /// How far the refresh state has aged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Age {
     Living,
     Lapsed,
     /// The quarantine is over.
     Over,
+    /// Its moment is on a clock that is gone.
+    Foreign,
+}
+
+/// A set of tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owed(pub u8);
+
+impl Owed {
+    pub fn has(self, token: Token) -> bool {
+        self.0 & Self::bit(token) != 0
+    }
+
+    #[must_use]
+    pub fn with(self, token: Token) -> Self {
+        Self(self.0 | Self::bit(token))
+    }
+
+    #[must_use]
+    pub fn without(self, token: Token) -> Self {
+        Self(self.0 & !Self::bit(token))
+    }
+
+    pub fn first(self) -> Option<Token> {
+        (0..8).map(Token::of).find(|token| self.has(*token))
+    }
+
+    fn bit(token: Token) -> u8 {
+        1 << token.code()
+    }
 }
 
 /// The wall clock. Every cooling is over by then, since waiting longer only hides interleavings.
 pub const WALL: Timestamp = Timestamp(1);
 
-/// The store's time, always: what ages are the times in the row.
-pub const NOW: StoreInstant = StoreInstant {
-    era: 1,
-    millis: 10_000_000_000_000,
-};
-/// Longer than any quarantine.
-const LONG: u64 = 1_000_000_000;
+/// The store's time, for a process that stood still so often: what ages otherwise are the times in the row. The store's
+/// clock began anew `era` times.
+pub fn now(era: u64, pauses: u8) -> StoreInstant {
+    StoreInstant {
+        era,
+        millis: 10_000_000_000_000 + u64::from(pauses) * LONG,
+    }
+}
+
+/// Longer than any quarantine: how old a row is whose quarantine is over, and how long a process stands still.
+pub const LONG: u64 = 1_000_000_000;
 /// A lapsed turn reads as an outcome that has been unknown since that long before its end.
 const SENT_BEFORE_END: u64 = 20_000;
 
@@ -61,10 +99,10 @@ fn capped(attempt: u32) -> u8 {
     u8::try_from(attempt.min(3)).unwrap()
 }
 
-fn ago(millis: u64) -> StoreInstant {
+fn ago(now: StoreInstant, millis: u64) -> StoreInstant {
     StoreInstant {
-        millis: NOW.millis - millis,
-        ..NOW
+        millis: now.millis - millis,
+        ..now
     }
 }
 
@@ -76,7 +114,7 @@ impl Name {
         }
     }
 
-    fn of(name: SetName) -> Self {
+    pub fn of(name: SetName) -> Self {
         let part = |n: u64| u8::try_from(n).unwrap();
         Self {
             epoch: part(name.epoch),
@@ -86,19 +124,21 @@ impl Name {
 }
 
 impl Phase {
-    fn full(self, age: Age, holder: u128) -> Refresh {
+    fn full(self, age: Age, holder: u128, now: StoreInstant) -> Refresh {
+        let era = if age == Age::Foreign { now.era - 1 } else { now.era };
+        let now = StoreInstant { era, ..now };
         let since = match age {
-            Age::Living | Age::Lapsed => ago(SENT_BEFORE_END),
-            Age::Over => ago(LONG),
+            Age::Living | Age::Lapsed | Age::Foreign => ago(now, SENT_BEFORE_END),
+            Age::Over => ago(now, LONG),
         };
         match self {
             Self::Idle => Refresh::Idle,
             Self::Turn(attempt) => Refresh::Turn {
                 holder,
                 until: match age {
-                    Age::Living => NOW.plus(Duration::from_millis(1)),
-                    Age::Lapsed => NOW,
-                    Age::Over => ago(LONG - SENT_BEFORE_END),
+                    Age::Living => now.plus(Duration::from_millis(1)),
+                    Age::Lapsed | Age::Foreign => now,
+                    Age::Over => ago(now, LONG - SENT_BEFORE_END),
                 },
                 attempt: attempt.into(),
             },
@@ -119,18 +159,19 @@ impl Phase {
     }
 
     /// The phase and how old it is.
-    fn of(refresh: Refresh) -> (Self, Age) {
-        let over = |since| {
-            NOW.since(since)
-                .is_some_and(|span| span.as_millis() > u128::from(LONG / 2))
+    fn of(refresh: Refresh, now: StoreInstant) -> (Self, Age) {
+        let aged = |at| match now.since(at) {
+            None => Age::Foreign,
+            Some(span) if span.as_millis() > u128::from(LONG / 2) => Age::Over,
+            Some(_) => Age::Lapsed,
         };
-        let aged = |since| if over(since) { Age::Over } else { Age::Lapsed };
         match refresh {
             Refresh::Idle => (Self::Idle, Age::Living),
-            Refresh::Turn { until, attempt, .. } if until.millis > NOW.millis => {
-                (Self::Turn(capped(attempt)), Age::Living)
+            Refresh::Turn { until, attempt, .. } => {
+                let lives = until.era == now.era && until.millis > now.millis;
+                let age = if lives { Age::Living } else { aged(until) };
+                (Self::Turn(capped(attempt)), age)
             }
-            Refresh::Turn { until, attempt, .. } => (Self::Turn(capped(attempt)), aged(until)),
             Refresh::Unknown { since, attempt } => (Self::Unknown(capped(attempt)), aged(since)),
             Refresh::Cooling { unresolved: None, .. } => (Self::Cooling(0), Age::Living),
             Refresh::Cooling {
@@ -138,6 +179,32 @@ impl Phase {
                 ..
             } => (Self::Cooling(capped(attempt)), aged(since)),
         }
+    }
+
+    /// So many bits are enough for a code.
+    pub const BITS: u32 = 4;
+
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Idle => 0,
+            Self::Turn(attempt) => attempt,
+            Self::Unknown(attempt) => 3 + attempt,
+            Self::Cooling(attempt) => 7 + attempt,
+        }
+    }
+
+    pub fn coded(code: u8) -> Self {
+        match code {
+            0 => Self::Idle,
+            1..4 => Self::Turn(code),
+            4..7 => Self::Unknown(code - 3),
+            _ => Self::Cooling(code - 7),
+        }
+    }
+
+    /// It has a moment of the store's clock in it.
+    pub fn is_timed(self) -> bool {
+        matches!(self, Self::Turn(_) | Self::Unknown(_) | Self::Cooling(1..))
     }
 }
 
@@ -156,8 +223,8 @@ pub struct Written {
 }
 
 impl Written {
-    pub fn of(row: &protocol::Row) -> Self {
-        let (refresh, age) = Phase::of(row.refresh);
+    pub fn of(row: &protocol::Row, now: StoreInstant) -> Self {
+        let (refresh, age) = Phase::of(row.refresh, now);
         Self {
             name: Name::of(row.name),
             status: row.status,
@@ -182,6 +249,8 @@ impl Row {
         }),
         status: Status::Connected,
         refresh: Phase::Idle,
+        owed: Owed(0),
+        gone: false,
     };
 
     /// The run's refreshes are done, or were overtaken by a reconnect.
@@ -190,14 +259,14 @@ impl Row {
     }
 
     /// As somebody sees it whose turn or set it may be.
-    pub fn full(self, age: Age, my_turn: bool, my_set: bool) -> protocol::Row {
+    pub fn full(self, age: Age, my_turn: bool, my_set: bool, now: StoreInstant) -> protocol::Row {
         let who = |mine: bool| if mine { ME } else { ANOTHER };
         protocol::Row {
             name: self.name.full(),
             set: if self.token.is_some() { who(my_set) } else { 0 },
             status: self.status,
             reason: None,
-            refresh: self.refresh.full(age, who(my_turn)),
+            refresh: self.refresh.full(age, who(my_turn), now),
         }
     }
 }

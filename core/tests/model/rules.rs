@@ -7,13 +7,14 @@ use crate::{
     explore::{End, Verdict, explore},
     runs::{Run, marks},
     scenarios::{
-        ANSWER_LOST, ASLEEP, CRASH, DELETE, ERROR_AFTER, LATE, OUTAGE, PAUSES, RECONNECT, SITS, THEN_REFUSED,
+        ANSWER_LOST, ASLEEP, CRASH, DELETE, ERROR_AFTER, LATE, OUTAGE, PAUSES, RECONNECT, SITS, TAKEN_OVER,
+        THEN_REFUSED,
     },
     upstream::Mode,
     world::{Draft, Scenario},
 };
 
-use Mode::{Reject, Reusable, Revoke};
+use Mode::{Grace, Reject, Reusable, Revoke};
 
 /// A rule switched off, where that shows, and how the mark begins that it leaves.
 struct Off {
@@ -22,6 +23,8 @@ struct Off {
     scenario: Scenario,
     mode: Mode,
     refreshes: u8,
+    /// A run in which others come in between a read and the swap that follows.
+    split: bool,
     mark: &'static str,
 }
 
@@ -38,6 +41,7 @@ const fn off(
         scenario,
         mode,
         refreshes: 1,
+        split: false,
         mark,
     }
 }
@@ -120,6 +124,13 @@ const ALL: &[Off] = &[
         "I1",
     ),
     off(
+        "a turn that lapsed leaves no trace",
+        |run| run.policy = run.policy.without(|rules| rules.intent = false),
+        CRASH,
+        Revoke,
+        "I1",
+    ),
+    off(
         "a token is presented again at once",
         |run| run.policy = run.policy.without(|rules| rules.quarantine = false),
         LATE,
@@ -161,11 +172,51 @@ const ALL: &[Off] = &[
         Reject,
         "LEFT OVER",
     ),
+    // Joined runs are blind to this one: in them nothing comes in between the reading and the writing of a turn.
+    Off {
+        split: true,
+        ..off(
+            "what may still be sent is counted from the writing of the turn",
+            |run| run.policy = run.policy.without(|rules| rules.gate_from_read = false),
+            PAUSES,
+            Revoke,
+            "I1",
+        )
+    },
+    off(
+        "a later presentation is not preceded by another look",
+        |run| run.policy = run.policy.without(|rules| rules.recheck = false),
+        SITS,
+        Revoke,
+        "SPENT",
+    ),
+    off(
+        "a turn is used that the store may lose",
+        |run| run.policy = run.policy.without(|rules| rules.confirm = false),
+        TAKEN_OVER,
+        Revoke,
+        "I1",
+    ),
+    off(
+        "a set is let go that the store may lose",
+        |run| run.policy = run.policy.without(|rules| rules.confirm = false),
+        TAKEN_OVER,
+        Reject,
+        "DIED",
+    ),
+    off(
+        "within a grace period two sets share a refresh token, and the superseded one is revoked",
+        |run| run.policy = run.policy.without(|rules| rules.superseded_kept = false),
+        PAUSES,
+        Grace,
+        "SILENT",
+    ),
 ];
 
 fn run(off: &Off, change: impl FnOnce(&mut Run)) -> Verdict {
     let mut run = Run {
         refreshes: off.refreshes,
+        split: off.split,
         ..Run::of(off.scenario, off.mode)
     };
     change(&mut run);

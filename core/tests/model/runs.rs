@@ -13,12 +13,12 @@ use grantry::protocol::Policy;
 use crate::{
     explore::{Verdict, explore},
     faults::{Fault, Faults},
-    state::State,
+    state::{MOST, State, Store},
     upstream::Mode,
     world::{Design, Draft, Scenario, rotation},
 };
 
-pub const MODES: [Mode; 3] = [Mode::Reusable, Mode::Reject, Mode::Revoke];
+pub const MODES: [Mode; 4] = [Mode::Reusable, Mode::Reject, Mode::Revoke, Mode::Grace];
 pub const STRICT: [Mode; 2] = [Mode::Reject, Mode::Revoke];
 
 /// One exploration.
@@ -34,7 +34,7 @@ pub struct Run {
     pub scenario: Scenario,
     pub processes: usize,
     pub refreshes: u8,
-    /// One more lapse and one more crash than the scenario says, if it has any.
+    /// One more lapse, crash and failover than the scenario says, if it has any.
     pub stretched: bool,
     /// Stop at the first violation, and find the way to it.
     pub traced: bool,
@@ -60,9 +60,19 @@ impl Run {
     pub fn start(&self) -> State {
         let mut faults = Faults::of(self.scenario.faults);
         if self.stretched {
-            faults = faults.stretched(Fault::Lapse).stretched(Fault::Crash);
+            for fault in [Fault::Lapse, Fault::Crash, Fault::FailOver] {
+                faults = faults.stretched(fault);
+            }
         }
-        State::start(self.processes, faults)
+        State::start(self.processes, self.scenario.store, faults)
+    }
+
+    /// Places for what goes on behind the processes.
+    pub fn keepers(&self) -> usize {
+        match self.scenario.store {
+            Store::Safe => 0,
+            Store::Replica | Store::Backup { .. } => MOST - self.processes,
+        }
     }
 }
 
@@ -79,9 +89,11 @@ pub fn explored(runs: &[Run]) -> Vec<(Run, Verdict)> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     let work = || {
-        while let number = next.fetch_add(1, Ordering::Relaxed)
-            && let Some(&run) = runs.get(number)
+        // The largest ones come last in a list, and are begun first.
+        while let begun = next.fetch_add(1, Ordering::Relaxed) + 1
+            && let Some(number) = runs.len().checked_sub(begun)
         {
+            let run = runs[number];
             let verdict = explore(&run);
             done.lock().unwrap().push((number, run, verdict));
         }
@@ -102,9 +114,10 @@ pub fn tell(runs: &[(Run, Verdict)]) {
         let mut found: Vec<String> = verdict.ends.keys().map(|end| format!("{end:?}")).collect();
         found.extend(marks(verdict).map(str::to_owned));
         println!(
-            "{:9}| {:42}| {} refreshes | {:>9} states | {:>4} machines | at most {} presentations | {}",
+            "{:9}| {:42}|{}{} refreshes | {:>9} states | {:>4} machines | at most {} presentations | {}",
             format!("{:?}", run.mode),
             run.scenario.name,
+            if run.split { " split | " } else { " " },
             run.refreshes,
             verdict.states,
             verdict.machines,

@@ -1,86 +1,20 @@
 //! A state of the world.
 
-use std::ops::Not;
-
 use crate::{
     faults::{Fault, Faults},
-    row::{Age, Row},
+    process::{Back, Known, Process, Request},
+    row::{Age, Owed, Phase, Row},
     upstream::{Family, Token},
-    work::Number,
 };
 
-/// More processes do not fit in a packed state.
-pub const MOST: usize = 3;
+/// More processes and keepers do not fit in a packed state.
+pub const MOST: usize = 4;
 
 /// The name of a token set: epoch and generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
     pub epoch: u8,
     pub generation: u8,
-}
-
-/// How far a presentation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// There is none.
-    None,
-    /// The gate is passed, and nothing has left the process.
-    Ready,
-    /// It is on the way, or waits at the provider.
-    Queued,
-    Processing,
-}
-
-impl Request {
-    pub const ALL: [Self; 4] = [Self::None, Self::Ready, Self::Queued, Self::Processing];
-
-    pub fn is_out(self) -> bool {
-        matches!(self, Self::Queued | Self::Processing)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Which machine it runs, in which state.
-    pub work: Number,
-    /// The turn in the row is its own.
-    pub my_turn: bool,
-    /// The set in the row is the one that it received.
-    pub my_set: bool,
-    /// The row was written by somebody else since it took it in hand.
-    pub stale: bool,
-    pub request: Request,
-    /// The refresh token in the row that it has in hand.
-    pub spent: Token,
-    /// The set that it received, or tries.
-    pub set: Option<Token>,
-    /// How often it stood still for an hour since its machine began.
-    pub pauses: u8,
-}
-
-impl Process {
-    pub const ABSENT: Self = Self {
-        work: Number::ABSENT,
-        my_turn: false,
-        my_set: false,
-        stale: false,
-        request: Request::None,
-        spent: Token {
-            family: 0,
-            rotation: 0,
-        },
-        set: None,
-        pauses: 0,
-    };
-
-    pub const IDLE: Self = Self {
-        work: Number::IDLE,
-        ..Self::ABSENT
-    };
-
-    pub fn works(&self) -> bool {
-        self.work != Number::ABSENT && self.work != Number::IDLE
-    }
 }
 
 /// A request whose sender is gone.
@@ -90,12 +24,52 @@ pub struct Stray {
     pub processing: bool,
 }
 
+/// What a store may forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// Nothing.
+    Safe,
+    /// What its replica does not have yet.
+    Replica,
+    /// What was written since a backup.
+    Backup {
+        /// It is put back while nobody has a turn.
+        at_rest: bool,
+    },
+}
+
+impl Store {
+    pub fn is_backed_up(self) -> bool {
+        matches!(self, Self::Backup { .. })
+    }
+}
+
+/// The row that the store may go back to: as the replica has it, or the backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Older {
+    pub row: Row,
+    pub age: Age,
+    pub ended: bool,
+}
+
+/// A write that the store has not answered and may still apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub row: Row,
+    pub age: Age,
+    /// The row will name the writer as the holder of the turn, and as the writer of the set.
+    pub marks: (bool, bool),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     pub row: Row,
     pub age: Age,
     /// The stored access token has ended.
     pub ended: bool,
+    pub store: Store,
+    pub older: Option<Older>,
+    pub pending: Option<Pending>,
     /// A token set was given out and reached nobody who still lives.
     pub leaked: bool,
     pub processes: [Process; MOST],
@@ -108,19 +82,22 @@ pub struct State {
 }
 
 impl State {
-    pub fn start(processes: usize, left: Faults) -> Self {
+    pub fn start(processes: usize, store: Store, left: Faults) -> Self {
         let mut state = Self {
             row: Row::FIRST,
             age: Age::Living,
             ended: false,
+            store,
+            older: None,
+            pending: None,
             leaked: false,
             processes: [Process::ABSENT; MOST],
             strays: [None; 3],
             families: [
                 Family::default(),
                 Family {
-                    living: 0,
                     revoked: true,
+                    ..Family::default()
                 },
             ],
             presented: [(0, 0); 3],
@@ -139,11 +116,14 @@ impl State {
         self.row.token.is_some_and(|t| self.family(t).lives_on(t))
     }
 
+    /// The grant of the stored set was ended at the provider.
+    pub fn revoked(&self) -> bool {
+        self.row.token.is_some_and(|t| self.family(t).revoked)
+    }
+
     /// The stored access token is of no use.
     pub fn access_dead(&self) -> bool {
-        self.row
-            .token
-            .is_some_and(|t| self.ended || self.family(t).revoked)
+        self.row.token.is_some() && (self.ended || self.revoked())
     }
 
     /// Where the presentations of a token are counted.
@@ -168,21 +148,91 @@ impl State {
 
     /// The row is written by process `by`, or by people. `my_turn` and `my_set`: it names that process.
     pub fn write(&mut self, row: Row, age: Age, by: Option<usize>, (my_turn, my_set): (bool, bool)) {
+        self.falls_behind();
+        self.pending = None;
         let new_set = my_set && by.is_some_and(|i| !self.processes[i].my_set);
         let same_set = self.row.token == row.token && !new_set;
         self.ended &= same_set;
-        let same_turn = !my_turn && matches!(row.refresh, crate::row::Phase::Turn(_));
+        let same_turn = !my_turn && matches!(row.refresh, Phase::Turn(_));
         (self.row, self.age) = (row, age);
         for (i, process) in self.processes.iter_mut().enumerate() {
+            process.wrote = false;
+            if let Some(kept) = &mut process.kept {
+                kept.stale = true;
+            }
             if by == Some(i) {
                 (process.my_turn, process.my_set) = (my_turn, my_set);
                 process.stale = false;
+                process.back.stale = self.older.is_some();
             } else {
                 process.my_turn &= same_turn;
                 process.my_set &= same_set;
                 process.stale |= process.works();
             }
         }
+    }
+
+    /// The row is written for a reason that has nothing to do with a refresh.
+    pub fn touch(&mut self, owed: Owed) {
+        let row = Row { owed, ..self.row };
+        self.write(row, self.age, None, (false, false));
+    }
+
+    /// Before the row is written: what may be gone back to stays.
+    fn falls_behind(&mut self) {
+        let left = |fault| self.left.may(fault);
+        let behind = match self.store {
+            Store::Safe => false,
+            Store::Replica => true,
+            // It was taken, and is of use.
+            Store::Backup { .. } => !left(Fault::BackUp) && left(Fault::RollBack),
+        };
+        if !behind || self.older.is_some() {
+            return;
+        }
+        self.older = Some(Older {
+            row: self.row,
+            age: self.age,
+            ended: self.ended,
+        });
+        for process in &mut self.processes {
+            process.back = Back {
+                turn: process.my_turn,
+                set: process.my_set,
+                stale: process.stale,
+            };
+            if let Some(kept) = &mut process.kept {
+                kept.back = kept.stale;
+            }
+        }
+    }
+
+    /// The replica has all that was written.
+    pub fn catches_up(&mut self) {
+        self.older = None;
+        for process in &mut self.processes {
+            process.back = Back::default();
+            if let Some(kept) = &mut process.kept {
+                kept.back = false;
+            }
+        }
+    }
+
+    /// The row is the older one again.
+    pub fn goes_back(&mut self) {
+        let Some(older) = self.older else { return };
+        self.ended |= older.ended;
+        (self.row, self.age) = (older.row, older.age);
+        self.pending = None;
+        for process in &mut self.processes {
+            let back = process.back;
+            (process.my_turn, process.my_set, process.stale) = (back.turn, back.set, back.stale);
+            process.wrote = false;
+            if let Some(kept) = &mut process.kept {
+                kept.stale = kept.back;
+            }
+        }
+        self.catches_up();
     }
 
     /// A request goes on without its sender.
@@ -200,8 +250,20 @@ impl State {
         self.strays.iter().flatten().any(stray) || self.processes.iter().any(own)
     }
 
+    /// A process serves a newer set of the same grant than the row has.
+    pub fn remembered(&self) -> bool {
+        let newer = |known: Known| {
+            known.name.epoch == self.row.name.epoch && known.name > self.row.name && self.row.token.is_some()
+        };
+        self.processes.iter().filter_map(|p| p.memory).any(newer)
+    }
+
     /// Nobody does anything, and nothing is on its way.
     pub fn rests(&self) -> bool {
-        self.processes.iter().any(Process::works).not() && self.strays.iter().any(Option::is_some).not()
+        !self.processes.iter().any(Process::works)
+            && self.strays.iter().all(Option::is_none)
+            && self.pending.is_none()
+            && self.row.owed == Owed::default()
+            && !self.remembered()
     }
 }

@@ -9,6 +9,8 @@ pub enum Mode {
     Reject,
     /// It is refused, and ends the whole grant.
     Revoke,
+    /// For a while after it was spent it brings the same successor; later it ends the whole grant.
+    Grace,
 }
 
 /// A refresh token: which family, and which rotation of it.
@@ -18,12 +20,34 @@ pub struct Token {
     pub rotation: u8,
 }
 
+impl Token {
+    /// So many bits are enough for a code.
+    pub const BITS: u32 = 4;
+
+    pub fn code(self) -> u8 {
+        assert!(
+            self.family < 2 && self.rotation < 8,
+            "does not fit in a packed state"
+        );
+        self.family | self.rotation << 1
+    }
+
+    pub fn of(code: u8) -> Self {
+        Self {
+            family: code & 1,
+            rotation: code >> 1,
+        }
+    }
+}
+
 /// A grant at the provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Family {
     /// The living rotation.
     pub living: u8,
     pub revoked: bool,
+    /// The one before it still brings it.
+    pub grace: bool,
 }
 
 impl Family {
@@ -40,13 +64,16 @@ pub fn process(mode: Mode, family: &mut Family, token: Token) -> Option<Token> {
     if mode == Mode::Reusable {
         return Some(token);
     }
+    let in_grace = family.grace && token.rotation + 1 == family.living;
     if token.rotation == family.living {
         family.living += 1;
-        let rotation = family.living;
-        return Some(Token { rotation, ..token });
+        family.grace = mode == Mode::Grace;
+    } else if !in_grace {
+        family.revoked = mode != Mode::Reject;
+        return None;
     }
-    family.revoked = mode == Mode::Revoke;
-    None
+    let rotation = family.living;
+    Some(Token { rotation, ..token })
 }
 
 /// Revokes a set: its refresh token, if it is the living one.

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 
 use grantry::{
-    protocol::{Attempt, KeepSet, Verify},
+    protocol::{Attempt, KeepSet, Machine, Step, Verify},
     time::BootInstant,
 };
 
-use crate::classic::Lock;
+use crate::{classic::Lock, row::LONG};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Work {
@@ -22,6 +22,25 @@ pub enum Work {
     Verify(Verify),
     /// One of the usual designs.
     Lock(Lock),
+}
+
+impl Work {
+    /// What it asks for, for people.
+    pub fn brief(&self) -> String {
+        fn step<M: Machine>(machine: &M) -> String {
+            match machine.step() {
+                Step::Do(command) => format!("{command:?}"),
+                Step::Done(outcome) => format!("{outcome:?}"),
+            }
+        }
+        match self {
+            Self::Absent | Self::Idle => "idle".into(),
+            Self::Attempt(machine) => step(machine),
+            Self::Keep(machine) => step(machine),
+            Self::Verify(machine) | Self::KeepVerify(_, machine) => step(machine),
+            Self::Lock(lock) => step(lock),
+        }
+    }
 }
 
 /// A machine in a state, by its number in [`Works`].
@@ -39,14 +58,14 @@ impl Number {
 #[derive(Debug)]
 pub struct Works {
     list: Vec<Work>,
-    numbers: HashMap<Work, Number>,
+    numbers: HashMap<Work, Number, foldhash::fast::RandomState>,
 }
 
 impl Works {
     pub fn new() -> Self {
         let mut works = Self {
             list: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
         };
         assert_eq!(works.number(&Work::Absent), Number::ABSENT);
         assert_eq!(works.number(&Work::Idle), Number::IDLE);
@@ -76,7 +95,10 @@ impl Works {
     }
 }
 
+/// No access token ends by itself.
+pub const NEVER: BootInstant = BootInstant(u64::MAX);
+
 /// A process's boot time after so many pauses.
 pub fn boot(pauses: u8) -> BootInstant {
-    BootInstant(u64::from(pauses) * 3_600_000)
+    BootInstant(u64::from(pauses) * LONG)
 }

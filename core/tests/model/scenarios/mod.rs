@@ -1,13 +1,24 @@
-//! What goes wrong in each run.
+//! What goes wrong in each run: processes, requests and people here; the store, the vault and what the provider tells in
+//! `parts`; a store that forgets in `forgetful`.
 
-use crate::{faults::Fault, world::Scenario};
+mod forgetful;
+mod parts;
+
+pub use forgetful::*;
+pub use parts::*;
+
+use crate::{faults::Fault, state::Store, world::Scenario};
 
 const fn scenario(name: &'static str, faults: &'static [(Fault, u8)]) -> Scenario {
     Scenario {
         name,
         faults,
+        store: Store::Safe,
         hold: false,
         pause: false,
+        assumed_ends: false,
+        no_refresh_token: false,
+        excused: &[],
     }
 }
 
@@ -94,5 +105,6 @@ pub const ALL: [Scenario; 13] = [
 /// knows no fencing token.
 pub const ASLEEP: Scenario = Scenario {
     pause: true,
+    excused: &["I1", "I2"],
     ..scenario("asleep between gate and send", &[(Lapse, 1), (AccessEnds, 2)])
 };
