@@ -21,11 +21,8 @@
 //! | `outcome` | what is written after a presentation that brought no tokens |
 //! | `commit` | what becomes of tokens that came |
 
-mod acquire;
 pub mod attempt;
 mod commit;
-mod conclude;
-mod expire;
 pub mod keep_set;
 pub mod machine;
 mod outcome;

@@ -4,13 +4,15 @@
 //! It does not give up, whatever the store does: the refused presentation may have ended the family of a newer set, and
 //! nobody else would try that. The mark itself need not be confirmed: if it is lost, the lease stands there again.
 
-use super::{
-    Policy, Row,
-    attempt::{Command, Lease, Notice, Outcome},
-    machine::{Backoff, Note, Read, Step, Wait, Write, Written},
-    outcome::{Dead, dead},
+use super::io::{Command, Lease, Notice, Outcome};
+use crate::{
+    connection::{Reason, SetName, Status},
+    engine::protocol::{
+        Policy, Row,
+        machine::{Backoff, Note, Read, Step, Wait, Write, Written},
+        outcome::{Dead, dead},
+    },
 };
-use crate::connection::{Reason, SetName, Status};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Expire {

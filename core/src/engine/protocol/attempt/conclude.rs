@@ -3,14 +3,14 @@
 //! A store that fails is tried for a while only: an outcome that is not written lapses into `Unknown`, which is safe. For the
 //! same reason none of this is confirmed.
 
-use super::{
-    Policy, Row,
-    attempt::{Command, Lease, Outcome},
-    machine::{Backoff, Note, Read, Step, Wait, Write, Written},
-    outcome,
-};
+use super::io::{Command, Lease, Outcome};
 use crate::{
     connection::Reason,
+    engine::protocol::{
+        Policy, Row,
+        machine::{Backoff, Note, Read, Step, Wait, Write, Written},
+        outcome,
+    },
     time::{StoreInstant, Timestamp},
 };
 

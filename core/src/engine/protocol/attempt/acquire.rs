@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use super::{
-    Policy, Refresh, Row,
-    attempt::{Ask, Command, Event, Lease, Life, Notice, Outcome, Pass, Repaired},
-    found_dead,
-    machine::{Backoff, Moment, Note, Read, Step, View, Wait, Write, Written},
-    schedule::{FOUND_ALIVE, IDLE_MARGIN, LAST_SECONDS},
-    take,
-    take::{Claim, Take},
-};
+use super::io::{Ask, Command, Event, Lease, Life, Notice, Outcome, Pass, Repaired};
 use crate::{
     connection::{Reason, SetName},
+    engine::protocol::{
+        Policy, Refresh, Row, found_dead,
+        machine::{Backoff, Moment, Note, Read, Step, View, Wait, Write, Written},
+        schedule::{FOUND_ALIVE, IDLE_MARGIN, LAST_SECONDS},
+        take,
+        take::{Claim, Take},
+    },
     time::{BootInstant, StoreInstant, Timestamp},
 };
 
