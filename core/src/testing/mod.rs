@@ -29,6 +29,7 @@ mod exchange;
 mod grants;
 mod provider;
 mod roles;
+#[cfg(feature = "simulation")]
 mod rows;
 mod store;
 mod upstream;
@@ -37,6 +38,7 @@ pub use clock::TestClock;
 pub use exchange::{Answer, Request};
 pub use grants::Settings;
 pub use provider::FakeProvider;
+#[cfg(feature = "simulation")]
 pub use rows::Seen;
 pub use store::{Fault, FaultyStore, Op, Weather};
 pub use upstream::FakeUpstream;
