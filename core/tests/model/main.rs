@@ -1,4 +1,4 @@
-//! Every interleaving of two processes (three with `GRANTRY_MODEL=full`) over one row, on the very functions of
+//! Every interleaving of two processes (three with `GRANTRY_MODEL=full`) over one row, on the very machines of
 //! `grantry::protocol`: pauses, crashes, lost and late requests, lost answers, store errors before and after the
 //! commit, reconnect and delete meanwhile; against upstreams that reuse, reject or revoke.
 //!
