@@ -7,7 +7,7 @@ use std::{cell::RefCell, sync::Arc};
 
 use futures_util::future::join_all;
 use grantry::{
-    connection::SetName,
+    connection::GrantVersion,
     id::{ConnectionId, IntegrationId},
     integration::{Client, Options},
     provider::{Provider as _, TokenHttp, Transport},
@@ -160,14 +160,20 @@ fn exchanges(scale: Scale, upstream: &Upstream) -> Vec<Row> {
 /// A connection and the set that was handed out last.
 struct Current {
     id: ConnectionId,
-    set: RefCell<SetName>,
+    set: RefCell<GrantVersion>,
 }
 
 impl Current {
     /// Reports the set as refused, which brings a new one.
     async fn refresh(&self, world: &World) {
         let seen = *self.set.borrow();
-        let newer = world.broker.connection(&self.id).refused(seen).await.unwrap().set;
+        let newer = world
+            .broker
+            .connection(&self.id)
+            .refused(seen)
+            .await
+            .unwrap()
+            .version;
         assert!(newer > seen);
         *self.set.borrow_mut() = newer;
     }
@@ -184,7 +190,7 @@ fn whole(scale: Scale, upstream: &Upstream) -> Vec<Row> {
         let world = World::new(store, upstream.origin(), |b| b).await;
         let mut connections = Vec::new();
         for id in world.connect(WIDE as usize).await {
-            let set = RefCell::new(world.broker.credentials(&id).await.unwrap().set);
+            let set = RefCell::new(world.broker.credentials(&id).await.unwrap().version);
             connections.push(Current { id, set });
         }
         (world, connections)

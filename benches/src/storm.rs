@@ -63,7 +63,7 @@ pub fn rows(scale: Scale) -> Vec<Row> {
             let refresh = |id| {
                 let broker = broker.clone();
                 async move {
-                    let set = broker.credentials(&id).await.unwrap().set;
+                    let set = broker.credentials(&id).await.unwrap().version;
                     broker.connection(&id).refused(set).await.unwrap();
                 }
             };

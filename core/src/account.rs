@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::{
     connect::{Link, NewLink},
-    connection::{ConnectionView, Credentials, Decision, SetName, Status},
+    connection::{ConnectionView, Credentials, Decision, GrantVersion, Status},
     error::Error,
     id::{ConnectionId, IntegrationId},
     integration::Environment,
@@ -107,7 +107,7 @@ pub trait Connection: fmt::Debug + Send + Sync {
     ///
     /// # Cancel safety
     /// As [`Connection::credentials`].
-    async fn refused(&self, set: SetName) -> Result<Arc<Credentials>, Error>;
+    async fn refused(&self, set: GrantVersion) -> Result<Arc<Credentials>, Error>;
 
     /// Calls the provider on the user's behalf.
     ///

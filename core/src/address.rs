@@ -49,7 +49,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
 
-    /// The addresses of the rows P43, P44, J09 and J10 of the table of bad inputs, and the edges of every block.
+    /// The addresses of the bad inputs P43, P44, J09 and J10, and the edges of every block.
     #[test]
     fn what_is_public() {
         let refused = [

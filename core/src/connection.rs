@@ -50,7 +50,7 @@ impl Status {
 /// is no scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Concern {
+pub enum Attention {
     /// A refresh is on its way; if that was long ago, its process died and the outcome is not known.
     Refreshing,
     /// A refresh was sent and its outcome is not known.
@@ -61,8 +61,8 @@ pub enum Concern {
     Expired,
 }
 
-impl Concern {
-    /// Every concern.
+impl Attention {
+    /// Every kind.
     pub const ALL: [Self; 4] = [
         Self::Refreshing,
         Self::OutcomeUnknown,
@@ -70,7 +70,7 @@ impl Concern {
         Self::Expired,
     ];
 
-    /// The concern in snake_case.
+    /// The kind in snake_case.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Refreshing => "refreshing",
@@ -80,7 +80,7 @@ impl Concern {
         }
     }
 
-    /// The concern that `text` names.
+    /// The kind that `text` names.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|c| c.as_str() == text)
     }
@@ -217,16 +217,16 @@ impl ConnectionView {
     }
 }
 
-/// Which token set of a connection: sets are always named by both numbers.
+/// Which token set of a connection, by both numbers: a reconnect begins an epoch, a refresh a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SetName {
+pub struct GrantVersion {
     /// Counts reconnects, revocation and deletion.
     pub epoch: u64,
     /// Counts stored token sets.
     pub generation: u64,
 }
 
-impl fmt::Display for SetName {
+impl fmt::Display for GrantVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.epoch, self.generation)
     }
@@ -248,7 +248,7 @@ pub struct Credentials {
     /// When the access token ends, as far as is known.
     pub expires_at: Timestamp,
     /// Which token set it belongs to; `ConnectionHandle::refused` takes it.
-    pub set: SetName,
+    pub version: GrantVersion,
     /// The ready `Authorization` value, marked sensitive.
     pub authorization: http::HeaderValue,
 }
@@ -264,7 +264,7 @@ impl Credentials {
         environment: Environment,
         region: String,
         expires_at: Timestamp,
-        set: SetName,
+        version: GrantVersion,
     ) -> Result<Self, Error> {
         let authorization = bearer(&access_token)?;
         Ok(Self {
@@ -274,7 +274,7 @@ impl Credentials {
             region,
             token_type: "Bearer",
             expires_at,
-            set,
+            version,
             authorization,
         })
     }
@@ -295,7 +295,7 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
             .field("instance_url", &self.instance_url)
-            .field("set", &self.set)
+            .field("version", &self.version)
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
@@ -310,7 +310,8 @@ pub struct Decision {
     /// What was decided, in snake_case.
     pub what: String,
     /// Which token set it was about.
-    pub set: SetName,
+    #[serde(rename = "set")]
+    pub version: GrantVersion,
     /// Why, where there is a reason.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
@@ -321,11 +322,11 @@ pub struct Decision {
 
 impl Decision {
     /// A decision without reason and token, for those who implement [`Connection`](crate::Connection).
-    pub fn new(at: Timestamp, what: impl Into<String>, set: SetName) -> Self {
+    pub fn new(at: Timestamp, what: impl Into<String>, version: GrantVersion) -> Self {
         Self {
             at,
             what: what.into(),
-            set,
+            version,
             reason: None,
             token: None,
         }

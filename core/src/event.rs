@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    connection::{Reason, SetName},
+    connection::{GrantVersion, Reason},
     id::{ConnectionId, IntegrationId},
     time::Timestamp,
 };
@@ -35,7 +35,7 @@ pub enum What {
     /// A connect attempt came to nothing.
     ConnectFailed(Reason),
     /// A new token set is stored.
-    Refreshed(SetName),
+    Refreshed(GrantVersion),
     /// The instance URL changed with a refresh.
     InstanceChanged,
     /// The grant is dead; the user needs to reconnect.
@@ -65,7 +65,7 @@ pub enum What {
     CameAfterCopy,
     /// The store has an older row than it once acknowledged.
     StoreRolledBack,
-    /// The refresh token was presented by a holder whose turn had passed.
+    /// The refresh token was presented by a holder whose lease had passed.
     LatePresenter,
     /// The provider refuses the integration's client.
     IntegrationFault(Reason),

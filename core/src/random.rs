@@ -35,7 +35,7 @@ pub(crate) fn seeded_uuid() -> Option<uuid::Uuid> {
 }
 
 /// A byte to spread delays with; it guards nothing, so a missing one is no failure.
-pub(crate) fn spread() -> u8 {
+pub(crate) fn jitter() -> u8 {
     bytes::<1>().map_or(128, |[byte]| byte)
 }
 

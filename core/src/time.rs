@@ -1,4 +1,4 @@
-//! Time as two types that never compare: wall time for expiry, boot time for turns and time limits.
+//! Time as two types that never compare: wall time for expiry, boot time for leases and time limits.
 
 use std::{
     fmt,
@@ -97,22 +97,24 @@ impl Add<Duration> for BootInstant {
     }
 }
 
-/// A moment on a store's own clock. Turns are compared on it, because every process that shares the store shares it.
+/// A moment on a store's own clock. Leases are compared on it, because every process that shares the store shares it.
 ///
-/// `era` names the clock: the boot of the machine for a store on a local file, a constant for a server's clock.
-/// Moments of two eras do not compare.
+/// `clock_id` names the clock: the boot of the machine for a store on a local file, the run of a server for a store on one.
+/// Moments of two clocks do not compare.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct StoreInstant {
     /// Which clock was read.
-    pub era: u64,
+    #[serde(rename = "era")]
+    pub clock_id: u64,
     /// Milliseconds on that clock.
     pub millis: u64,
 }
 
 impl StoreInstant {
-    /// Time from `earlier` to `self`: `None` across eras, zero if `earlier` is not earlier.
+    /// Time from `earlier` to `self`: `None` across clocks, zero if `earlier` is not earlier.
     pub fn since(self, earlier: Self) -> Option<Duration> {
-        (self.era == earlier.era).then(|| Duration::from_millis(self.millis.saturating_sub(earlier.millis)))
+        (self.clock_id == earlier.clock_id)
+            .then(|| Duration::from_millis(self.millis.saturating_sub(earlier.millis)))
     }
 
     /// `self` plus `span`.
@@ -238,8 +240,14 @@ mod tests {
 
     #[test]
     fn instants_of_two_eras_do_not_compare() {
-        let a = StoreInstant { era: 1, millis: 5 };
-        let b = StoreInstant { era: 2, millis: 9 };
+        let a = StoreInstant {
+            clock_id: 1,
+            millis: 5,
+        };
+        let b = StoreInstant {
+            clock_id: 2,
+            millis: 9,
+        };
         assert_eq!(b.since(a), None);
         assert_eq!(
             a.plus(Duration::from_millis(4)).since(a),

@@ -1,5 +1,5 @@
-//! Rows of the table of bad inputs that need a whole broker: damaged rows, settings, flows that are forked. Each case is
-//! named after its row. The rows that one part answers alone stand beside that part.
+//! Bad inputs that need a whole broker: damaged rows, settings, flows that are forked. Those that one part answers alone
+//! are tested beside that part; `README.md` has their letters.
 #![cfg(feature = "http")]
 #![allow(
     clippy::unwrap_used,
@@ -293,7 +293,7 @@ async fn rows_that_do_not_open() {
         ("W09 status", good.facts("status", "\"gone\""), corrupt),
         ("W09 refresh", good.facts("refresh", "\"Resting\""), corrupt),
         (
-            "W10 a turn without a holder",
+            "W10 a lease without a holder",
             good.facts(
                 "refresh",
                 r#"{"Turn":{"until":{"era":1,"millis":0},"attempt":1}}"#,

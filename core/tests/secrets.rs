@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use grantry::{
     NewIntegration,
     connect::Binding,
-    connection::{Credentials, SetName},
+    connection::{Credentials, GrantVersion},
     id::{IntegrationId, KeyId},
     integration::{Client, Environment, Offering, Options},
     provider::{CodeExchange, Expiry, TokenSet},
@@ -54,7 +54,7 @@ fn tokens() {
     };
     assert_silent(&set, CANARY);
     let environment = Environment::PRODUCTION;
-    let (set, never) = (SetName::default(), Timestamp(0));
+    let (set, never) = (GrantVersion::default(), Timestamp(0));
     let credentials =
         Credentials::new(secret(), String::new(), environment, String::new(), never, set).unwrap();
     assert_silent(&credentials, CANARY);

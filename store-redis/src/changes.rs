@@ -63,16 +63,16 @@ struct Part {
 }
 
 async fn of_bucket(store: &RedisStore, bucket: Place, known: Option<Position>) -> Result<Part, StoreError> {
-    let (era, last, first) = read(store, bucket, known.map_or(u64::MAX, |(_, number)| number)).await?;
+    let (clock_id, last, first) = read(store, bucket, known.map_or(u64::MAX, |(_, number)| number)).await?;
     let at_once = |gap| Part {
         changed: HashMap::new(),
-        position: (era, last),
+        position: (clock_id, last),
         gap,
     };
     let Some((met, since)) = known else {
         return Ok(at_once(false));
     };
-    if since > last || met != era {
+    if since > last || met != clock_id {
         return Ok(at_once(true));
     }
     let mut changed = HashMap::new();
@@ -91,14 +91,14 @@ async fn of_bucket(store: &RedisStore, bucket: Place, known: Option<Position>) -
             break;
         }
         let (now, _, more) = read(store, bucket, reached).await?;
-        if now != era || more.is_empty() {
+        if now != clock_id || more.is_empty() {
             return Ok(at_once(true));
         }
         entries = more;
     }
     Ok(Part {
         changed,
-        position: (era, reached),
+        position: (clock_id, reached),
         gap: false,
     })
 }
@@ -107,8 +107,8 @@ async fn of_bucket(store: &RedisStore, bucket: Place, known: Option<Position>) -
 async fn read(store: &RedisStore, bucket: Place, since: u64) -> Result<(u64, u64, Vec<Entry>), StoreError> {
     let mut call = script::HISTORY.on([store.layout().history(bucket)]);
     call.arg(since).arg(AT_ONCE);
-    let (era, (last, entries)) = store.read(bucket, "connection_changes", &call).await?;
-    Ok((era, last, entries))
+    let (clock_id, (last, entries)) = store.read(bucket, "connection_changes", &call).await?;
+    Ok((clock_id, last, entries))
 }
 
 /// Stream ids are a constant, then a counter that starts at zero.

@@ -11,7 +11,7 @@ use crate::hash::hash;
 
 /// The id of the clock of this server run at this address. It covers all runs of a server that does not tell them
 /// apart.
-pub(crate) fn era(run: Option<&str>, address: &str) -> u64 {
+pub(crate) fn clock_id(run: Option<&str>, address: &str) -> u64 {
     match run {
         Some(run) => hash(&[run.as_bytes()]),
         None => hash(&[b"", address.as_bytes()]),
@@ -19,7 +19,7 @@ pub(crate) fn era(run: Option<&str>, address: &str) -> u64 {
 }
 
 /// An instant from the server's reply to `TIME`.
-pub(crate) fn moment(era: u64, seconds: u64, micros: u64) -> StoreInstant {
+pub(crate) fn moment(clock_id: u64, seconds: u64, micros: u64) -> StoreInstant {
     let millis = seconds.saturating_mul(1000).saturating_add(micros / 1000);
-    StoreInstant { era, millis }
+    StoreInstant { clock_id, millis }
 }

@@ -56,7 +56,7 @@ impl Confirm {
     /// Waits until enough replicas, and the disk, hold everything written to this server run so far. `false` if they
     /// do not in time, or if another run replies.
     pub(crate) async fn wait(&self, layout: &Layout, place: Place, run: &Run) -> bool {
-        let rounds = self.rounds(run.era);
+        let rounds = self.rounds(run.clock_id);
         let arrived = rounds.begun.load(Ordering::SeqCst);
         let mut ended = rounds.ended.lock().await;
         if ended.0 > arrived {
@@ -79,12 +79,12 @@ impl Confirm {
             |mut session| async move {
                 session.command::<i64>(marker).await?;
                 let answers: Vec<redis::Value> = waits.query_async(&mut session.connection).await?;
-                Ok((session.run.era, answers))
+                Ok((session.run.clock_id, answers))
             },
             |_| true,
         );
-        let enough = asked.await.is_ok_and(|(era, answers)| {
-            era == run.era
+        let enough = asked.await.is_ok_and(|(clock_id, answers)| {
+            clock_id == run.clock_id
                 && answers
                     .first()
                     .is_some_and(|reached| count(reached) >= Some(i64::from(replicas)))
@@ -97,13 +97,13 @@ impl Confirm {
         enough
     }
 
-    fn rounds(&self, era: u64) -> Arc<Rounds> {
+    fn rounds(&self, clock_id: u64) -> Arc<Rounds> {
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
         // Drops the rounds of runs that have ended.
         if rounds.len() > 64 {
             rounds.retain(|_, rounds| Arc::strong_count(rounds) > 1);
         }
-        rounds.entry(era).or_default().clone()
+        rounds.entry(clock_id).or_default().clone()
     }
 }
 

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use grantry::{
-    connection::Concern,
+    connection::Attention,
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted, ListEntry,
-        Notice, Page, Point, Removed, Revision, StoreError, Stored, Swap,
+        Page, Point, Removed, Revision, StoreError, Stored, Swap, Warning,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -112,23 +112,23 @@ impl ConnectionStore for RedisStore {
         list::due(self, until, after, limit).await
     }
 
-    async fn connections_of_concern(
+    async fn connections_needing_attention(
         &self,
-        concern: Concern,
+        attention: Attention,
         before: Option<&ConnectionId>,
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError> {
-        list::of_concern(self, concern, before, limit).await
+        list::needing_attention(self, attention, before, limit).await
     }
 
     async fn confirm_connection(&self, id: &ConnectionId, revision: Revision) -> Result<bool, StoreError> {
         self.confirm(id, revision).await
     }
 
-    fn notices(&self) -> Vec<Notice> {
+    fn warnings(&self) -> Vec<Warning> {
         let unconfirmed = match self.unconfirmed() {
             0 => None,
-            count => Some(Notice {
+            count => Some(Warning {
                 code: "redis_unconfirmed",
                 message: format!(
                     "{count} times replicas, or the disk, did not have a write in time since this process began: \
@@ -136,11 +136,11 @@ impl ConnectionStore for RedisStore {
                 ),
             }),
         };
-        let advice = self.advice().iter().map(|advice| Notice {
-            code: advice.code(),
-            message: advice.to_string(),
+        let warnings = self.server_warnings().iter().map(|warning| Warning {
+            code: warning.code(),
+            message: warning.to_string(),
         });
-        advice.chain(unconfirmed).collect()
+        warnings.chain(unconfirmed).collect()
     }
 
     async fn connection_news(&self) {

@@ -97,7 +97,7 @@ impl IntegrationStore for RedisStore {
 
     async fn integrations_version(&self) -> Result<u64, StoreError> {
         let [_, _, key] = self.layout().integrations();
-        let (era, number) = self
+        let (clock_id, number) = self
             .ask::<Option<u64>>(
                 Place::Integrations,
                 "integrations_version",
@@ -106,7 +106,7 @@ impl IntegrationStore for RedisStore {
             .await?;
         // A server that lost its last writes reuses their numbers, so the server run is part of the version.
         let number = number.unwrap_or(0).to_be_bytes();
-        Ok(hash(&[&era.to_be_bytes(), &number]))
+        Ok(hash(&[&clock_id.to_be_bytes(), &number]))
     }
 }
 

@@ -36,7 +36,7 @@
 //!   [`RedisBuilder::confirm_within`]. This costs each refresh two round trips from the primary to a replica; with
 //!   `appendfsync everysec` on Redis 7.2 up to two seconds.
 //! - Other writes are as durable as the servers make them: with `appendonly yes` they survive a crash of the server,
-//!   with `appendfsync always` a power failure. [`RedisStore::advice`] lists what is amiss. Servers that keep nothing
+//!   with `appendfsync always` a power failure. [`RedisStore::server_warnings`] lists what is amiss. Servers that keep nothing
 //!   are refused unless the host accepts that ([`RedisBuilder::accept_loss`]), and so are servers that evict keys
 //!   when their memory is full. This is checked when the store is opened: configure every server that may take over
 //!   alike.
@@ -60,11 +60,11 @@
 //!   `down-after-milliseconds 1000` on a loaded machine, and cost grants. Give Sentinels several seconds, and set
 //!   `wait_for_replicas` to the number of replicas.
 //! - A process that starts while its primary is cut off from all replicas takes it for a primary that has none.
-//!   `min-replicas-to-write 1` closes this gap; [`Advice::NoMinReplicas`] reports where it is missing. A process that
+//!   `min-replicas-to-write 1` closes this gap; [`ServerWarning::NoMinReplicas`] reports where it is missing. A process that
 //!   has seen replicas gives a server that took over or restarted ten seconds to attach one; then it takes that
 //!   server for the only one left.
 //! - A primary without an append-only file that restarts before another server takes over comes back with old data,
-//!   and its replicas follow it: they lose what they confirmed. [`Advice::NoAppendOnly`] reports where that can
+//!   and its replicas follow it: they lose what they confirmed. [`ServerWarning::NoAppendOnly`] reports where that can
 //!   happen.
 //! - A process that reaches only a primary which was cut off and replaced reads stale data until that primary learns
 //!   of it. It presents no refresh token, since nothing is confirmed, but serves access tokens that have not expired.
@@ -84,7 +84,7 @@
 //!
 //! # The cost of lists and search
 //! Lists and search are two sorted sets of short terms followed by ids (`search.rs` describes how they are walked). A
-//! connection has five terms in the first, plus one per label and one for a concern. In the second it has one for
+//! connection has five terms in the first, plus one per label and one if it needs attention. In the second it has one for
 //! each byte of its e-mail address, without repetitions. A third set holds the times at which connections are due. Of
 //! these, a refresh writes only the third.
 //!
@@ -145,7 +145,7 @@ use redis::{Cmd, FromRedisValue, RedisResult};
 
 pub use config::RedisBuilder;
 pub use error::OpenError;
-pub use schema::Advice;
+pub use schema::ServerWarning;
 
 use confirm::Confirm;
 use layout::Layout;
@@ -167,14 +167,14 @@ struct Shared {
     layout: Layout,
     confirm: Confirm,
     unconfirmed: AtomicU64,
-    advice: Vec<Advice>,
+    warnings: Vec<ServerWarning>,
     news: News,
 }
 
 impl RedisStore {
     /// What an operator should know about the servers, as of when the store was opened.
-    pub fn advice(&self) -> &[Advice] {
-        &self.shared.advice
+    pub fn server_warnings(&self) -> &[ServerWarning] {
+        &self.shared.warnings
     }
 
     /// How many writes could not be confirmed in time; see [`RedisBuilder::confirm_within`].
@@ -182,7 +182,7 @@ impl RedisStore {
         self.shared.unconfirmed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn new(link: Link, layout: Layout, confirm: Confirm, advice: Vec<Advice>) -> Self {
+    pub(crate) fn new(link: Link, layout: Layout, confirm: Confirm, warnings: Vec<ServerWarning>) -> Self {
         let link = Arc::new(link);
         Self {
             shared: Arc::new(Shared {
@@ -191,7 +191,7 @@ impl RedisStore {
                 layout,
                 confirm,
                 unconfirmed: AtomicU64::new(0),
-                advice,
+                warnings,
             }),
         }
     }
@@ -216,8 +216,8 @@ impl RedisStore {
         let mut command = redis::cmd("GETRANGE");
         let last = row::REVISION - 1;
         command.arg(self.layout().row(id)).arg(0).arg(last);
-        let (era, found): (_, Vec<u8>) = self.ask(bucket, "confirm_connection", &command).await?;
-        Ok(era == run.era && found == row::encode_revision(revision))
+        let (clock_id, found): (_, Vec<u8>) = self.ask(bucket, "confirm_connection", &command).await?;
+        Ok(clock_id == run.clock_id && found == row::encode_revision(revision))
     }
 
     /// Waits until the writes to a place would survive the loss of its primary, for callers that do not ask about it:
@@ -298,7 +298,7 @@ impl RedisStore {
         call: &Call,
     ) -> Result<(u64, T), StoreError> {
         self.reads(place, operation, |mut session| async move {
-            Ok((session.run.era, session.script(call).await?))
+            Ok((session.run.clock_id, session.script(call).await?))
         })
         .await
     }
@@ -311,7 +311,7 @@ impl RedisStore {
         command: &Cmd,
     ) -> Result<(u64, T), StoreError> {
         self.reads(place, operation, |mut session| async move {
-            Ok((session.run.era, session.command(command).await?))
+            Ok((session.run.clock_id, session.command(command).await?))
         })
         .await
     }
@@ -325,7 +325,7 @@ impl RedisStore {
     ) -> Result<(StoreInstant, T), StoreError> {
         self.reads(place, operation, |mut session| async move {
             let ((seconds, micros), answer) = session.since(command).await?;
-            Ok((clock::moment(session.run.era, seconds, micros), answer))
+            Ok((clock::moment(session.run.clock_id, seconds, micros), answer))
         })
         .await
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use futures_util::future::try_join_all;
 use grantry::{
-    connection::Concern,
+    connection::Attention,
     id::{ConnectionId, IntegrationId},
     store::{ConnectionFilter, DueEntry, Index, ListEntry, Page, StoreError},
     time::Timestamp,
@@ -40,17 +40,22 @@ pub(crate) async fn connections(
 }
 
 /// One page of
-/// [`ConnectionStore::connections_of_concern`](grantry::store::ConnectionStore::connections_of_concern).
-pub(crate) async fn of_concern(
+/// [`ConnectionStore::connections_needing_attention`](grantry::store::ConnectionStore::connections_needing_attention).
+pub(crate) async fn needing_attention(
     store: &RedisStore,
-    concern: Concern,
+    attention: Attention,
     before: Option<&ConnectionId>,
     limit: u32,
 ) -> Result<Page<ListEntry>, StoreError> {
-    let query = Query::list(search::concern(concern));
-    walk(store, "connections_of_concern", &query, before, limit, |index| {
-        index.concern == Some(concern)
-    })
+    let query = Query::list(search::attention(attention));
+    walk(
+        store,
+        "connections_needing_attention",
+        &query,
+        before,
+        limit,
+        |index| index.attention == Some(attention),
+    )
     .await
 }
 

@@ -138,7 +138,7 @@ impl Node {
         let told = Told::by(&mut connection).await?;
         match last {
             // What was learned about this run still holds.
-            Some(last) if last.era == told.era(&address) => {
+            Some(last) if last.clock_id == told.clock_id(&address) => {
                 last.learn(&told);
                 Ok((connection, last.clone()))
             }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use grantry::{
-    connection::{Concern, Status},
+    connection::{Attention, Status},
     id::ConnectionId,
     integration::Environment,
     store::{ConnectionRow, HotFacts, Index, Revision, StoreError, StoreErrorKind, Stored},
@@ -27,7 +27,7 @@ const FACTS: usize = REVISION + TIME;
 const NEVER: [u8; TIME] = [0; TIME];
 const MARK: usize = 4;
 
-/// Columns that no script reads, in this order: integration, environment, status, concern, owner, labels, when
+/// Columns that no script reads, in this order: integration, environment, status, attention, owner, labels, when
 /// connected.
 type Columns = (
     String,
@@ -45,7 +45,7 @@ pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
         integration,
         environment,
         status,
-        concern,
+        attention,
         email,
         owner,
         metadata,
@@ -57,7 +57,7 @@ pub(crate) fn encode(row: &ConnectionRow, revision: Revision) -> Vec<u8> {
         integration,
         environment.as_str(),
         status.as_str(),
-        concern.map(Concern::as_str),
+        attention.map(Attention::as_str),
         owner,
         metadata,
         connected_at.0,
@@ -109,15 +109,15 @@ pub(crate) fn decode(id: &ConnectionId, bytes: Vec<u8>, hot: Option<&[u8]>) -> O
     let mut facts = pull(&mut rest)?;
     let (_terms, mail, sealed_by) = (pull(&mut facts)?, pull(&mut facts)?, pull(&mut facts)?);
     let columns = pull(&mut rest)?;
-    let (integration, environment, status, concern, owner, metadata, connected_at): Columns =
+    let (integration, environment, status, attention, owner, metadata, connected_at): Columns =
         serde_json::from_slice(&columns).ok()?;
     let index = Index {
         integration: integration.parse().ok()?,
         environment: Environment::parse(&environment)?,
         status: Status::parse(&status)?,
-        concern: match concern {
+        attention: match attention {
             None => None,
-            Some(concern) => Some(Concern::parse(&concern)?),
+            Some(attention) => Some(Attention::parse(&attention)?),
         },
         email: String::from_utf8(mail.get(MARK..)?.to_vec()).ok()?,
         owner,

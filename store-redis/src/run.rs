@@ -26,7 +26,7 @@ pub(crate) type SeenReplicas = Arc<AtomicBool>;
 #[derive(Debug)]
 pub(crate) struct Run {
     /// The id of its clock.
-    pub(crate) era: u64,
+    pub(crate) clock_id: u64,
     /// It can say when its disk has a write, and syncs without being asked.
     tells_of_disk: AtomicBool,
     replicas: Mutex<Replicas>,
@@ -56,7 +56,7 @@ impl Run {
     /// A run, from what the server at this address said.
     pub(crate) fn new(told: &Told, address: &str, seen: &SeenReplicas) -> Self {
         let run = Self {
-            era: told.era(address),
+            clock_id: told.clock_id(address),
             tells_of_disk: AtomicBool::new(false),
             replicas: Mutex::new(Replicas::Unknown),
             seen: seen.clone(),
@@ -136,8 +136,8 @@ impl Told {
     }
 
     /// The id of this run's clock.
-    pub(crate) fn era(&self, address: &str) -> u64 {
-        clock::era(self.run_id.as_deref(), address)
+    pub(crate) fn clock_id(&self, address: &str) -> u64 {
+        clock::clock_id(self.run_id.as_deref(), address)
     }
 }
 

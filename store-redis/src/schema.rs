@@ -20,7 +20,7 @@ const BUCKETS_OF_CLUSTER: u16 = 64;
 /// Something about the server that an operator should know. The store works all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Advice {
+pub enum ServerWarning {
     /// The server syncs its log once a second.
     SyncedEachSecond,
     /// The server cannot say whether its disk has a write.
@@ -39,7 +39,7 @@ pub enum Advice {
     NoAppendOnly,
 }
 
-impl Advice {
+impl ServerWarning {
     /// The stable code.
     pub fn code(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl Advice {
     }
 }
 
-impl fmt::Display for Advice {
+impl fmt::Display for ServerWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SyncedEachSecond => {
@@ -94,7 +94,7 @@ pub(crate) async fn open(
     server: &str,
     accept_loss: bool,
     must_exist: bool,
-) -> Result<(Layout, Vec<Advice>), OpenError> {
+) -> Result<(Layout, Vec<ServerWarning>), OpenError> {
     let found = link.everywhere(Settings::read).await.map_err(|failure| {
         if link.is_cluster() && failure.is_mistake() {
             return OpenError::OtherRole {
@@ -113,18 +113,18 @@ pub(crate) async fn open(
             failure,
         )
     })?;
-    let mut advice = Vec::new();
+    let mut warnings = Vec::new();
     for (node, settings) in found {
         let server = node.as_deref().unwrap_or(server);
         settings.check(server, link.is_cluster())?;
         for new in settings.judge(server, accept_loss)? {
-            if !advice.contains(&new) {
-                advice.push(new);
+            if !warnings.contains(&new) {
+                warnings.push(new);
             }
         }
     }
     let buckets = claim(link, prefix, server, must_exist).await?;
-    Ok((Layout::new(prefix.to_owned(), buckets), advice))
+    Ok((Layout::new(prefix.to_owned(), buckets), warnings))
 }
 
 /// A server's settings, as far as it reveals them.
@@ -182,39 +182,39 @@ impl Settings {
         }
     }
 
-    fn judge(&self, server: &str, accept_loss: bool) -> Result<Vec<Advice>, OpenError> {
+    fn judge(&self, server: &str, accept_loss: bool) -> Result<Vec<ServerWarning>, OpenError> {
         let Some(info) = &self.info else {
-            return Ok(vec![Advice::DurabilityUnknown]);
+            return Ok(vec![ServerWarning::DurabilityUnknown]);
         };
-        let mut advice = Vec::new();
+        let mut warnings = Vec::new();
         let replicas = info.has_replicas();
         match (info.get("aof_enabled"), self.sync.as_deref()) {
-            (Some("0"), _) if !replicas && accept_loss => advice.push(Advice::KeepsNothing),
+            (Some("0"), _) if !replicas && accept_loss => warnings.push(ServerWarning::KeepsNothing),
             (Some("0"), _) if !replicas => {
                 let server = server.to_owned();
                 return Err(OpenError::KeepsNothing { server });
             }
-            (Some("0"), _) => advice.push(Advice::NoAppendOnly),
+            (Some("0"), _) => warnings.push(ServerWarning::NoAppendOnly),
             (Some("1"), Some("always")) => {}
             (Some("1"), Some("everysec")) => {
-                advice.push(Advice::SyncedEachSecond);
+                warnings.push(ServerWarning::SyncedEachSecond);
                 if !info.is_at_least(7, 2) {
-                    advice.push(Advice::DiskNotConfirmed);
+                    warnings.push(ServerWarning::DiskNotConfirmed);
                 }
             }
-            (Some("1"), Some("no")) => advice.push(Advice::NeverSynced),
-            _ => advice.push(Advice::DurabilityUnknown),
+            (Some("1"), Some("no")) => warnings.push(ServerWarning::NeverSynced),
+            _ => warnings.push(ServerWarning::DurabilityUnknown),
         }
         if info
             .get("maxmemory_policy")
             .is_some_and(|policy| policy.starts_with("volatile-"))
         {
-            advice.push(Advice::AttemptsMayBeEvicted);
+            warnings.push(ServerWarning::AttemptsMayBeEvicted);
         }
         if replicas && self.min_replicas.as_deref() == Some("0") {
-            advice.push(Advice::NoMinReplicas);
+            warnings.push(ServerWarning::NoMinReplicas);
         }
-        Ok(advice)
+        Ok(warnings)
     }
 }
 

@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 
 use grantry::{
-    connection::{Concern, Status},
+    connection::{Attention, Status},
     id::IntegrationId,
     store::{ConnectionFilter, Index, StatusFilter},
 };
@@ -38,9 +38,9 @@ pub(crate) fn mark(integration: &IntegrationId, deleted: bool) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// Rows with this concern, over all integrations.
-pub(crate) fn concern(concern: Concern) -> [u8; TERM] {
-    term(b'c', &[concern.as_str().as_bytes()])
+/// Rows that need this kind of attention, over all integrations.
+pub(crate) fn attention(attention: Attention) -> [u8; TERM] {
+    term(b'c', &[attention.as_str().as_bytes()])
 }
 
 /// Rows of an integration that are not deleted.
@@ -60,7 +60,7 @@ pub(crate) fn terms(index: &Index) -> Vec<u8> {
         integration,
         environment,
         status,
-        concern: need,
+        attention: need,
         email: _,
         owner,
         metadata,
@@ -81,7 +81,7 @@ pub(crate) fn terms(index: &Index) -> Vec<u8> {
     ]
     .concat();
     if let Some(need) = need {
-        terms.extend(concern(*need));
+        terms.extend(attention(*need));
     }
     for (key, value) in metadata {
         terms.extend(term(b'm', &[of, &deleted, key.as_bytes(), value.as_bytes()]));

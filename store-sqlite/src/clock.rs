@@ -11,18 +11,21 @@ use crate::hash::hash;
 
 #[derive(Clone)]
 pub(crate) struct StoreClock {
-    era: u64,
+    clock_id: u64,
     clock: Arc<dyn Clock>,
 }
 
 impl StoreClock {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { era: era(), clock }
+        Self {
+            clock_id: clock_id(),
+            clock,
+        }
     }
 
     pub(crate) fn now(&self) -> StoreInstant {
         StoreInstant {
-            era: self.era,
+            clock_id: self.clock_id,
             millis: self.clock.boot().0,
         }
     }
@@ -30,13 +33,13 @@ impl StoreClock {
 
 impl fmt::Debug for StoreClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoreClock(era {:016x})", self.era)
+        write!(f, "StoreClock(clock_id {:016x})", self.clock_id)
     }
 }
 
 /// The boot id, together with the offset of a container whose boot clock is shifted: such clocks do not compare,
 /// either.
-fn era() -> u64 {
+fn clock_id() -> u64 {
     match std::fs::read("/proc/sys/kernel/random/boot_id") {
         Ok(boot) if !boot.is_empty() => {
             let offset = std::fs::read("/proc/self/timens_offsets").unwrap_or_default();

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use grantry::{
-    connection::Concern,
+    connection::Attention,
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index, Inserted,
-        ListEntry, Notice, Page, Point, Removed, Revision, StoreError, Stored, Swap,
+        ListEntry, Page, Point, Removed, Revision, StoreError, Stored, Swap, Warning,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -101,7 +101,7 @@ impl ConnectionStore for SqliteStore {
         Ok(true)
     }
 
-    fn notices(&self) -> Vec<Notice> {
+    fn warnings(&self) -> Vec<Warning> {
         Vec::new()
     }
 
@@ -142,14 +142,14 @@ impl ConnectionStore for SqliteStore {
         self.read("due_connections", |db| list::due(db, until, after, limit))
     }
 
-    async fn connections_of_concern(
+    async fn connections_needing_attention(
         &self,
-        concern: Concern,
+        attention: Attention,
         before: Option<&ConnectionId>,
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError> {
-        self.read("connections_of_concern", |db| {
-            list::of_concern(db, concern, before, limit)
+        self.read("connections_needing_attention", |db| {
+            list::needing_attention(db, attention, before, limit)
         })
     }
 
@@ -230,7 +230,7 @@ pub(crate) fn insert(db: &Connection, row: &ConnectionRow, revision: Revision) -
         integration,
         environment,
         status,
-        concern,
+        attention,
         email,
         owner,
         metadata,
@@ -254,7 +254,7 @@ pub(crate) fn insert(db: &Connection, row: &ConnectionRow, revision: Revision) -
         due_at.map(|at| at.0),
         sealed_by,
         &body[..],
-        concern.map(Concern::as_str),
+        attention.map(Attention::as_str),
     ])?;
     changes::record(db, id, revision)?;
     search::insert(db, n, index)?;
@@ -267,7 +267,7 @@ fn replace(db: &Connection, old: &Head, next: &ConnectionRow, revision: Revision
         integration,
         environment,
         status,
-        concern,
+        attention,
         email,
         owner,
         metadata,
@@ -282,7 +282,7 @@ fn replace(db: &Connection, old: &Head, next: &ConnectionRow, revision: Revision
         due_at.map(|at| at.0),
         sealed_by,
         &body[..],
-        concern.map(Concern::as_str),
+        attention.map(Attention::as_str),
     ])?;
     changes::record(db, id, revision)?;
     if old.index.sealed_by != *sealed_by {

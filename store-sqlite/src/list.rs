@@ -5,7 +5,7 @@
 //! has an index; the search index serves all others.
 
 use grantry::{
-    connection::Concern,
+    connection::Attention,
     id::ConnectionId,
     integration::Environment,
     store::{ConnectionFilter, DueEntry, ListEntry, Page, StatusFilter},
@@ -65,7 +65,7 @@ const SEARCH: &str = concat!(
 const DUE: &str = "SELECT due_at, id FROM connection INDEXED BY connection_due \
      WHERE due_at <= ?1 AND (due_at, id) > (?2, ?3) ORDER BY due_at, id LIMIT ?4";
 
-const CONCERN: &str = concat!(
+const ATTENTION: &str = concat!(
     "SELECT ",
     row::stored_columns!(),
     " FROM connection AS c INDEXED BY connection_concern LEFT JOIN activity AS a ON a.n = c.n \
@@ -151,15 +151,15 @@ fn page(
 }
 
 /// One page of
-/// [`ConnectionStore::connections_of_concern`](grantry::store::ConnectionStore::connections_of_concern).
-pub(crate) fn of_concern(
+/// [`ConnectionStore::connections_needing_attention`](grantry::store::ConnectionStore::connections_needing_attention).
+pub(crate) fn needing_attention(
     db: &Connection,
-    concern: Concern,
+    attention: Attention,
     before: Option<&ConnectionId>,
     limit: u32,
 ) -> rusqlite::Result<Page<ListEntry>> {
-    let mut statement = db.prepare_cached(CONCERN)?;
-    let values = params![concern.as_str(), before.map(ConnectionId::as_str)];
+    let mut statement = db.prepare_cached(ATTENTION)?;
+    let values = params![attention.as_str(), before.map(ConnectionId::as_str)];
     let rows = statement.query_map(values, |row| row::stored(row, Known::default()))?;
     cut(rows, limit)
 }
@@ -228,7 +228,7 @@ mod tests {
                 "connection_status_environment (integration=? AND status=? AND environment=? AND rowid<?)",
             ),
             (SEARCH, "SEARCH c USING INTEGER PRIMARY KEY"),
-            (CONCERN, "connection_concern (concern=? AND rowid<?)"),
+            (ATTENTION, "connection_concern (concern=? AND rowid<?)"),
             (DUE, "COVERING INDEX connection_due"),
         ];
         for (sql, used) in cases {
@@ -255,7 +255,7 @@ mod tests {
             STATUS,
             STATUS_ENVIRONMENT,
             SEARCH,
-            CONCERN,
+            ATTENTION,
             DUE,
         ];
         let db = schema::in_memory();

@@ -127,7 +127,7 @@ mod tests {
                 integration: "int".parse().unwrap(),
                 environment: Environment::PRODUCTION,
                 status: Status::Connected,
-                concern: None,
+                attention: None,
                 email: format!("{id}@example.com"),
                 owner: String::new(),
                 metadata: BTreeMap::new(),

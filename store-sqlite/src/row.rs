@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use bytes::Bytes;
 use grantry::{
-    connection::{Concern, Status},
+    connection::{Attention, Status},
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     store::{ConnectionRow, HotFacts, Index, Revision, StoreError, StoreErrorKind, Stored},
@@ -72,7 +72,7 @@ pub(crate) fn index(
         integration: id(row, first, integration)?,
         environment: parse(row, first + 1, Environment::parse)?,
         status: parse(row, first + 2, Status::parse)?,
-        concern: concern(row, first + 3)?,
+        attention: attention(row, first + 3)?,
         email: row.get(first + 4)?,
         owner: row.get(first + 5)?,
         metadata: parse(row, first + 6, labels)?,
@@ -93,10 +93,10 @@ fn id<T: Clone + AsRef<str> + FromStr>(
     })
 }
 
-fn concern(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Concern>> {
+fn attention(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Attention>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),
-        _ => parse(row, column, Concern::parse).map(Some),
+        _ => parse(row, column, Attention::parse).map(Some),
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn relocate(db: &Connection, from: i64, to: i64) -> rusqlite::Result<
 /// Whether two versions of a row have different entries.
 pub(crate) fn differs(a: &Index, b: &Index) -> bool {
     let same_but_for_what_is_not_searched = Index {
-        concern: b.concern,
+        attention: b.attention,
         connected_at: b.connected_at,
         due_at: b.due_at,
         sealed_by: b.sealed_by.clone(),
@@ -73,7 +73,7 @@ fn entry(index: &Index) -> String {
         email,
         owner,
         metadata,
-        concern: _,
+        attention: _,
         connected_at: _,
         due_at: _,
         sealed_by: _,

@@ -1,4 +1,4 @@
-//! Rows and files that somebody or something damaged. Each case is named after its row in the table of bad inputs.
+//! Rows and files that somebody or something damaged. Cases are named after bad inputs (`core/tests/README.md`).
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "all of this is a test")]
 
@@ -40,7 +40,7 @@ fn row(name: &str, size: usize) -> ConnectionRow {
             integration: IntegrationId::new("int").unwrap(),
             environment: Environment::PRODUCTION,
             status: Status::Connected,
-            concern: None,
+            attention: None,
             email: "ann@acme.example".to_owned(),
             owner: String::new(),
             metadata: [("team".to_owned(), "red".to_owned())].into(),

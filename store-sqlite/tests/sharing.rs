@@ -79,7 +79,7 @@ fn row(id: &str, number: u64) -> ConnectionRow {
             integration: IntegrationId::new("int").unwrap(),
             environment: Environment::PRODUCTION,
             status: Status::Connected,
-            concern: None,
+            attention: None,
             email: format!("user{number}@example.com"),
             owner: format!("owner-{number}"),
             metadata: BTreeMap::new(),

@@ -70,7 +70,7 @@ fn warm() {
     let door = integration.owner(world::OWNER).connection(id);
     let owners = count(|| drop(door.credentials().now_or_never().unwrap().unwrap()));
     let peek = count(|| {
-        world.broker.peek(id, |c| c.set).unwrap();
+        world.broker.peek(id, |c| c.version).unwrap();
     });
     let of_huskarl = count(|| drop(huskarl.token().now_or_never().unwrap().unwrap()));
     let of_yup = count(|| drop(yup.token(&scopes).now_or_never().unwrap().unwrap()));

@@ -8,7 +8,7 @@ use super::parts::Shared;
 use crate::{
     account::{Connection, ConnectionUpdate},
     connect::{Link, LinkKind, check_metadata, check_owner},
-    connection::{ConnectionView, Credentials, Decision, SetName, Status},
+    connection::{ConnectionView, Credentials, Decision, GrantVersion, Status},
     engine::{ledger::Change, revoke::When, scope::Scope},
     error::Error,
     id::{ConnectionId, IntegrationId},
@@ -187,7 +187,7 @@ impl ConnectionHandle {
     ///
     /// # Cancel safety
     /// As [`ConnectionHandle::credentials`].
-    pub async fn refused(&self, set: SetName) -> Result<Arc<Credentials>, Error> {
+    pub async fn refused(&self, set: GrantVersion) -> Result<Arc<Credentials>, Error> {
         let refresher = &self.shared.parts.refresher;
         let entry = refresher.after_refusal(&self.id, self.scope(), set).await?;
         Ok(entry.credentials.clone())
@@ -253,7 +253,7 @@ impl Connection for ConnectionHandle {
         self.credentials_valid_for(minimum).await
     }
 
-    async fn refused(&self, set: SetName) -> Result<Arc<Credentials>, Error> {
+    async fn refused(&self, set: GrantVersion) -> Result<Arc<Credentials>, Error> {
         self.refused(set).await
     }
 

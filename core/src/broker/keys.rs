@@ -77,7 +77,14 @@ impl Broker {
         expires_at: Option<Timestamp>,
     ) -> Result<NewKey, Error> {
         if let Some(id) = integration {
-            self.shared.parts.directory.load(id).await?.1.body.here()?;
+            self.shared
+                .parts
+                .directory
+                .load(id)
+                .await?
+                .1
+                .body
+                .ensure_not_migrated()?;
         }
         let now = self.shared.parts.clock.wall();
         let (row, secret) = self
@@ -140,7 +147,7 @@ impl Broker {
             && let Ok((_, loaded)) = self.shared.parts.directory.load(id).await
         {
             // It would live on in the store that is used.
-            loaded.body.here()?;
+            loaded.body.ensure_not_migrated()?;
         }
         self.shared
             .parts

@@ -194,7 +194,7 @@ impl ListConnections {
     async fn rows(&self, asked: &Asked, before: Option<&ConnectionId>) -> Result<Page<Stored>, Error> {
         // A store that was copied, or that is being filled, shows a part of the truth.
         if let Ok(integration) = self.parts.directory.get(&self.integration).await {
-            integration.body.here()?;
+            integration.body.ensure_not_migrated()?;
         }
         let store = &self.parts.stores.connections;
         Ok(store.list_connections(&asked.filter, before, asked.limit).await?)

@@ -223,7 +223,10 @@ pub async fn store_time_never_goes_back<F: Fixture<Store: ConnectionStore>>(fixt
         let mut last = handles[0].connection(&id).await.works().1;
         for i in 0..100 {
             let (_, now) = handles[i % 2].connection(&id).await.works();
-            assert_eq!(now.era, last.era, "handles of one moment share the clock");
+            assert_eq!(
+                now.clock_id, last.clock_id,
+                "handles of one moment share the clock"
+            );
             assert!(now.millis >= last.millis, "{now:?} came after {last:?}");
             last = now;
         }

@@ -7,7 +7,7 @@ use super::{
     rows::{all, ids, insert, integration, labels, other, rehearsal, row, swap, with_email},
 };
 use crate::{
-    connection::{Concern, Status},
+    connection::{Attention, Status},
     integration::Environment,
     store::{ConnectionFilter, ConnectionRow, ConnectionStore, Index, StatusFilter},
 };
@@ -41,7 +41,7 @@ pub(super) fn grid() -> Vec<ConnectionRow> {
                     rehearsal()
                 },
                 status,
-                concern: Concern::ALL.get(i % 5).copied(),
+                attention: Attention::ALL.get(i % 5).copied(),
                 email: email.to_owned(),
                 owner: if i % 3 == 0 {
                     String::new()

@@ -35,9 +35,9 @@
     reason = "a case says that a promise was broken by panicking, as every test does"
 )]
 
+pub mod attention;
 pub mod cancel;
 pub mod changes;
-pub mod concern;
 pub mod connection;
 pub mod due;
 pub mod filters;
@@ -213,9 +213,9 @@ macro_rules! connection_conformance {
                 pages_neither_skip_nor_repeat
                 pages_stand_a_crowd
                 an_entry_is_the_whole_row;
-            concern:
-                each_concern_has_its_rows
-                concerns_follow_their_rows;
+            attention:
+                each_attention_has_its_rows
+                attentions_follow_their_rows;
             due:
                 due_rows_come_in_order
                 a_due_page_begins_above_any_entry

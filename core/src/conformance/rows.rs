@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::{
-    connection::{Concern, Status},
+    connection::{Attention, Status},
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     store::{
@@ -58,7 +58,7 @@ pub(super) fn row(id: &str) -> ConnectionRow {
             integration: integration("int_a"),
             environment: Environment::PRODUCTION,
             status: Status::Connected,
-            concern: None,
+            attention: None,
             email: format!("{}@example.com", id.to_lowercase()),
             owner: "owner-1".to_owned(),
             metadata: labels([("team", "blue")]),
@@ -79,7 +79,7 @@ pub(super) fn other(id: &str) -> ConnectionRow {
             integration: index.integration,
             environment: rehearsal(),
             status: Status::Expired,
-            concern: Some(Concern::Expired),
+            attention: Some(Attention::Expired),
             email: format!("{}@other.example", id.to_lowercase()),
             owner: "owner-2".to_owned(),
             metadata: labels([("team", "green"), ("tier", "1")]),

@@ -7,7 +7,7 @@ use super::{
     rows::{Works as _, all, connection, get, ids, insert, other, row, swap},
 };
 use crate::{
-    connection::Concern,
+    connection::Attention,
     store::{ConnectionRow, ConnectionStore, HotFacts, Index, Inserted, Removed},
     time::Timestamp,
 };
@@ -92,7 +92,7 @@ pub async fn odd_values_come_back<F: Fixture<Store: ConnectionStore>>(fixture: &
         let plain = row(&id);
         let written = ConnectionRow {
             index: Index {
-                concern: Concern::ALL.get(i % 5).copied(),
+                attention: Attention::ALL.get(i % 5).copied(),
                 email: text.to_owned(),
                 owner: text.to_owned(),
                 metadata: [

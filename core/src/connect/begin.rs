@@ -169,7 +169,7 @@ impl BeginConnect {
             owner: self.door.as_deref(),
         };
         scope.admit(&record.integration, &record.facts.owner)?;
-        if record.facts.moved.is_some() {
+        if record.facts.migrated.is_some() {
             return Err(Code::StoreMoved.into());
         }
         if record.facts.row.status == Status::Deleted {

@@ -135,7 +135,7 @@ impl Connector {
             Ok(None) => return true,
             Err(_) => return false,
         };
-        if record.facts.moved.is_some() {
+        if record.facts.migrated.is_some() {
             // What it lives on stands in another store.
             return false;
         }
@@ -238,9 +238,9 @@ impl Connector {
             access_ends: now,
             access_end_known: false,
             refresh_by: None,
-            connected_with: row.set,
+            connected_with: row.write_id,
             owed: Vec::new(),
-            moved: None,
+            migrated: None,
         };
         let mut record = Record::new(id.clone(), integration.id.clone(), facts);
         self.seal_into(&mut record, &grant, integration).await?;
@@ -262,7 +262,7 @@ impl Connector {
                 Ok(Inserted::Created(_) | Inserted::Occupied) => {}
                 Err(error) => {
                     cause = Some(error);
-                    tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
+                    tokio::time::sleep(schedule::store_retry(round, random::jitter())).await;
                     if !matches!(self.ledger.stored(&id).await, Ok((Some(_), _))) {
                         continue;
                     }
@@ -300,7 +300,7 @@ impl Connector {
                 Err(error) if !error.is_retryable() => return Err(error.into()),
                 Err(error) => {
                     cause = Some(error);
-                    tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
+                    tokio::time::sleep(schedule::store_retry(round, random::jitter())).await;
                     continue;
                 }
             };
@@ -312,7 +312,7 @@ impl Connector {
             if attempt.owner_only && record.facts.owner != attempt.owner {
                 return Err(Code::ConnectionNotFound.into());
             }
-            if record.facts.moved.is_some() {
+            if record.facts.migrated.is_some() {
                 return Err(Code::StoreMoved.into());
             }
             if record.facts.row.status == Status::Deleted {
@@ -353,7 +353,7 @@ impl Connector {
                 Ok(Swap::Conflict) => {}
                 Err(error) => {
                     (unsure, cause) = (true, Some(error));
-                    tokio::time::sleep(schedule::store_retry(round, random::spread())).await;
+                    tokio::time::sleep(schedule::store_retry(round, random::jitter())).await;
                 }
             }
         }
@@ -366,13 +366,13 @@ impl Connector {
     /// A copy to another store marks the integration and then lists its connections. Who reads no mark after the insert is
     /// in that list; who reads one may have come too late for it, and takes the connection back unless it went along.
     async fn not_left_behind(&self, integration: &IntegrationId, id: &ConnectionId) -> Result<(), Lost> {
-        if !self.directory.is_away(integration).await {
+        if !self.directory.is_migrated(integration).await {
             return Ok(());
         }
         let Ok((Some(stored), _)) = self.ledger.stored(id).await else {
             return Ok(());
         };
-        if Record::decode(&stored).is_ok_and(|record| record.facts.moved.is_some()) {
+        if Record::decode(&stored).is_ok_and(|record| record.facts.migrated.is_some()) {
             return Ok(());
         }
         match self.ledger.remove(id, stored.revision).await {
@@ -405,7 +405,7 @@ impl Connector {
     }
 
     async fn seal_into(&self, record: &mut Record, grant: &Grant, integration: &Loaded) -> Result<(), Error> {
-        let name = record.facts.row.name;
+        let name = record.facts.row.version;
         let sealed = self
             .ledger
             .seal(&record.integration, &record.id, name, grant)

@@ -6,16 +6,16 @@ use crate::{
     time::StoreInstant,
 };
 
-/// Whether the row's turn can be over only at a later moment: who has it may still present the token. `first` is the first
+/// Whether the row's lease can be over only at a later moment: who has it may still present the token. `first` is the first
 /// moment of the present clock that was seen.
 pub(super) fn may_present(row: &Row, now: StoreInstant, first: StoreInstant) -> bool {
-    let Refresh::Turn { until, .. } = row.refresh else {
+    let Refresh::Leased { until, .. } = row.refresh else {
         return false;
     };
     match now.since(until) {
         Some(_) => now.millis < until.millis,
-        // Of a clock that is gone: it was taken before, so it is over a turn later at the latest.
-        None => now.since(first).is_none_or(|passed| passed < policy().turn),
+        // Of a clock that is gone: it was taken before, so it is over a lease later at the latest.
+        None => now.since(first).is_none_or(|passed| passed < policy().lease),
     }
 }
 
@@ -24,7 +24,7 @@ pub(super) fn has_moment(refresh: Refresh) -> bool {
     !matches!(refresh, Refresh::Idle | Refresh::Cooling { unresolved: None, .. })
 }
 
-/// The same state on the target's clock, which shows `to` when the source's shows `from`. A turn that is over becomes the
+/// The same state on the target's clock, which shows `to` when the source's shows `from`. A lease that is over becomes the
 /// unknown outcome that it stands for. What is of a clock that is gone begins anew.
 pub(super) fn carry(refresh: Refresh, from: StoreInstant, to: StoreInstant) -> Refresh {
     let moment = |since: StoreInstant| match from.since(since) {
@@ -33,7 +33,7 @@ pub(super) fn carry(refresh: Refresh, from: StoreInstant, to: StoreInstant) -> R
     };
     match refresh {
         Refresh::Idle => Refresh::Idle,
-        Refresh::Turn { until, attempt, .. } => Refresh::Unknown {
+        Refresh::Leased { until, attempt, .. } => Refresh::Unknown {
             since: moment(earlier(until, policy().time_limit)),
             attempt,
         },
@@ -77,11 +77,11 @@ mod tests {
     use crate::{connection::Reason, engine::protocol::first, time::Timestamp};
 
     const FROM: StoreInstant = StoreInstant {
-        era: 1,
+        clock_id: 1,
         millis: 500_000,
     };
     const TO: StoreInstant = StoreInstant {
-        era: 9,
+        clock_id: 9,
         millis: 70_000_000,
     };
 
@@ -127,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn a_lapsed_turn_was_sent_in_its_first_ten_seconds_at_the_latest() {
-        let turn = Refresh::Turn {
+    fn a_lapsed_lease_was_sent_in_its_first_ten_seconds_at_the_latest() {
+        let lease = Refresh::Leased {
             holder: 3,
             until: at(490_000),
             attempt: 1,
@@ -137,44 +137,56 @@ mod tests {
             millis: 70_000_000 - 30_000,
             ..TO
         };
-        assert_eq!(since(carry(turn, FROM, TO)), Some(expected));
+        assert_eq!(since(carry(lease, FROM, TO)), Some(expected));
     }
 
     #[test]
     fn what_is_of_a_clock_that_is_gone_begins_anew() {
-        let gone = StoreInstant { era: 2, millis: 7 };
+        let gone = StoreInstant {
+            clock_id: 2,
+            millis: 7,
+        };
         let unknown = Refresh::Unknown {
             since: gone,
             attempt: 1,
         };
         assert_eq!(since(carry(unknown, FROM, TO)), Some(TO));
         // The target's clock may be younger than the outcome is old.
-        let young = StoreInstant { era: 9, millis: 10 };
+        let young = StoreInstant {
+            clock_id: 9,
+            millis: 10,
+        };
         let old = Refresh::Unknown {
             since: at(100),
             attempt: 1,
         };
         assert_eq!(
             since(carry(old, FROM, young)),
-            Some(StoreInstant { era: 9, millis: 0 })
+            Some(StoreInstant {
+                clock_id: 9,
+                millis: 0
+            })
         );
     }
 
     #[test]
-    fn a_turn_is_waited_for_until_it_is_over_on_any_clock() {
-        let turn = |until| Row {
-            refresh: Refresh::Turn {
+    fn a_lease_is_waited_for_until_it_is_over_on_any_clock() {
+        let lease = |until| Row {
+            refresh: Refresh::Leased {
                 holder: 3,
                 until,
                 attempt: 1,
             },
             ..first(1)
         };
-        assert!(may_present(&turn(at(500_001)), FROM, FROM));
-        assert!(!may_present(&turn(FROM), FROM, FROM));
-        let gone = StoreInstant { era: 2, millis: 7 };
-        assert!(may_present(&turn(gone), FROM, at(470_001)));
-        assert!(!may_present(&turn(gone), FROM, at(470_000)));
+        assert!(may_present(&lease(at(500_001)), FROM, FROM));
+        assert!(!may_present(&lease(FROM), FROM, FROM));
+        let gone = StoreInstant {
+            clock_id: 2,
+            millis: 7,
+        };
+        assert!(may_present(&lease(gone), FROM, at(470_001)));
+        assert!(!may_present(&lease(gone), FROM, at(470_000)));
         assert!(!may_present(&first(1), FROM, FROM));
     }
 }

@@ -77,7 +77,7 @@ async fn tally(stores: &Stores, integration: &IntegrationId, moved: bool) -> Res
             before = page.items.last().map(|stored| stored.row.id.clone());
             for stored in &page.items {
                 let read: Result<Record, Error> = Record::decode(stored);
-                if read.is_ok_and(|record| record.facts.moved.is_some() == moved) {
+                if read.is_ok_and(|record| record.facts.migrated.is_some() == moved) {
                     *found.entry(stored.row.index.sealed_by.clone()).or_default() += 1;
                 }
             }

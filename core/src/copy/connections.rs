@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{CopyError, Progress, Report, Run, Step, carry};
 use crate::{
-    connection::{SetName, Status},
+    connection::{GrantVersion, Status},
     engine::{
         ledger::record::Record,
         protocol::{self, Commit, Refresh},
@@ -25,7 +25,7 @@ use crate::{
 /// Rows that are moved at once: a store that writes in groups then syncs once for all of them.
 const AT_ONCE: usize = 64;
 const PAGE: u32 = 256;
-/// How often a turn is looked at that is waited for, and progress is told.
+/// How often a lease is looked at that is waited for, and progress is told.
 const LOOK: Duration = Duration::from_millis(250);
 /// Two clocks are read within this time of each other.
 const TOGETHER: Duration = Duration::from_secs(1);
@@ -177,7 +177,7 @@ impl Run<'_> {
         let id = listed.row.id.clone();
         let mut row = Some(listed);
         let mut waits = None;
-        let mut patience = Patience::default();
+        let mut tries = ConfirmTries::default();
         loop {
             let stored = match row.take() {
                 Some(listed) => listed,
@@ -189,15 +189,15 @@ impl Run<'_> {
             let Ok(mut record) = Record::decode(&stored) else {
                 return Ok(Done::Unreadable(id));
             };
-            if record.facts.moved.is_some() {
+            if record.facts.migrated.is_some() {
                 // Should the source forget that it is closed, the token would have two owners.
                 if confirms(self.from, &id, stored.revision).await {
                     return self.land(&record, stored.hot).await;
                 }
-                patience.spend().await.map_err(CopyError::source)?;
+                tries.spend().await.map_err(CopyError::source)?;
                 continue;
             }
-            if let Refresh::Turn { .. } = record.facts.row.refresh {
+            if let Refresh::Leased { .. } = record.facts.row.refresh {
                 let (again, now) = self.read_source(&id).await?;
                 if again.is_none_or(|again| again.revision != stored.revision) {
                     continue;
@@ -210,7 +210,7 @@ impl Run<'_> {
                 }
             }
             drop(waits.take());
-            record.depart(self.copy, stored.row.index.due_at);
+            record.migrate(self.copy, stored.row.index.due_at);
             let closed = record.encode(None)?;
             let swap = self.from.connections.swap_connection(&closed, stored.revision);
             match swap.await.map_err(CopyError::source)? {
@@ -234,18 +234,18 @@ impl Run<'_> {
             how,
             hot,
         };
-        let Some((mut original, due_at)) = record.departed() else {
+        let Some((mut original, due_at)) = record.before_migration() else {
             return Ok(Done::Gone);
         };
         let stood_at = original.facts.row.refresh;
-        let mut patience = Patience::default();
+        let mut tries = ConfirmTries::default();
         loop {
             let (there, now) = self.read_target(id).await?;
             let expected = match there {
                 None => None,
                 Some(stored) => {
                     let there = Record::decode(&stored)?;
-                    if there.facts.moved.is_none() {
+                    if there.facts.migrated.is_none() {
                         let late = self.take_late(&original, due_at, stored.revision, there).await?;
                         return Ok(done(if late { How::Late } else { How::Before }));
                     }
@@ -271,7 +271,7 @@ impl Run<'_> {
             };
             let Some(revision) = landed else { continue };
             while !confirms(self.to, id, revision).await {
-                patience.spend().await.map_err(CopyError::target)?;
+                tries.spend().await.map_err(CopyError::target)?;
             }
             return Ok(done(How::Landed {
                 unknown: carry::has_moment(refresh),
@@ -313,12 +313,12 @@ impl Run<'_> {
     ) -> Result<bool, CopyError> {
         let late = original.facts.row;
         loop {
-            let spent = SetName {
-                generation: late.name.generation.saturating_sub(1),
-                ..late.name
+            let spent = GrantVersion {
+                generation: late.version.generation.saturating_sub(1),
+                ..late.version
             };
             let Commit::Write { row, .. } =
-                protocol::commit(&there.facts.row, spent, late.set, &carry::policy())
+                protocol::commit(&there.facts.row, spent, late.write_id, &carry::policy())
             else {
                 return Ok(false);
             };
@@ -360,7 +360,7 @@ impl Run<'_> {
     /// The first moment of this clock that this run saw.
     fn first_seen(&self, now: StoreInstant) -> StoreInstant {
         let mut first = self.first_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *first.entry(now.era).or_insert(now)
+        *first.entry(now.clock_id).or_insert(now)
     }
 }
 
@@ -372,9 +372,9 @@ async fn confirms(stores: &Stores, id: &ConnectionId, revision: Revision) -> boo
 
 /// For how long a store is waited for that does not confirm a write.
 #[derive(Default)]
-struct Patience(u32);
+struct ConfirmTries(u32);
 
-impl Patience {
+impl ConfirmTries {
     async fn spend(&mut self) -> Result<(), StoreError> {
         self.0 += 1;
         if self.0 > 20 {

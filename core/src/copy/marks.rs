@@ -2,7 +2,7 @@
 
 use super::{CopyError, Run};
 use crate::{
-    engine::directory::{Body, Mark, Side},
+    engine::directory::{Body, Mark, Role},
     id::IntegrationId,
     store::{Inserted, Removed, StoredIntegration, Swap},
 };
@@ -20,7 +20,7 @@ impl Run<'_> {
                 return Ok(None);
             };
             let body = read(&source)?;
-            let went = body.mark.filter(|mark| mark.side == Side::Moved);
+            let went = body.mark.filter(|mark| mark.role == Role::Moved);
             if went.is_some_and(|mark| mark.copy != self.copy) {
                 return Err(CopyError::OtherTarget);
             }
@@ -33,8 +33,8 @@ impl Run<'_> {
             match (went, marked) {
                 // The target was written first, so it was removed there, by its owner.
                 (Some(_), None) => return Ok(None),
-                (Some(_), Some(Mark { copy, side })) if copy == self.copy => {
-                    return Ok(Some(side == Side::Arrived));
+                (Some(_), Some(Mark { copy, role })) if copy == self.copy => {
+                    return Ok(Some(role == Role::Arrived));
                 }
                 (Some(_), Some(_)) => return Err(CopyError::OtherTarget),
                 (None, _) => {}
@@ -42,7 +42,7 @@ impl Run<'_> {
             if !self.put_closed(id, &body, target.as_ref(), marked).await? {
                 continue;
             }
-            let closed = self.with_mark(&body, Side::Moved).encode(id)?;
+            let closed = self.with_mark(&body, Role::Moved).encode(id)?;
             let swap = self.from.integrations.swap_integration(&closed, source.revision);
             match swap.await.map_err(CopyError::source)? {
                 Swap::Swapped(_) => return Ok(Some(false)),
@@ -60,18 +60,18 @@ impl Run<'_> {
         target: Option<&StoredIntegration>,
         marked: Option<Mark>,
     ) -> Result<bool, CopyError> {
-        let row = self.with_mark(body, Side::Arriving).encode(id)?;
+        let row = self.with_mark(body, Role::Arriving).encode(id)?;
         let Some(there) = target else {
             let insert = self.to.integrations.insert_integration(&row);
             let inserted = insert.await.map_err(CopyError::target)?;
             return Ok(matches!(inserted, Inserted::Created(_)));
         };
         let before = body.mark.map(|mark| mark.copy);
-        let ours = marked.is_some_and(|mark| match mark.side {
-            Side::Arriving => mark.copy == self.copy,
+        let ours = marked.is_some_and(|mark| match mark.role {
+            Role::Arriving => mark.copy == self.copy,
             // It comes back.
-            Side::Moved => Some(mark.copy) == before,
-            Side::Arrived => false,
+            Role::Moved => Some(mark.copy) == before,
+            Role::Arrived => false,
         });
         if !ours {
             return Err(CopyError::TargetNotEmpty);
@@ -93,11 +93,11 @@ impl Run<'_> {
             let body = read(&stored)?;
             let arriving = body
                 .mark
-                .is_some_and(|mark| mark.copy == self.copy && mark.side == Side::Arriving);
+                .is_some_and(|mark| mark.copy == self.copy && mark.role == Role::Arriving);
             if !arriving {
                 return Ok(());
             }
-            let row = self.with_mark(&body, Side::Arrived).encode(id)?;
+            let row = self.with_mark(&body, Role::Arrived).encode(id)?;
             let swap = self.to.integrations.swap_integration(&row, stored.revision);
             if let Swap::Swapped(_) = swap.await.map_err(CopyError::target)? {
                 return Ok(());
@@ -108,21 +108,21 @@ impl Run<'_> {
     /// Removes integrations from the target that the source had from there, and that were removed in the source.
     pub(super) async fn remove_left_over(&self, ids: &[IntegrationId]) -> Result<(), CopyError> {
         for id in ids {
-            self.remove(id, |side| side == Side::Moved).await?;
+            self.remove(id, |role| role == Role::Moved).await?;
         }
         Ok(())
     }
 
     async fn take_back(&self, id: &IntegrationId) -> Result<(), CopyError> {
-        self.remove(id, |side| side == Side::Arriving).await
+        self.remove(id, |role| role == Role::Arriving).await
     }
 
-    async fn remove(&self, id: &IntegrationId, which: impl Fn(Side) -> bool) -> Result<(), CopyError> {
+    async fn remove(&self, id: &IntegrationId, which: impl Fn(Role) -> bool) -> Result<(), CopyError> {
         let stored = self.to.integrations.integration(id);
         let Some(stored) = stored.await.map_err(CopyError::target)? else {
             return Ok(());
         };
-        if !read(&stored)?.mark.is_some_and(|mark| which(mark.side)) {
+        if !read(&stored)?.mark.is_some_and(|mark| which(mark.role)) {
             return Ok(());
         }
         self.to.keys.remove_keys(id).await.map_err(CopyError::target)?;
@@ -135,10 +135,10 @@ impl Run<'_> {
         }
     }
 
-    fn with_mark(&self, body: &Body, side: Side) -> Body {
+    fn with_mark(&self, body: &Body, role: Role) -> Body {
         let mark = Mark {
             copy: self.copy,
-            side,
+            role,
         };
         Body {
             mark: Some(mark),

@@ -8,7 +8,7 @@
 //! 2. Keys and counted calls are copied.
 //! 3. Each connection is swapped in the source to a row that reads as ended and still holds everything; only then it is
 //!    written to the target. A process on the source that is presenting its token is waited for, and one that slept finds
-//!    that its turn cannot be taken. An unknown outcome is copied with its quarantine, on the target's clock.
+//!    that its lease cannot be taken. An unknown outcome is copied with its quarantine, on the target's clock.
 //! 4. Both stores are listed and compared, and the integrations are opened in the target.
 //!
 //! No key is needed: what is sealed stays sealed. A copy that ended early, by a crash say, is run again and goes on; it can
@@ -17,7 +17,7 @@
 //!
 //! # What cannot be solved
 //! - A backup of the source from before the copy is a second owner of every token: start no service on it.
-//! - A process on the source that stood still between its last look at the time and the request, for longer than a turn, may
+//! - A process on the source that stood still between its last look at the time and the request, for longer than a lease, may
 //!   present a token that was copied. It is the same as on one store, and the quarantine is the protection.
 //! - A token set that comes back after its connection was copied stays in the source until the copy is run once more. If the
 //!   target presents the spent token before that, when its access token has ended, the grant is lost. Stop the service on
@@ -46,7 +46,7 @@ use std::{
 pub use error::CopyError;
 
 use crate::{
-    engine::directory::{Body, Side},
+    engine::directory::{Body, Role},
     error::Error,
     id::ConnectionId,
     store::{StoreError, StoredIntegration, Stores},
@@ -242,14 +242,14 @@ impl Copy {
 ///
 /// # Errors
 /// Those of the store.
-pub async fn is_moved(stores: &Stores) -> Result<bool, Error> {
+pub async fn is_migrated(stores: &Stores) -> Result<bool, Error> {
     let rows = integrations(stores).await?;
     let mut bodies = rows
         .iter()
         .filter_map(|stored| Body::decode(stored).ok())
         .peekable();
     let any = bodies.peek().is_some();
-    Ok(any && bodies.all(|body| body.mark.is_some_and(|mark| mark.side == Side::Moved)))
+    Ok(any && bodies.all(|body| body.mark.is_some_and(|mark| mark.role == Role::Moved)))
 }
 
 /// One run of a copy.

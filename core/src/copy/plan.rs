@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::CopyError;
 use crate::{
-    engine::directory::{Body, Mark, Side},
+    engine::directory::{Body, Mark, Role},
     id::IntegrationId,
     store::StoredIntegration,
 };
@@ -39,19 +39,19 @@ pub(super) fn plan(source: &[StoredIntegration], target: &[StoredIntegration]) -
         return Err(CopyError::SameStore);
     }
     let (source, target) = (marks(source)?, marks(target)?);
-    let of_side = |marks: &Marks, side: Side| -> BTreeSet<u128> {
-        let those = marks.values().flatten().filter(|mark| mark.side == side);
+    let of_role = |marks: &Marks, role: Role| -> BTreeSet<u128> {
+        let those = marks.values().flatten().filter(|mark| mark.role == role);
         those.map(|mark| mark.copy).collect()
     };
-    if !of_side(&source, Side::Arriving).is_empty() {
+    if !of_role(&source, Role::Arriving).is_empty() {
         return Err(CopyError::Unfinished);
     }
-    let went = of_side(&source, Side::Moved);
-    let arriving = of_side(&target, Side::Arriving);
+    let went = of_role(&source, Role::Moved);
+    let arriving = of_role(&target, Role::Arriving);
     // The target is written before the source is marked: a copy whose marks stand in the source stands in its target.
     let copy = match went.first() {
         Some(copy) => {
-            let known = arriving.contains(copy) || of_side(&target, Side::Arrived).contains(copy);
+            let known = arriving.contains(copy) || of_role(&target, Role::Arrived).contains(copy);
             if went.len() > 1 || !known {
                 return Err(CopyError::OtherTarget);
             }
@@ -61,19 +61,19 @@ pub(super) fn plan(source: &[StoredIntegration], target: &[StoredIntegration]) -
     };
     let came_from = |id: &IntegrationId, before: u128| {
         let mark = source.get(id).copied().flatten();
-        mark.is_some_and(|mark| mark.side == Side::Arrived && mark.copy == before)
+        mark.is_some_and(|mark| mark.role == Role::Arrived && mark.copy == before)
     };
     let mut back = false;
     let mut left_over = Vec::new();
     for (id, mark) in &target {
         match mark {
-            Some(mark) if Some(mark.copy) == copy && mark.side != Side::Moved => {}
+            Some(mark) if Some(mark.copy) == copy && mark.role != Role::Moved => {}
             Some(Mark {
-                side: Side::Moved,
+                role: Role::Moved,
                 copy: before,
             }) if came_from(id, *before) => back = true,
             Some(Mark {
-                side: Side::Moved, ..
+                role: Role::Moved, ..
             }) if !source.contains_key(id) => left_over.push(id.clone()),
             _ => return Err(CopyError::TargetNotEmpty),
         }
@@ -94,13 +94,13 @@ mod tests {
         time::Timestamp,
     };
 
-    const MOVED: Side = Side::Moved;
-    const ARRIVING: Side = Side::Arriving;
-    const ARRIVED: Side = Side::Arrived;
+    const MOVED: Role = Role::Moved;
+    const ARRIVING: Role = Role::Arriving;
+    const ARRIVED: Role = Role::Arrived;
 
     /// A store with these integrations, each with the mark that it has.
-    fn store(name: u128, rows: &[(&str, Option<(u128, Side)>)]) -> Vec<StoredIntegration> {
-        let row = |(id, mark): &(&str, Option<(u128, Side)>)| {
+    fn store(name: u128, rows: &[(&str, Option<(u128, Role)>)]) -> Vec<StoredIntegration> {
+        let row = |(id, mark): &(&str, Option<(u128, Role)>)| {
             let body = Body {
                 name: String::new(),
                 offering: String::new(),
@@ -114,7 +114,7 @@ mod tests {
                 state_reason: String::new(),
                 switch: Switch::On,
                 created_at: Timestamp(0),
-                mark: mark.map(|(copy, side)| Mark { copy, side }),
+                mark: mark.map(|(copy, role)| Mark { copy, role }),
             };
             StoredIntegration {
                 row: body.encode(&id.parse().unwrap()).unwrap(),
@@ -127,7 +127,7 @@ mod tests {
         rows.iter().map(row).collect()
     }
 
-    fn judge(source: &[(&str, Option<(u128, Side)>)], target: &[(&str, Option<(u128, Side)>)]) -> String {
+    fn judge(source: &[(&str, Option<(u128, Role)>)], target: &[(&str, Option<(u128, Role)>)]) -> String {
         match plan(&store(1, source), &store(2, target)) {
             Ok(plan) => format!("{:?} {}", plan.copy, plan.left_over.len()),
             Err(error) => error.code().to_owned(),

@@ -47,8 +47,8 @@ pub(crate) fn moment(clock: &dyn Clock) -> Moment {
 /// Sleeps for as long as a machine asks, with some jitter.
 pub(crate) async fn sleep(wait: Wait) {
     let span = match wait {
-        Wait::Poll(round) => schedule::poll(round.0, random::spread()),
-        Wait::StoreRetry(round) => schedule::store_retry(round.0, random::spread()),
+        Wait::Poll(round) => schedule::poll(round.0, random::jitter()),
+        Wait::StoreRetry(round) => schedule::store_retry(round.0, random::jitter()),
     };
     tokio::time::sleep(span).await;
 }

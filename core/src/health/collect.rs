@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 
 use super::{Finding, Findings, Health, IntegrationFinding, KeyUse, TokenHostDown, doctor::Doctor};
 use crate::{
-    connection::{Concern, Reason, Status},
+    connection::{Attention, Reason, Status},
     engine::{
         ledger::record::Record,
         pages::pages,
@@ -32,7 +32,7 @@ impl Doctor {
         let mut health = Health {
             at: now,
             store_error: None,
-            store: self.connections.notices(),
+            store: self.connections.warnings(),
             unsaved: self.unsaved.list(),
             outcome_unknown: Findings::default(),
             cooling: Findings::default(),
@@ -72,8 +72,8 @@ impl Doctor {
 
     async fn look_into_store(&self, health: &mut Health) -> Result<(), Error> {
         health.outcome_unknown = self.unknown_outcomes().await?;
-        health.cooling = self.of_concern(Concern::Cooling).await?;
-        health.expired = self.of_concern(Concern::Expired).await?;
+        health.cooling = self.needing_attention(Attention::Cooling).await?;
+        health.expired = self.needing_attention(Attention::Expired).await?;
         for (key, connections) in self.connections.connections_by_key().await? {
             let known = self.vault.mac("health", Some(&key), &[]).await;
             let at_hand = key.is_empty() || !matches!(known, Err(VaultError::UnknownKey));
@@ -92,13 +92,13 @@ impl Doctor {
         Ok(())
     }
 
-    /// Recorded ones, and turns whose holder let them lapse: nobody may have acted on those yet.
+    /// Recorded ones, and leases whose holder let them lapse: nobody may have acted on those yet.
     async fn unknown_outcomes(&self) -> Result<Findings, Error> {
-        let mut findings = self.of_concern(Concern::OutcomeUnknown).await?;
+        let mut findings = self.needing_attention(Attention::OutcomeUnknown).await?;
         let mut refreshing = pin!(pages(|before: Option<ConnectionId>| async move {
             let page = self
                 .connections
-                .connections_of_concern(Concern::Refreshing, before.as_ref(), PAGE)
+                .connections_needing_attention(Attention::Refreshing, before.as_ref(), PAGE)
                 .await?;
             let last = page.items.last().map(|stored| stored.row.id.clone());
             Ok((page.items, last.filter(|_| page.more)))
@@ -111,7 +111,7 @@ impl Doctor {
                 let Ok(record) = Record::decode(&now) else {
                     continue;
                 };
-                let lapsed = matches!(record.facts.row.refresh, Refresh::Turn { .. })
+                let lapsed = matches!(record.facts.row.refresh, Refresh::Leased { .. })
                     && !protocol::is_held(&record.facts.row, store_now);
                 if !lapsed {
                     continue;
@@ -126,10 +126,10 @@ impl Doctor {
         Ok(findings)
     }
 
-    async fn of_concern(&self, concern: Concern) -> Result<Findings, Error> {
+    async fn needing_attention(&self, attention: Attention) -> Result<Findings, Error> {
         let page = self
             .connections
-            .connections_of_concern(concern, None, PAGE)
+            .connections_needing_attention(attention, None, PAGE)
             .await?;
         Ok(Findings {
             items: page.items.iter().map(finding).collect(),
@@ -146,7 +146,7 @@ impl Doctor {
                     match loaded.serving.client.open(self.clock.boot()) {
                         Some((refused, _)) => (view.state, refused.as_str().to_owned()),
                         None if view.state == IntegrationState::Configured
-                            && loaded.body.away().is_none() =>
+                            && loaded.body.migrated().is_none() =>
                         {
                             continue;
                         }
@@ -187,7 +187,7 @@ fn reason_of(record: &Record) -> Option<Reason> {
     let row = &record.facts.row;
     match row.refresh {
         Refresh::Cooling { reason, .. } => Some(reason),
-        Refresh::Turn { .. } | Refresh::Unknown { .. } => Some(Reason::AnswerLost),
+        Refresh::Leased { .. } | Refresh::Unknown { .. } => Some(Reason::AnswerLost),
         Refresh::Idle => row.reason,
     }
 }

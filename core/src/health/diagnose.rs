@@ -53,7 +53,7 @@ impl Doctor {
         for stored in self.directory.rows().await? {
             // What cannot be read is told by `health`.
             if let Ok(loaded) = self.directory.keep(&stored).await {
-                if let Some(away) = loaded.body.away() {
+                if let Some(away) = loaded.body.migrated() {
                     traps.push(Trap {
                         kind: match away {
                             Code::StoreArriving => TrapKind::StoreArriving,

@@ -21,7 +21,7 @@ use crate::{
     error::Code,
     id::{ConnectionId, IntegrationId},
     integration::IntegrationState,
-    store::Notice,
+    store::Warning,
     time::Timestamp,
 };
 
@@ -34,7 +34,7 @@ pub struct Health {
     /// Why the store could not be read, if it could not.
     pub store_error: Option<Code>,
     /// What the store says of how it keeps what is written. No danger by itself, and no part of [`Health::is_well`].
-    pub store: Vec<Notice>,
+    pub store: Vec<Warning>,
     /// Token sets that are safe in this process only: they could not be stored yet, and stopping it loses them; or the
     /// store does not know whether they would survive the loss of a machine.
     pub unsaved: Vec<Unsaved>,

@@ -106,7 +106,7 @@ impl Gathering {
             Status::Expired => {
                 let last = record.history().pop().map_or(self.now, |decision| decision.at);
                 let soon = last.millis() - facts.connected_at.millis() < SOON;
-                let first = row.name.generation <= row.name.epoch;
+                let first = row.version.generation <= row.version.epoch;
                 if row.reason == Some(Reason::GrantExpiredOrRevoked) && first && soon {
                     self.add(TrapKind::RefreshPolicyImmediate, &record.id);
                 }
@@ -220,11 +220,11 @@ mod tests {
         dead.facts.row.status = Status::Expired;
         dead.facts.row.reason = Some(Reason::GrantExpiredOrRevoked);
         let mut expired_at = |millis: i64| {
-            let set = dead.facts.row.name;
+            let set = dead.facts.row.version;
             dead.note(Decision {
                 at: Timestamp(NOW.0 + millis),
                 what: "expired".to_owned(),
-                set,
+                version: set,
                 reason: None,
                 token: None,
             });
@@ -238,7 +238,7 @@ mod tests {
         let late = expired_at(40 * 24 * 3600 * 1000);
         assert_eq!(kinds(&[late], true), []);
         let mut refreshed = soon;
-        refreshed.facts.row.name.generation = 4;
+        refreshed.facts.row.version.generation = 4;
         assert_eq!(kinds(&[refreshed], true), []);
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     ConnectionHandle, IntegrationHandle,
-    connection::{Credentials, SetName},
+    connection::{Credentials, GrantVersion},
     error::{Code, Error},
     id::ConnectionId,
 };
@@ -23,7 +23,7 @@ const LONGEST: u64 = 24 * 3600;
 /// What the caller asks for.
 struct Wish {
     minimum: Option<Duration>,
-    refused: Option<SetName>,
+    refused: Option<GrantVersion>,
 }
 
 impl Wish {
@@ -47,19 +47,19 @@ impl Wish {
 }
 
 /// Reads what [`etag`] wrote, with or without its quotes.
-fn set_of(text: &str) -> Option<SetName> {
+fn set_of(text: &str) -> Option<GrantVersion> {
     let text = text.strip_prefix("W/").unwrap_or(text);
     let text = text
         .strip_prefix('"')
         .map_or(Some(text), |text| text.strip_suffix('"'))?;
     let (epoch, generation) = text.split_once('.')?;
-    Some(SetName {
+    Some(GrantVersion {
         epoch: number(epoch)?,
         generation: number(generation)?,
     })
 }
 
-fn etag(set: SetName) -> Option<HeaderValue> {
+fn etag(set: GrantVersion) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("\"{set}\"")).ok()
 }
 
@@ -92,7 +92,7 @@ pub(super) fn get(call: Call, integration: IntegrationHandle) -> Reply {
             Err(error) => return Err(call::explain(&connection, error).await),
         };
         let mut response = answer::json(StatusCode::OK, &CredentialsBody::from(&*credentials));
-        if let Some(etag) = etag(credentials.set) {
+        if let Some(etag) = etag(credentials.version) {
             response.headers_mut().insert(header::ETAG, etag);
         }
         Ok(response)
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_set_is_named_by_an_etag() {
-        let set = SetName {
+        let set = GrantVersion {
             epoch: 3,
             generation: 41,
         };

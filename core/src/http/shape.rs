@@ -272,7 +272,7 @@ impl From<Decision> for DecisionBody {
             at: decision.at.to_string(),
             what: decision.what,
             reason: decision.reason.map_or("", |reason| reason.as_str()).to_owned(),
-            token_set: decision.set.to_string(),
+            token_set: decision.version.to_string(),
             token: decision.token.unwrap_or_default(),
         }
     }

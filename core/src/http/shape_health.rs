@@ -21,7 +21,7 @@ pub(super) struct HealthBody {
     /// Why the store could not be read; empty if it could.
     store_error: String,
     /// What the store says of how it keeps what is written. No danger by itself.
-    store: Vec<NoticeBody>,
+    store: Vec<WarningBody>,
     /// Token sets that are safe in this process only. Stopping it may lose them.
     unsaved: Vec<UnsavedBody>,
     /// Connections of which a refresh was sent whose outcome is not known.
@@ -47,7 +47,7 @@ pub(super) struct HealthBody {
 /// What an operator should know of the store.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct NoticeBody {
+struct WarningBody {
     /// Stable, in lower case with underscores.
     code: String,
     message: String,
@@ -149,9 +149,9 @@ impl From<Health> for HealthBody {
             store: health
                 .store
                 .into_iter()
-                .map(|notice| NoticeBody {
-                    code: notice.code.to_owned(),
-                    message: notice.message,
+                .map(|warning| WarningBody {
+                    code: warning.code.to_owned(),
+                    message: warning.message,
                 })
                 .collect(),
             unsaved: health

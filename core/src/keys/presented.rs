@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(format!("{key:?}"), "grantry_api_0123456789");
     }
 
-    /// The rows A02, A03, A10 and A12 of the table of bad inputs, as far as the text of the key goes.
+    /// The bad inputs A02, A03, A10 and A12, as far as the text of the key goes.
     #[test]
     fn what_is_no_key() {
         let good = known();

@@ -183,7 +183,7 @@ mod tests {
         Callback::parse(&query.replace("STATE", STATE)).unwrap_err()
     }
 
-    /// The pure rows of C01–C27 of the table of bad inputs that are refused.
+    /// Of the bad inputs C01 to C27, those that the callback alone shows.
     #[test]
     fn callbacks_that_are_refused() {
         let long = |name: &str, length: usize| format!("{name}={}", "a".repeat(length));

@@ -165,7 +165,7 @@ mod tests {
 
     const ENTRY: &str = "https://app.example/done";
 
-    /// The rows R01–R22 of the table of bad inputs.
+    /// The bad inputs R01 to R22.
     #[test]
     fn asked_against_one_entry() {
         let refused = [

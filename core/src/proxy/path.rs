@@ -210,7 +210,7 @@ fn decode(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// P01 to P19 of the table of bad inputs; the code names the row.
+    /// The bad inputs P01 to P19, each with its code.
     #[test]
     fn bad_paths() {
         let long = format!("/{}", "a".repeat(9000));

@@ -125,7 +125,7 @@ pub struct ApiBody {
     /// The connection, until it is ready for another request.
     line: Option<(Arc<Host>, Line)>,
     idle: Duration,
-    patience: Option<Pin<Box<Sleep>>>,
+    stalled: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
@@ -144,7 +144,7 @@ impl ApiBody {
             failed: None,
             line,
             idle,
-            patience: None,
+            stalled: None,
             waiting: false,
         }
     }
@@ -221,7 +221,7 @@ impl ApiBody {
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
-                    std::task::ready!(self.poll_patience(cx));
+                    std::task::ready!(self.poll_stalled(cx));
                     self.abort();
                     return Poll::Ready(Some(Err(Error::new(Code::UpstreamTimeout).because("stalled"))));
                 }
@@ -230,18 +230,18 @@ impl ApiBody {
     }
 
     /// Ready when nothing came for too long.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.waiting {
             self.waiting = true;
             let sleep = tokio::time::sleep(self.idle);
-            match &mut self.patience {
-                Some(patience) => patience.as_mut().set(sleep),
-                None => self.patience = Some(Box::pin(sleep)),
+            match &mut self.stalled {
+                Some(stalled) => stalled.as_mut().set(sleep),
+                None => self.stalled = Some(Box::pin(sleep)),
             }
         }
-        self.patience
+        self.stalled
             .as_mut()
-            .map_or(Poll::Pending, |patience| patience.as_mut().poll(cx))
+            .map_or(Poll::Pending, |stalled| stalled.as_mut().poll(cx))
     }
 
     /// Closes the connection.

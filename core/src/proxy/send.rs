@@ -106,10 +106,10 @@ impl Proxy {
                 may_refresh = false;
                 metrics::counter!("grantry_api_calls_refused").increment(1);
                 let newer = deadline
-                    .or_none(self.refresher.after_refusal(id, scope, entry.name()))
+                    .or_none(self.refresher.after_refusal(id, scope, entry.version()))
                     .await;
                 let newer = newer.unwrap_or_else(|| Err(busy()))?;
-                if newer.name() != entry.name() {
+                if newer.version() != entry.version() {
                     // A refused call did not run, so every method may be sent again, if its body can.
                     body = call.content.outgoing();
                     if body.is_some() {

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Inserted, Notice, Removed, Revision, StoreError, Swap};
+use super::{Inserted, Removed, Revision, StoreError, Swap, Warning};
 use crate::{
-    connection::{Concern, Status},
+    connection::{Attention, Status},
     id::{ConnectionId, IntegrationId},
     integration::Environment,
     time::{StoreInstant, Timestamp},
@@ -23,7 +23,7 @@ pub struct Index {
     /// Where the connection stands.
     pub status: Status,
     /// What may need somebody's eyes.
-    pub concern: Option<Concern>,
+    pub attention: Option<Attention>,
     /// The user's e-mail address in lower case, for substring search.
     pub email: String,
     /// The host's own id of its user; empty if none.
@@ -243,7 +243,7 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
 
     /// What an operator should know about how this store keeps what is written. Answered from memory, without I/O. Shown by
     /// [`Broker::health`](crate::Broker::health).
-    fn notices(&self) -> Vec<Notice>;
+    fn warnings(&self) -> Vec<Warning>;
 
     /// Removes the row if its revision is `expected`.
     ///
@@ -282,16 +282,16 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<DueEntry>, StoreError>;
 
-    /// Rows of this concern, over all integrations, by id, descending: at most `limit` below `before`.
+    /// Rows that need this kind of attention, over all integrations, by id, descending: at most `limit` below `before`.
     ///
     /// # Errors
     /// The page could not be read, or one of its rows does not decode.
     ///
     /// # Cancel safety
     /// Cancel safe: a read changes nothing.
-    async fn connections_of_concern(
+    async fn connections_needing_attention(
         &self,
-        concern: Concern,
+        attention: Attention,
         before: Option<&ConnectionId>,
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError>;

@@ -35,7 +35,7 @@ pub use failure::{StoreError, StoreErrorKind};
 pub use integration::{IntegrationRow, IntegrationStore, StoredIntegration};
 pub use key::{KeyInserted, KeyKind, KeyRevoked, KeyRow, KeyStore};
 pub use memory::MemoryStore;
-pub use outcome::{Inserted, Notice, Removed, Revision, Swap};
+pub use outcome::{Inserted, Removed, Revision, Swap, Warning};
 pub use pending::{PendingRow, PendingStore, Put, Taken};
 pub use roles::Stores;
 pub use usage::{Charged, DayCount, UsageKey, UsageStore};

@@ -46,7 +46,7 @@ pub enum Removed {
 
 /// What an operator should know of how a store keeps what is written: what it cannot promise, or could not find out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct Warning {
     /// Stable, in lower case with underscores, for instance `redis_durability_unknown`.
     pub code: &'static str,
     /// What it means and what to do, with counts where there are some. It holds no secret.

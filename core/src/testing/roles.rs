@@ -4,13 +4,13 @@ use async_trait::async_trait;
 
 use super::store::{FaultyStore, Op};
 use crate::{
-    connection::Concern,
+    connection::Attention,
     id::{ConnectionId, IntegrationId, KeyId},
     store::{
         Changes, Charged, ConnectionFilter, ConnectionRow, ConnectionStore, DayCount, DueEntry, HotFacts,
         Inserted, IntegrationRow, IntegrationStore, KeyInserted, KeyRevoked, KeyRow, KeyStore, ListEntry,
-        Notice, Page, PendingRow, PendingStore, Point, Put, Removed, Revision, StoreError, Stored,
-        StoredIntegration, Swap, Taken, UsageKey, UsageStore,
+        Page, PendingRow, PendingStore, Point, Put, Removed, Revision, StoreError, Stored, StoredIntegration,
+        Swap, Taken, UsageKey, UsageStore, Warning,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -42,9 +42,9 @@ impl ConnectionStore for FaultyStore {
         Ok(confirmed && !self.take_unconfirmed())
     }
 
-    fn notices(&self) -> Vec<Notice> {
-        let mut notices = self.inner.connections.notices();
-        notices.extend(self.scripted_notices());
+    fn warnings(&self) -> Vec<Warning> {
+        let mut notices = self.inner.connections.warnings();
+        notices.extend(self.scripted_warnings());
         notices
     }
 
@@ -73,16 +73,16 @@ impl ConnectionStore for FaultyStore {
         self.call(Op::List, due).await
     }
 
-    async fn connections_of_concern(
+    async fn connections_needing_attention(
         &self,
-        concern: Concern,
+        attention: Attention,
         before: Option<&ConnectionId>,
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError> {
         let list = self
             .inner
             .connections
-            .connections_of_concern(concern, before, limit);
+            .connections_needing_attention(attention, before, limit);
         self.call(Op::List, list).await
     }
 

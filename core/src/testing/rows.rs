@@ -43,7 +43,7 @@ impl Seen {
                     vault,
                     &record.integration,
                     &record.id,
-                    record.facts.row.name,
+                    record.facts.row.version,
                     &record.sealed,
                 )
                 .await?,

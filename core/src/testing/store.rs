@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::store::{Notice, StoreError, StoreErrorKind, Stored, Stores, Swap};
+use crate::store::{StoreError, StoreErrorKind, Stored, Stores, Swap, Warning};
 
 /// What is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ struct State {
     writes: u64,
     /// The next look at changes finds a gap.
     gap: bool,
-    notices: Vec<Notice>,
+    warnings: Vec<Warning>,
     /// After so many confirmations so many are refused.
     unconfirmed: (u32, u32),
 }
@@ -145,15 +145,15 @@ impl FaultyStore {
     }
 
     /// From now on it tells operators this, too.
-    pub fn notice(&self, notice: Notice) {
-        self.state().notices.push(notice);
+    pub fn warn(&self, warning: Warning) {
+        self.state().warnings.push(warning);
     }
 
     /// Forgets what was scripted and is up again.
     pub fn heal(&self) {
         let mut state = self.state();
         state.unconfirmed = (0, 0);
-        state.notices.clear();
+        state.warnings.clear();
         state.rules.clear();
         state.down = false;
     }
@@ -193,8 +193,8 @@ impl FaultyStore {
         }
     }
 
-    pub(super) fn scripted_notices(&self) -> Vec<Notice> {
-        self.state().notices.clone()
+    pub(super) fn scripted_warnings(&self) -> Vec<Warning> {
+        self.state().warnings.clone()
     }
 
     pub(super) fn take_unconfirmed(&self) -> bool {

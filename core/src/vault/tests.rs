@@ -188,7 +188,7 @@ fn digests_differ_by_key_purpose_and_data() {
     assert_eq!(mac("a", Some("k3"), b"data"), Err(VaultError::UnknownKey));
 }
 
-/// K01–K08 of the table of bad inputs.
+/// The bad inputs K01 to K08.
 #[test]
 fn lines_that_are_no_keyring() {
     let good = &KEY_1[3..];

@@ -107,7 +107,7 @@ pub async fn everything(after: &Aftermath, closed: bool) {
         let credentials = process.broker.credentials(id).await.unwrap();
         assert!(works(&world.upstream, credentials.access_token.expose()).await);
         let credentials_later = later.broker.credentials(id).await.unwrap();
-        assert_eq!(credentials.set, credentials_later.set);
+        assert_eq!(credentials.version, credentials_later.version);
         assert_eq!(world.stands_at(id).await, "Idle");
     }
     let deleted = &world.facts(&after.stage.id).await;

@@ -5,7 +5,7 @@ use std::{ops::Deref, rc::Rc, time::Duration};
 use grantry::{
     Broker, ConnectionHandle, ConnectionUpdate, IntegrationHandle, NewIntegration, OwnerHandle,
     connect::{Binding, NewLink},
-    connection::SetName,
+    connection::GrantVersion,
     id::{ConnectionId, IntegrationId, KeyId},
     secret::Secret,
     store::KeyKind,
@@ -21,7 +21,7 @@ pub struct Props {
     pub world: World,
     /// A connection whose access token has ended.
     pub id: ConnectionId,
-    pub set: SetName,
+    pub set: GrantVersion,
     /// The query that a browser comes back with, for a new connection and for `id` once more.
     pub callback: String,
     pub callback_again: String,
@@ -60,7 +60,7 @@ impl Stage {
         let connection = world.one.broker.connection(&id);
         let update = ConnectionUpdate::default().owner(OWNER);
         connection.update(update).await.unwrap();
-        let set = world.credentials(&id).await.unwrap().set;
+        let set = world.credentials(&id).await.unwrap().version;
         world.clock.step(SESSION);
         let broker = world.one.broker.clone();
         let started = broker

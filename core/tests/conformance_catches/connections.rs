@@ -7,12 +7,12 @@ use std::{
 
 use grantry::{
     async_trait,
-    connection::{Concern, Status},
+    connection::{Attention, Status},
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index, Inserted,
-        ListEntry, Notice, Page, Point, Removed, Revision, StatusFilter, StoreError, StoreErrorKind, Stored,
-        Swap,
+        ListEntry, Page, Point, Removed, Revision, StatusFilter, StoreError, StoreErrorKind, Stored, Swap,
+        Warning,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -228,7 +228,7 @@ impl ConnectionStore for Broken {
                 let calls = self.shared.calls.fetch_add(1, Ordering::SeqCst);
                 now.millis = u64::MAX - u64::try_from(calls).unwrap();
             }
-            Fault::EraOfHandle => now.era = u64::try_from(self.handle).unwrap(),
+            Fault::EraOfHandle => now.clock_id = u64::try_from(self.handle).unwrap(),
             _ => {}
         }
         let stored = stored.filter(|_| !self.has(Fault::MemoryOfHandle) || self.handle == 0);
@@ -254,7 +254,7 @@ impl ConnectionStore for Broken {
             Fault::RevisionKept if stored.revision == expected && stored.row == next => {
                 return Ok(Swap::Swapped(expected));
             }
-            Fault::SwapKeepsConcern => next.index.concern = stored.row.index.concern,
+            Fault::SwapKeepsAttention => next.index.attention = stored.row.index.attention,
             Fault::SwapKeepsDue => next.index.due_at = stored.row.index.due_at,
             Fault::RacySwap if stored.revision == expected => {
                 self.dawdle(Fault::RacySwap).await;
@@ -382,39 +382,41 @@ impl ConnectionStore for Broken {
         Ok(Page { items, more })
     }
 
-    async fn connections_of_concern(
+    async fn connections_needing_attention(
         &self,
-        concern: Concern,
+        attention: Attention,
         before: Option<&ConnectionId>,
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError> {
         let mut items = self.rows().await?;
         items.retain(|stored| {
             let Index {
-                concern: own, status, ..
+                attention: own,
+                status,
+                ..
             } = stored.row.index;
-            let fits = own == Some(concern) || (own.is_some() && self.has(Fault::ConcernsMixed));
-            fits && !(status == Status::Deleted && self.has(Fault::ConcernLiveOnly))
+            let fits = own == Some(attention) || (own.is_some() && self.has(Fault::AttentionsMixed));
+            fits && !(status == Status::Deleted && self.has(Fault::AttentionLiveOnly))
         });
-        if self.has(Fault::ConcernsAscend) {
+        if self.has(Fault::AttentionsAscend) {
             items.reverse();
         }
         if let Some(before) = before {
             items.retain(|stored| match self.fault {
-                Fault::ConcernRepeats => stored.row.id <= *before,
-                Fault::ConcernsAscend => stored.row.id > *before,
+                Fault::AttentionRepeats => stored.row.id <= *before,
+                Fault::AttentionsAscend => stored.row.id > *before,
                 _ => stored.row.id < *before,
             });
         }
         let limit = usize::try_from(limit).unwrap();
-        let more = items.len() > limit && !self.has(Fault::ConcernNeverMore);
+        let more = items.len() > limit && !self.has(Fault::AttentionNeverMore);
         items.truncate(limit);
         let items = items.into_iter().map(|stored| self.show(stored)).collect();
         Ok(Page { items, more })
     }
 
-    fn notices(&self) -> Vec<Notice> {
-        self.inner.notices()
+    fn warnings(&self) -> Vec<Warning> {
+        self.inner.warnings()
     }
 
     async fn connection_news(&self) {

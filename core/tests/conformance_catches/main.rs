@@ -163,12 +163,12 @@ faults! {
     FirstEmailFound => filters::a_swap_moves_a_row_in_every_list;
     ListWithoutFacts => listing::an_entry_is_the_whole_row;
 
-    SwapKeepsConcern => concern::concerns_follow_their_rows;
-    ConcernsMixed => concern::each_concern_has_its_rows;
-    ConcernsAscend => concern::each_concern_has_its_rows;
-    ConcernNeverMore => concern::each_concern_has_its_rows;
-    ConcernRepeats => concern::each_concern_has_its_rows;
-    ConcernLiveOnly => concern::concerns_follow_their_rows;
+    SwapKeepsAttention => attention::attentions_follow_their_rows;
+    AttentionsMixed => attention::each_attention_has_its_rows;
+    AttentionsAscend => attention::each_attention_has_its_rows;
+    AttentionNeverMore => attention::each_attention_has_its_rows;
+    AttentionRepeats => attention::each_attention_has_its_rows;
+    AttentionLiveOnly => attention::attentions_follow_their_rows;
 
     DueBefore => due::due_rows_come_in_order;
     DueById => due::due_rows_come_in_order;
@@ -264,7 +264,7 @@ fn every_case_is_named() {
         include_str!("../../src/conformance/values.rs"),
         include_str!("../../src/conformance/filters.rs"),
         include_str!("../../src/conformance/listing.rs"),
-        include_str!("../../src/conformance/concern.rs"),
+        include_str!("../../src/conformance/attention.rs"),
         include_str!("../../src/conformance/due.rs"),
         include_str!("../../src/conformance/changes.rs"),
         include_str!("../../src/conformance/hot.rs"),

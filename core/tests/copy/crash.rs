@@ -13,7 +13,7 @@ use grantry::{
 
 use crate::{
     support::World,
-    two::{Two, everything, is_moved, owners, rows, same, same_rest},
+    two::{Two, everything, is_migrated, owners, rows, same, same_rest},
 };
 
 /// A way to a store that is cut at the call of this number.
@@ -56,7 +56,7 @@ async fn ends_at(at: u32, fault: Fault) -> bool {
     for (id, stored) in &after {
         same(world, &before[id], stored).await;
     }
-    assert!(rows(world, &world.memory).await.values().all(is_moved));
+    assert!(rows(world, &world.memory).await.values().all(is_migrated));
     same_rest(&two).await;
     // There is nothing left to do.
     let again = two.copied().await;

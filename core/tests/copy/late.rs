@@ -8,10 +8,10 @@ use grantry::{
 
 use crate::{
     support::{SESSION, pass, seconds},
-    two::{Two, is_moved},
+    two::{Two, is_migrated},
 };
 
-/// The process has new tokens, and its way to the store is cut for so long that its turn lapses.
+/// The process has new tokens, and its way to the store is cut for so long that its lease lapses.
 async fn with_tokens_in_hand(two: &Two) -> grantry::id::ConnectionId {
     let world = &two.world;
     let id = world.connect().await;
@@ -36,7 +36,7 @@ async fn it_is_kept_where_it_came_back_and_goes_along_with_the_next_run() {
     assert!(health.incidents.iter().any(|i| i.what == What::CameAfterCopy));
     assert_eq!(world.code(&id).await, Code::StoreMoved);
     let stayed = world.row(&id).await;
-    assert!(is_moved(&stayed) && stayed.row.index.due_at.is_none());
+    assert!(is_migrated(&stayed) && stayed.row.index.due_at.is_none());
     // The target does not know of it yet, and nobody revoked it.
     assert_eq!(world.seen(&two.there(&id).await).await.refresh, "refresh-0-0");
     let report = two.copied().await;
@@ -71,7 +71,10 @@ async fn it_does_not_replace_a_newer_one_and_is_never_revoked() {
     world.one.store.heal();
     pass(seconds(10)).await;
     assert_eq!(two.copied().await.late, 0);
-    assert_eq!(there.broker.credentials(&id).await.unwrap().set, served.set);
+    assert_eq!(
+        there.broker.credentials(&id).await.unwrap().version,
+        served.version
+    );
     assert_eq!(world.upstream.revoked(), [""; 0]);
     assert!(world.one.broker.health().await.unsaved.is_empty());
 }

@@ -8,7 +8,7 @@ use std::{
 
 use grantry::{
     KeepAlive,
-    copy::{Copy, is_moved},
+    copy::{Copy, is_migrated},
     error::Code,
     store::ConnectionStore as _,
     testing::{Answer, Fault, FaultyStore, Op},
@@ -68,13 +68,13 @@ async fn processes_on_both_stores_never_present_one_token_twice() {
         let (living, lives) = world.upstream.grant(at).unwrap();
         assert!(lives && world.seen(&stored).await.refresh == living);
         assert!(
-            world.seen(&stored).await.row.name.generation > 4,
+            world.seen(&stored).await.row.version.generation > 4,
             "refreshed on both stores"
         );
         assert_eq!(world.code(id).await, Code::StoreMoved);
     }
-    assert!(is_moved(&world.memory.clone().into()).await.unwrap());
-    assert!(!is_moved(&two.target.clone().into()).await.unwrap());
+    assert!(is_migrated(&world.memory.clone().into()).await.unwrap());
+    assert!(!is_migrated(&two.target.clone().into()).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +97,7 @@ async fn a_refresh_that_is_under_way_is_waited_for() {
     };
     let (served, report) = tokio::join!(world.credentials(&id), copy);
     let served = served.unwrap();
-    assert_eq!(served.set.generation, 2);
+    assert_eq!(served.version.generation, 2);
     assert_eq!(report.outcome_unknown, 0);
     assert_eq!(waiting.into_inner(), 1);
     let there = world.process_on(&two.target);
@@ -107,7 +107,7 @@ async fn a_refresh_that_is_under_way_is_waited_for() {
     assert_eq!(world.upstream.presented(), ["refresh-0-0", "refresh-1-0"]);
 }
 
-/// The process stood still between its look at the row and its turn, while the whole store was copied.
+/// The process stood still between its look at the row and its lease, while the whole store was copied.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_slept_over_the_copy_presents_nothing() {
     let two = Two::new().await;
@@ -162,9 +162,9 @@ async fn an_unknown_outcome_keeps_its_quarantine() {
     assert!(passed >= seconds(60) && passed < seconds(65), "{passed:?}");
 }
 
-/// A turn whose process died is copied as the unknown outcome that it stands for.
+/// A lease whose process died is copied as the unknown outcome that it stands for.
 #[tokio::test(start_paused = true)]
-async fn a_turn_of_a_dead_process_is_waited_for_and_copied_with_its_quarantine() {
+async fn a_lease_of_a_dead_process_is_waited_for_and_copied_with_its_quarantine() {
     let two = Two::new().await;
     let world = &two.world;
     let id = world.connect().await;
@@ -247,9 +247,9 @@ async fn from_the_mark_on_the_source_does_nothing() {
     assert_eq!(world.presentations(), 1);
 }
 
-/// It had begun before the mark, and would have taken its turn afterwards.
+/// It had begun before the mark, and would have taken its lease afterwards.
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_has_no_turn_yet_does_not_take_one_after_the_mark() {
+async fn a_refresh_that_has_no_lease_yet_does_not_take_one_after_the_mark() {
     let two = Two::new().await;
     let world = &two.world;
     let id = world.connect().await;

@@ -109,7 +109,7 @@ pub async fn rows(world: &World, store: &MemoryStore) -> BTreeMap<ConnectionId, 
     all
 }
 
-pub fn is_moved(stored: &Stored) -> bool {
+pub fn is_migrated(stored: &Stored) -> bool {
     !facts(stored)["moved"].is_null()
 }
 
@@ -118,8 +118,8 @@ pub async fn owners(world: &World, stores: [&MemoryStore; 2]) -> BTreeMap<Connec
     let mut owners = BTreeMap::new();
     for store in stores {
         for (id, stored) in rows(world, store).await {
-            let lives = !is_moved(&stored);
-            assert!(lives || (stored.row.index.due_at.is_none() && stored.row.index.concern.is_none()));
+            let lives = !is_migrated(&stored);
+            assert!(lives || (stored.row.index.due_at.is_none() && stored.row.index.attention.is_none()));
             *owners.entry(id).or_default() += usize::from(lives);
         }
     }
@@ -130,8 +130,8 @@ pub async fn owners(world: &World, stores: [&MemoryStore; 2]) -> BTreeMap<Connec
 pub async fn same(world: &World, before: &Stored, after: &Stored) {
     let (Seen { row: old, .. }, Seen { row: new, .. }) = (world.seen(before).await, world.seen(after).await);
     assert_eq!(
-        (old.name, old.set, old.status, old.reason),
-        (new.name, new.set, new.status, new.reason)
+        (old.version, old.write_id, old.status, old.reason),
+        (new.version, new.write_id, new.status, new.reason)
     );
     assert_eq!(before.row.index, after.row.index);
     assert_eq!(before.hot, after.hot);

@@ -1,4 +1,4 @@
-//! The connect flow as a browser sees it. The rows are those of the table of bad inputs, section "Callback query".
+//! The connect flow as a browser sees it. Cases are named after bad inputs (`../README.md`).
 
 use grantry::{
     connection::Reason,

@@ -1,4 +1,4 @@
-//! Who may call what. The rows are those of the table of bad inputs, section "API and public keys".
+//! Who may call what. Cases are named after bad inputs (`../README.md`).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Lists of connections: fields, filters, limits, cursors. The rows are those of the table of bad inputs.
+//! Lists of connections: fields, filters, limits, cursors. Cases are named after bad inputs (`../README.md`).
 
 use std::collections::BTreeSet;
 

@@ -4,7 +4,7 @@ use grantry::connection::Status;
 
 use crate::{
     row::{Age, Owed, Phase, Row},
-    state::Name,
+    state::Version,
     upstream::Token,
 };
 
@@ -33,8 +33,8 @@ impl Code {
     }
 
     pub fn row(&mut self, row: &Row) {
-        self.put(row.name.epoch, 2);
-        self.put(row.name.generation, 3);
+        self.put(row.version.epoch, 2);
+        self.put(row.version.generation, 3);
         self.token(row.token);
         self.put(status_code(row.status), 2);
         self.put(row.refresh.code(), Phase::BITS);
@@ -85,7 +85,7 @@ impl<const N: usize> Bits<N> {
     pub fn row(&mut self) -> Row {
         let (epoch, generation) = (self.byte(2), self.byte(3));
         Row {
-            name: Name { epoch, generation },
+            version: Version { epoch, generation },
             token: self.token(),
             status: STATUSES[usize::from(self.byte(2))],
             refresh: Phase::coded(self.byte(Phase::BITS)),

@@ -1,7 +1,7 @@
 //! The two usual designs, in the same world: a lock with a time-out around the refresh.
 
 use grantry::{
-    connection::{SetName, Status},
+    connection::{GrantVersion, Status},
     protocol::{
         Machine, Moment, Policy, Refresh, Row, Step,
         attempt::{Answer, Command, Event},
@@ -27,12 +27,12 @@ pub enum Classic {
     CompareAndSet,
 }
 
-/// A refresh under a lock, which stands in the row as a turn; there is no gate, and an unknown outcome leaves no trace.
+/// A refresh under a lock, which stands in the row as a lease; there is no gate, and an unknown outcome leaves no trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lock {
     classic: Classic,
     /// The set that is spent.
-    spent: SetName,
+    spent: GrantVersion,
     at: At,
 }
 
@@ -58,21 +58,21 @@ impl Lock {
     pub fn new(classic: Classic) -> Self {
         Self {
             classic,
-            spent: SetName::default(),
+            spent: GrantVersion::default(),
             at: At::Reading,
         }
     }
 
     fn lock(&mut self, row: &Row) -> At {
-        self.spent = row.name;
+        self.spent = row.version;
         let free = match row.refresh {
-            Refresh::Turn { until, .. } => until.millis <= now(1, 0).millis,
+            Refresh::Leased { until, .. } => until.millis <= now(1, 0).millis,
             _ => true,
         };
         if row.status != Status::Connected || !free {
             return At::Done;
         }
-        let refresh = Refresh::Turn {
+        let refresh = Refresh::Leased {
             holder: ME,
             until: now(1, 0).plus(std::time::Duration::from_secs(1)),
             attempt: 1,
@@ -82,7 +82,7 @@ impl Lock {
 
     fn write(&self, row: &Row, found: Found) -> At {
         let checks = self.classic == Classic::CompareAndSet;
-        let mine = matches!(row.refresh, Refresh::Turn { holder: ME, .. });
+        let mine = matches!(row.refresh, Refresh::Leased { holder: ME, .. });
         // Another's lock stays, if one looks.
         let refresh = if checks && !mine {
             row.refresh
@@ -90,14 +90,14 @@ impl Lock {
             Refresh::Idle
         };
         let row = Row { refresh, ..*row };
-        let same = row.name == self.spent || !checks;
+        let same = row.version == self.spent || !checks;
         let next = match found {
             Found::Tokens if same => Row {
-                name: SetName {
+                version: GrantVersion {
                     generation: self.spent.generation + 1,
-                    ..row.name
+                    ..row.version
                 },
-                set: ME,
+                write_id: ME,
                 status: Status::Connected,
                 ..row
             },

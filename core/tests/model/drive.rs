@@ -1,6 +1,6 @@
 //! Runs a process's machine against the world, from one point at which another process may come in between to the next.
 //!
-//! Such points are: before a turn is confirmed, before a request is sent, before a set is tried, before what an answer led
+//! Such points are: before a lease is confirmed, before a request is sent, before a set is tried, before what an answer led
 //! to is done, and wherever a machine sleeps after a store error. Reading the row and swapping it is one step: a write
 //! between the two makes the swap fail, which changes nothing, and the row is read again. In a *split* run each read is such
 //! a point, too.
@@ -78,10 +78,14 @@ impl World {
     /// Somebody wants a newer set than the present one.
     pub fn begin(&mut self, state: &State, i: usize, out: &mut Vec<State>) {
         let mut way = self.way(state, i, true);
-        if way.me().memory.is_none_or(|known| known.name < state.row.name) {
+        if way
+            .me()
+            .memory
+            .is_none_or(|known| known.version < state.row.version)
+        {
             way.remember();
         }
-        let seen = way.me().memory.map_or(state.row.name, |known| known.name);
+        let seen = way.me().memory.map_or(state.row.version, |known| known.version);
         way.work = match self.design {
             Design::Protocol => {
                 let ask = Ask {
@@ -296,11 +300,11 @@ pub fn events<R, E>(ways: Vec<(Way, R)>, event: impl Fn(R) -> E) -> Vec<(Way, E)
 /// The row as it was written with this lease.
 fn leased(lease: &Lease) -> Row {
     Row {
-        name: lease.spent,
-        set: ANOTHER,
+        version: lease.spent,
+        write_id: ANOTHER,
         status: grantry::connection::Status::Connected,
         reason: None,
-        refresh: Refresh::Turn {
+        refresh: Refresh::Leased {
             holder: ME,
             until: lease.now,
             attempt: lease.attempt,

@@ -10,7 +10,7 @@ use crate::{
     process::Process,
     row::{Age, Owed, Phase, Row},
     runs::Run,
-    state::{Name, State},
+    state::{State, Version},
     upstream::Token,
     world::{Design, Scenario, World},
 };
@@ -255,7 +255,7 @@ impl World {
         let token =
             |token: Option<Token>| token.map_or("-".into(), |t| format!("{}.{}", t.family, t.rotation));
         let row = |row: &Row, age: Age, ended: bool| {
-            let Name { epoch, generation } = row.name;
+            let Version { epoch, generation } = row.version;
             let owed = flag(" owes", row.owed != Owed::default());
             let (gone, ended) = (flag(" gone", row.gone), flag(" access-ended", ended));
             let token = token(row.token);
@@ -264,7 +264,7 @@ impl World {
         };
         let process = |p: &Process| {
             let work = self.works.get(p.work).brief();
-            let (turn, set) = (flag(" my-turn", p.my_turn), flag(" my-set", p.my_set));
+            let (lease, set) = (flag(" my-lease", p.my_lease), flag(" my-set", p.my_set));
             let (stale, keeper) = (flag(" stale", p.stale), flag(" keeper", p.keeper));
             let (spent, own) = (token(Some(p.spent)), token(p.set));
             let Process { request, pauses, .. } = p;
@@ -272,7 +272,7 @@ impl World {
                 .memory
                 .map_or(String::new(), |m| format!(" remembers {}", token(Some(m.token))));
             format!(
-                "\n        {work}: spends {spent}, has {own}, {request:?}{turn}{set}{stale}{keeper} pauses={pauses}{memory}"
+                "\n        {work}: spends {spent}, has {own}, {request:?}{lease}{set}{stale}{keeper} pauses={pauses}{memory}"
             )
         };
         let busy = |p: &&Process| p.works() || p.memory.is_some();

@@ -2,7 +2,7 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A turn lapses although its holder lives: it was paused, or its clock jumped.
+    /// A lease lapses although its holder lives: it was paused, or its clock jumped.
     Lapse,
     /// A request never arrives, and its sender learns nothing.
     RequestLost,

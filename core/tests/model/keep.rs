@@ -30,11 +30,11 @@ impl World {
             }
         };
         if command == Command::Verify {
-            let name = way.state.row.name;
+            let version = way.state.row.version;
             let me = way.me();
             let (stale, back) = (me.stale, me.back.stale);
             me.kept = Some(Hand { stale, back });
-            way.work = Work::KeepVerify(machine, Verify::new(name.full(), NEVER));
+            way.work = Work::KeepVerify(machine, Verify::new(version.full(), NEVER));
             return self.go(way, out);
         }
         for (mut way, event) in self.keeping(way, command, first, out) {
@@ -115,7 +115,7 @@ impl World {
             Command::Read => events(self.read(&way), Event::Read),
             Command::Seal(_) => refused(Event::Sealed(true), Event::Sealed(false)),
             Command::Store { write, .. } => {
-                if write.row.name.epoch != u64::from(way.me().spent.family) {
+                if write.row.version.epoch != u64::from(way.me().spent.family) {
                     self.mark("NAMES: a set was stored in another epoch than its own");
                 }
                 events(self.swap(&way, &write.row), Event::Written)
@@ -136,7 +136,7 @@ impl World {
                 let row = way.state.row;
                 let owed = row.owed.with(set);
                 let (age, me) = (way.state.age, *way.me());
-                let marks = (me.my_turn, me.my_set);
+                let marks = (me.my_lease, me.my_set);
                 events(self.put(&way, Row { owed, ..row }, age, marks), Event::Written)
             }
             Command::RevokeReceived => {
@@ -250,7 +250,7 @@ impl World {
                 }
                 way.remember();
                 let loaded = Event::Loaded {
-                    name: way.state.row.name.full(),
+                    version: way.state.row.version.full(),
                     ends: NEVER,
                 };
                 ways.push((way, loaded));

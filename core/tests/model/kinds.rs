@@ -16,7 +16,7 @@ pub struct Kind {
 pub fn kinds(full: bool) -> Vec<Kind> {
     let is = |run: &Run, name: &str| run.scenario.name == name;
     let with = move |run: Run| Run {
-        // With two refreshes what is late meets the turn and the set of the next one.
+        // With two refreshes what is late meets the lease and the set of the next one.
         refreshes: 2,
         // Reusable tokens make ten times the states, and no harm.
         stretched: full && run.mode != Mode::Reusable,

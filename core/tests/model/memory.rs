@@ -8,7 +8,7 @@ use crate::{
     faults::Fault,
     process::{Known, Process},
     row::{Age, ME, Phase, Row},
-    state::{Name, State},
+    state::{State, Version},
     work::{NEVER, Number, Work},
     world::World,
 };
@@ -19,8 +19,8 @@ impl Way {
         let Some(token) = self.state.row.token.filter(|_| self.state.store.is_backed_up()) else {
             return;
         };
-        let name = self.state.row.name;
-        self.me().memory = Some(Known { name, token });
+        let version = self.state.row.version;
+        self.me().memory = Some(Known { version, token });
     }
 }
 
@@ -32,14 +32,14 @@ impl World {
             return;
         }
         let mut way = self.way(state, i, true);
-        let name = state.row.name;
+        let version = state.row.version;
         match process.memory {
-            Some(known) if known.name.epoch == name.epoch && known.name > name => {
+            Some(known) if known.version.epoch == version.epoch && known.version > version => {
                 for (way, _) in self.repair(&way) {
                     self.stop(way, out);
                 }
             }
-            known if known.is_none_or(|known| known.name < name) => {
+            known if known.is_none_or(|known| known.version < version) => {
                 way.remember();
                 self.stop(way, out);
             }
@@ -49,7 +49,7 @@ impl World {
 
     /// A set that was written again is tried, while its process goes on.
     pub fn try_behind(&mut self, way: &mut Way, known: Known) {
-        let work = Work::Verify(Verify::new(known.name.full(), NEVER));
+        let work = Work::Verify(Verify::new(known.version.full(), NEVER));
         let process = Process {
             work: self.works.number(&work),
             keeper: true,
@@ -72,7 +72,7 @@ impl World {
         let mut ways = Vec::new();
         for (way, read) in self.peek(way) {
             let row = match (read, known) {
-                (Read::Row(view), Some(known)) if view.row.name < known.name.full() => view.row,
+                (Read::Row(view), Some(known)) if view.row.version < known.version.full() => view.row,
                 (Read::Row(_), _) => {
                     ways.push((way, Repaired::Kept));
                     continue;
@@ -87,13 +87,13 @@ impl World {
                 }
             };
             let Some(known) = known else { continue };
-            let repair = protocol::repair(&row, known.name.full(), ME, &self.policy);
+            let repair = protocol::repair(&row, known.version.full(), ME, &self.policy);
             let Some(Repair { row, verify }) = repair else {
                 ways.push((way, Repaired::Gone));
                 continue;
             };
             let next = Row {
-                name: Name::of(row.name),
+                version: Version::of(row.version),
                 token: Some(known.token),
                 status: row.status,
                 refresh: Phase::Idle,

@@ -79,10 +79,10 @@ impl Met {
 
     /// The refresh states that were not, at each age that they can have. On a clock that is gone attempts are alike.
     pub fn unmet_rows(self) -> Vec<(Phase, Age)> {
-        let of = |n| [Phase::Turn(n), Phase::Unknown(n), Phase::Cooling(n)];
+        let of = |n| [Phase::Lease(n), Phase::Unknown(n), Phase::Cooling(n)];
         let still = [Phase::Idle, Phase::Cooling(0)]
             .into_iter()
-            .chain((1..=3).map(Phase::Turn));
+            .chain((1..=3).map(Phase::Lease));
         let aging = (1..=3).flat_map(of);
         still
             .map(|phase| (phase, Age::Living))

@@ -9,7 +9,7 @@ use crate::{
     row::{Age, Row},
     runs::Run,
     scenarios,
-    state::{MOST, Name, Older, Pending, State, Store, Stray},
+    state::{MOST, Older, Pending, State, Store, Stray, Version},
     upstream::{Family, Mode, Token},
     work::Number,
     world::World,
@@ -49,7 +49,7 @@ impl Layout {
     fn process(&self, process: &Process) -> Code {
         let mut code = Code::default();
         code.put(process.work.0, Number::BITS);
-        code.flag(process.my_turn);
+        code.flag(process.my_lease);
         code.flag(process.my_set);
         code.flag(process.stale);
         code.put(process.request as u8, 2);
@@ -64,13 +64,13 @@ impl Layout {
         }
         if self.store != Store::Safe {
             code.flag(process.keeper);
-            code.flag(process.back.turn);
+            code.flag(process.back.lease);
             code.flag(process.back.set);
             code.flag(process.back.stale);
             code.flag(kept.back);
         }
         if self.memory {
-            let Name { epoch, generation } = process.memory.map(|m| m.name).unwrap_or_default();
+            let Version { epoch, generation } = process.memory.map(|m| m.version).unwrap_or_default();
             code.put(epoch, 2);
             code.put(generation, 3);
             code.token(process.memory.map(|m| m.token));
@@ -81,7 +81,7 @@ impl Layout {
     fn take_process<const N: usize>(&self, bits: &mut Bits<N>) -> Process {
         let mut process = Process {
             work: Number(u16::try_from(bits.take(Number::BITS)).unwrap()),
-            my_turn: bits.flag(),
+            my_lease: bits.flag(),
             my_set: bits.flag(),
             stale: bits.flag(),
             request: Request::ALL[usize::from(bits.byte(2))],
@@ -97,15 +97,15 @@ impl Layout {
         }
         if self.store != Store::Safe {
             process.keeper = bits.flag();
-            let (turn, set, stale) = (bits.flag(), bits.flag(), bits.flag());
-            process.back = Back { turn, set, stale };
+            let (lease, set, stale) = (bits.flag(), bits.flag(), bits.flag());
+            process.back = Back { lease, set, stale };
             let back = bits.flag();
             process.kept = process.kept.map(|kept| Hand { back, ..kept });
         }
         if self.memory {
             let (epoch, generation) = (bits.byte(2), bits.byte(3));
-            let name = Name { epoch, generation };
-            process.memory = bits.token().map(|token| Known { name, token });
+            let version = Version { epoch, generation };
+            process.memory = bits.token().map(|token| Known { version, token });
         }
         process
     }

@@ -1,6 +1,6 @@
 //! What is known of a process, beside the state of its machine.
 
-use crate::{state::Name, upstream::Token, work::Number};
+use crate::{state::Version, upstream::Token, work::Number};
 
 /// How far a presentation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub struct Process {
     pub work: Number,
     /// It begins nothing: it keeps a set that its process has answered with, or tries one.
     pub keeper: bool,
-    /// The turn in the row is its own.
-    pub my_turn: bool,
+    /// The lease in the row is its own.
+    pub my_lease: bool,
     /// The set in the row is the one that it received.
     pub my_set: bool,
     /// The row was written by somebody else since it took it in hand.
@@ -55,7 +55,7 @@ pub struct Process {
 /// What a process would be to the row if that went back to the older one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Back {
-    pub turn: bool,
+    pub lease: bool,
     pub set: bool,
     pub stale: bool,
 }
@@ -69,7 +69,7 @@ pub struct Hand {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    pub name: Name,
+    pub version: Version,
     pub token: Token,
 }
 
@@ -77,11 +77,11 @@ impl Process {
     pub const ABSENT: Self = Self {
         work: Number::ABSENT,
         keeper: false,
-        my_turn: false,
+        my_lease: false,
         my_set: false,
         stale: false,
         back: Back {
-            turn: false,
+            lease: false,
             set: false,
             stale: false,
         },

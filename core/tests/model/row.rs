@@ -4,16 +4,16 @@
 use std::time::Duration;
 
 use grantry::{
-    connection::{Reason, SetName, Status},
+    connection::{GrantVersion, Reason, Status},
     protocol::{self, Refresh, Unresolved},
     time::{StoreInstant, Timestamp},
 };
 
-use crate::{state::Name, upstream::Token};
+use crate::{state::Version, upstream::Token};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    pub name: Name,
+    pub version: Version,
     /// The stored refresh token; none once the connection was ended here.
     pub token: Option<Token>,
     pub status: Status,
@@ -28,7 +28,7 @@ pub struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Idle,
-    Turn(u8),
+    Lease(u8),
     Unknown(u8),
     /// Zero: no unknown outcome is carried along.
     Cooling(u8),
@@ -77,17 +77,17 @@ impl Owed {
 pub const WALL: Timestamp = Timestamp(1);
 
 /// The store's time, for a process that stood still so often: what ages otherwise are the times in the row. The store's
-/// clock began anew `era` times.
-pub fn now(era: u64, pauses: u8) -> StoreInstant {
+/// clock began anew `clock_id` times.
+pub fn now(clock_id: u64, pauses: u8) -> StoreInstant {
     StoreInstant {
-        era,
+        clock_id,
         millis: 10_000_000_000_000 + u64::from(pauses) * LONG,
     }
 }
 
 /// Longer than any quarantine: how old a row is whose quarantine is over, and how long a process stands still.
 pub const LONG: u64 = 1_000_000_000;
-/// A lapsed turn reads as an outcome that has been unknown since that long before its end.
+/// A lapsed lease reads as an outcome that has been unknown since that long before its end.
 const SENT_BEFORE_END: u64 = 20_000;
 
 /// How a machine sees itself, and anybody else, in the row: as a lease's holder, and as the writer of the set.
@@ -106,34 +106,38 @@ fn ago(now: StoreInstant, millis: u64) -> StoreInstant {
     }
 }
 
-impl Name {
-    pub fn full(self) -> SetName {
-        SetName {
+impl Version {
+    pub fn full(self) -> GrantVersion {
+        GrantVersion {
             epoch: self.epoch.into(),
             generation: self.generation.into(),
         }
     }
 
-    pub fn of(name: SetName) -> Self {
+    pub fn of(version: GrantVersion) -> Self {
         let part = |n: u64| u8::try_from(n).unwrap();
         Self {
-            epoch: part(name.epoch),
-            generation: part(name.generation),
+            epoch: part(version.epoch),
+            generation: part(version.generation),
         }
     }
 }
 
 impl Phase {
     fn full(self, age: Age, holder: u128, now: StoreInstant) -> Refresh {
-        let era = if age == Age::Foreign { now.era - 1 } else { now.era };
-        let now = StoreInstant { era, ..now };
+        let clock_id = if age == Age::Foreign {
+            now.clock_id - 1
+        } else {
+            now.clock_id
+        };
+        let now = StoreInstant { clock_id, ..now };
         let since = match age {
             Age::Living | Age::Lapsed | Age::Foreign => ago(now, SENT_BEFORE_END),
             Age::Over => ago(now, LONG),
         };
         match self {
             Self::Idle => Refresh::Idle,
-            Self::Turn(attempt) => Refresh::Turn {
+            Self::Lease(attempt) => Refresh::Leased {
                 holder,
                 until: match age {
                     Age::Living => now.plus(Duration::from_millis(1)),
@@ -167,10 +171,10 @@ impl Phase {
         };
         match refresh {
             Refresh::Idle => (Self::Idle, Age::Living),
-            Refresh::Turn { until, attempt, .. } => {
-                let lives = until.era == now.era && until.millis > now.millis;
+            Refresh::Leased { until, attempt, .. } => {
+                let lives = until.clock_id == now.clock_id && until.millis > now.millis;
                 let age = if lives { Age::Living } else { aged(until) };
-                (Self::Turn(capped(attempt)), age)
+                (Self::Lease(capped(attempt)), age)
             }
             Refresh::Unknown { since, attempt } => (Self::Unknown(capped(attempt)), aged(since)),
             Refresh::Cooling { unresolved: None, .. } => (Self::Cooling(0), Age::Living),
@@ -187,7 +191,7 @@ impl Phase {
     pub fn code(self) -> u8 {
         match self {
             Self::Idle => 0,
-            Self::Turn(attempt) => attempt,
+            Self::Lease(attempt) => attempt,
             Self::Unknown(attempt) => 3 + attempt,
             Self::Cooling(attempt) => 7 + attempt,
         }
@@ -196,7 +200,7 @@ impl Phase {
     pub fn coded(code: u8) -> Self {
         match code {
             0 => Self::Idle,
-            1..4 => Self::Turn(code),
+            1..4 => Self::Lease(code),
             4..7 => Self::Unknown(code - 3),
             _ => Self::Cooling(code - 7),
         }
@@ -204,18 +208,18 @@ impl Phase {
 
     /// It has a moment of the store's clock in it.
     pub fn is_timed(self) -> bool {
-        matches!(self, Self::Turn(_) | Self::Unknown(_) | Self::Cooling(1..))
+        matches!(self, Self::Lease(_) | Self::Unknown(_) | Self::Cooling(1..))
     }
 }
 
 /// What a machine wants to write.
 pub struct Written {
-    pub name: Name,
+    pub version: Version,
     pub status: Status,
     pub refresh: Phase,
     pub age: Age,
-    /// The row names it as the holder of the turn.
-    pub my_turn: bool,
+    /// The row names it as the holder of the lease.
+    pub my_lease: bool,
     /// The row names it as the writer of the set.
     pub my_set: bool,
     /// The row has a set.
@@ -226,20 +230,20 @@ impl Written {
     pub fn of(row: &protocol::Row, now: StoreInstant) -> Self {
         let (refresh, age) = Phase::of(row.refresh, now);
         Self {
-            name: Name::of(row.name),
+            version: Version::of(row.version),
             status: row.status,
             refresh,
             age,
-            my_turn: matches!(row.refresh, Refresh::Turn { holder: ME, .. }),
-            my_set: row.set == ME,
-            has_set: row.set != 0,
+            my_lease: matches!(row.refresh, Refresh::Leased { holder: ME, .. }),
+            my_set: row.write_id == ME,
+            has_set: row.write_id != 0,
         }
     }
 }
 
 impl Row {
     pub const FIRST: Self = Self {
-        name: Name {
+        version: Version {
             epoch: 0,
             generation: 0,
         },
@@ -255,18 +259,18 @@ impl Row {
 
     /// The run's refreshes are done, or were overtaken by a reconnect.
     pub fn done(self, refreshes: u8) -> bool {
-        self.name.generation >= refreshes || self.name.epoch > 0
+        self.version.generation >= refreshes || self.version.epoch > 0
     }
 
-    /// As somebody sees it whose turn or set it may be.
-    pub fn full(self, age: Age, my_turn: bool, my_set: bool, now: StoreInstant) -> protocol::Row {
+    /// As somebody sees it whose lease or set it may be.
+    pub fn full(self, age: Age, my_lease: bool, my_set: bool, now: StoreInstant) -> protocol::Row {
         let who = |mine: bool| if mine { ME } else { ANOTHER };
         protocol::Row {
-            name: self.name.full(),
-            set: if self.token.is_some() { who(my_set) } else { 0 },
+            version: self.version.full(),
+            write_id: if self.token.is_some() { who(my_set) } else { 0 },
             status: self.status,
             reason: None,
-            refresh: self.refresh.full(age, who(my_turn), now),
+            refresh: self.refresh.full(age, who(my_lease), now),
         }
     }
 }

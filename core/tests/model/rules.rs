@@ -62,7 +62,7 @@ const ALL: &[Off] = &[
         "NEEDLESS",
     ),
     off(
-        "a turn that lapses twice marks dead",
+        "a lease that lapses twice marks dead",
         |run| run.draft = Some(Draft::AnybodyKills),
         PAUSES,
         Reject,
@@ -117,14 +117,14 @@ const ALL: &[Off] = &[
         "I1",
     ),
     off(
-        "a late event is written over a successor's turn",
+        "a late event is written over a successor's lease",
         |run| run.policy = run.policy.without(|rules| rules.holder_only = false),
         PAUSES,
         Revoke,
         "I1",
     ),
     off(
-        "a turn that lapsed leaves no trace",
+        "a lease that lapsed leaves no trace",
         |run| run.policy = run.policy.without(|rules| rules.intent = false),
         CRASH,
         Revoke,
@@ -172,11 +172,11 @@ const ALL: &[Off] = &[
         Reject,
         "LEFT OVER",
     ),
-    // Joined runs are blind to this one: in them nothing comes in between the reading and the writing of a turn.
+    // Joined runs are blind to this one: in them nothing comes in between the reading and the writing of a lease.
     Off {
         split: true,
         ..off(
-            "what may still be sent is counted from the writing of the turn",
+            "what may still be sent is counted from the writing of the lease",
             |run| run.policy = run.policy.without(|rules| rules.gate_from_read = false),
             PAUSES,
             Revoke,
@@ -191,7 +191,7 @@ const ALL: &[Off] = &[
         "SPENT",
     ),
     off(
-        "a turn is used that the store may lose",
+        "a lease is used that the store may lose",
         |run| run.policy = run.policy.without(|rules| rules.confirm = false),
         TAKEN_OVER,
         Revoke,

@@ -10,9 +10,9 @@ use crate::{
 /// More processes and keepers do not fit in a packed state.
 pub const MOST: usize = 4;
 
-/// The name of a token set: epoch and generation.
+/// Which token set: epoch and generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name {
+pub struct Version {
     pub epoch: u8,
     pub generation: u8,
 }
@@ -33,7 +33,7 @@ pub enum Store {
     Replica,
     /// What was written since a backup.
     Backup {
-        /// It is put back while nobody has a turn.
+        /// It is put back while nobody has a lease.
         at_rest: bool,
     },
 }
@@ -57,7 +57,7 @@ pub struct Older {
 pub struct Pending {
     pub row: Row,
     pub age: Age,
-    /// The row will name the writer as the holder of the turn, and as the writer of the set.
+    /// The row will name the writer as the holder of the lease, and as the writer of the set.
     pub marks: (bool, bool),
 }
 
@@ -146,14 +146,14 @@ impl State {
         self
     }
 
-    /// The row is written by process `by`, or by people. `my_turn` and `my_set`: it names that process.
-    pub fn write(&mut self, row: Row, age: Age, by: Option<usize>, (my_turn, my_set): (bool, bool)) {
+    /// The row is written by process `by`, or by people. `my_lease` and `my_set`: it names that process.
+    pub fn write(&mut self, row: Row, age: Age, by: Option<usize>, (my_lease, my_set): (bool, bool)) {
         self.falls_behind();
         self.pending = None;
         let new_set = my_set && by.is_some_and(|i| !self.processes[i].my_set);
         let same_set = self.row.token == row.token && !new_set;
         self.ended &= same_set;
-        let same_turn = !my_turn && matches!(row.refresh, Phase::Turn(_));
+        let same_lease = !my_lease && matches!(row.refresh, Phase::Lease(_));
         (self.row, self.age) = (row, age);
         for (i, process) in self.processes.iter_mut().enumerate() {
             process.wrote = false;
@@ -161,11 +161,11 @@ impl State {
                 kept.stale = true;
             }
             if by == Some(i) {
-                (process.my_turn, process.my_set) = (my_turn, my_set);
+                (process.my_lease, process.my_set) = (my_lease, my_set);
                 process.stale = false;
                 process.back.stale = self.older.is_some();
             } else {
-                process.my_turn &= same_turn;
+                process.my_lease &= same_lease;
                 process.my_set &= same_set;
                 process.stale |= process.works();
             }
@@ -197,7 +197,7 @@ impl State {
         });
         for process in &mut self.processes {
             process.back = Back {
-                turn: process.my_turn,
+                lease: process.my_lease,
                 set: process.my_set,
                 stale: process.stale,
             };
@@ -226,7 +226,7 @@ impl State {
         self.pending = None;
         for process in &mut self.processes {
             let back = process.back;
-            (process.my_turn, process.my_set, process.stale) = (back.turn, back.set, back.stale);
+            (process.my_lease, process.my_set, process.stale) = (back.lease, back.set, back.stale);
             process.wrote = false;
             if let Some(kept) = &mut process.kept {
                 kept.stale = kept.back;
@@ -253,7 +253,9 @@ impl State {
     /// A process serves a newer set of the same grant than the row has.
     pub fn remembered(&self) -> bool {
         let newer = |known: Known| {
-            known.name.epoch == self.row.name.epoch && known.name > self.row.name && self.row.token.is_some()
+            known.version.epoch == self.row.version.epoch
+                && known.version > self.row.version
+                && self.row.token.is_some()
         };
         self.processes.iter().filter_map(|p| p.memory).any(newer)
     }

@@ -27,8 +27,8 @@ impl World {
     /// The store's time, as it is to a process.
     fn now(&self, state: &State, i: usize) -> StoreInstant {
         let times = self.scenario.times(Fault::ClockGone);
-        let era = 1 + times - state.left.left(Fault::ClockGone);
-        now(era.into(), state.processes[i].pauses)
+        let clock_id = 1 + times - state.left.left(Fault::ClockGone);
+        now(clock_id.into(), state.processes[i].pauses)
     }
 
     /// The row as a process sees it.
@@ -36,7 +36,7 @@ impl World {
         let me = &state.processes[i];
         state
             .row
-            .full(state.age, me.my_turn, me.my_set, self.now(state, i))
+            .full(state.age, me.my_lease, me.my_set, self.now(state, i))
     }
 
     pub fn view(&self, state: &State, i: usize) -> View {
@@ -100,14 +100,14 @@ impl World {
         let now = self.now(&way.state, way.i);
         let mut written = row::Written::of(row, now);
         // A moment that is long over when it is written, since its process stood still: so is what was on its way.
-        let stood_still = row::Written::of(row, row::now(now.era, 0)).age != Age::Over;
+        let stood_still = row::Written::of(row, row::now(now.clock_id, 0)).age != Age::Over;
         if written.age == Age::Over && stood_still && !self.quiet(&way.state) {
             written.age = Age::Lapsed;
         }
         let me = &way.state.processes[way.i];
         let new_set = written.my_set && !me.my_set;
         let next = Row {
-            name: written.name,
+            version: written.version,
             token: match way.state.row.token {
                 _ if new_set => me.set,
                 token => token.filter(|_| written.has_set),
@@ -116,7 +116,7 @@ impl World {
             refresh: written.refresh,
             ..way.state.row
         };
-        self.put(way, next, written.age, (written.my_turn, written.my_set))
+        self.put(way, next, written.age, (written.my_lease, written.my_set))
     }
 
     /// Writes over the row in hand: applied; or failed before it was, or applied without an answer, or to be applied later;
@@ -178,7 +178,7 @@ impl World {
         let busy = state
             .processes
             .iter()
-            .any(|p| p.request != Request::None || p.my_turn);
+            .any(|p| p.request != Request::None || p.my_lease);
         let waits = busy && state.store == (Store::Backup { at_rest: true });
         for fault in [Fault::FailOver, Fault::RollBack] {
             if state.older.is_some() && state.left.may(fault) && !waits {

@@ -1,4 +1,4 @@
-//! Time passes: turns lapse, quarantines end, processes stand still, access tokens end.
+//! Time passes: leases lapse, quarantines end, processes stand still, access tokens end.
 
 use grantry::{
     connection::Status,
@@ -45,15 +45,15 @@ impl World {
     }
 
     fn lapses(state: &State, out: &mut Vec<State>) {
-        if !matches!(state.row.refresh, Phase::Turn(_)) {
+        if !matches!(state.row.refresh, Phase::Lease(_)) {
             return;
         }
         let age = Age::Lapsed;
         let mut next = State { age, ..*state };
-        let holds = |p: &Process| p.my_turn && p.works() && !p.keeper;
+        let holds = |p: &Process| p.my_lease && p.works() && !p.keeper;
         match state.processes.iter().position(holds) {
             None => out.push(next),
-            // Of a holder that lives: it stood still, for the turn outlasts whatever it does.
+            // Of a holder that lives: it stood still, for the lease outlasts whatever it does.
             Some(holder) if state.left.may(Fault::Lapse) => {
                 next.processes[holder].stands_still();
                 out.push(next.but(Fault::Lapse));
@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    /// A process stands still while the turn that it wants is not written yet. When it is, it has lapsed long since.
+    /// A process stands still while the lease that it wants is not written yet. When it is, it has lapsed long since.
     fn stand_still(&self, state: &State, out: &mut Vec<State>) {
         if !state.left.may(Fault::Lapse) {
             return;
@@ -106,11 +106,11 @@ impl World {
         Self::end_grace(state);
         for process in &mut state.processes {
             let before_the_gate = |c: &Command| matches!(c, Command::Confirm | Command::Peek);
-            if process.my_turn && self.asks(process, |_| true) {
+            if process.my_lease && self.asks(process, |_| true) {
                 // Its attempt is not written down yet.
                 process.stands_still();
             } else if self.asks(process, before_the_gate) {
-                // Its turn was taken away by a clock that began anew.
+                // Its lease was taken away by a clock that began anew.
                 process.pauses = process.pauses.max(1);
             }
         }
@@ -124,10 +124,10 @@ impl World {
     }
 }
 
-/// A turn that comes to the row long after its moment.
+/// A lease that comes to the row long after its moment.
 fn lapsed(pending: Pending) -> Pending {
     let age = match pending.row.refresh {
-        Phase::Turn(_) => Age::Over,
+        Phase::Lease(_) => Age::Over,
         _ => pending.age,
     };
     Pending { age, ..pending }

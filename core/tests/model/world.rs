@@ -11,7 +11,7 @@ use crate::{
     process::{Process, Request},
     row::{Age, Phase, Row},
     runs::Run,
-    state::{Name, State, Store},
+    state::{State, Store, Version},
     upstream::{Family, Mode, Token},
     work::{Number, Work, Works},
 };
@@ -145,8 +145,8 @@ impl World {
 
     fn filtered(&mut self, state: &State, i: usize, out: &mut Vec<State>) {
         let twice =
-            matches!(state.row.refresh, Phase::Turn(2..) | Phase::Unknown(2..)) && state.age == Age::Over;
-        match self.draft.filter(|_| twice && !state.processes[i].my_turn) {
+            matches!(state.row.refresh, Phase::Lease(2..) | Phase::Unknown(2..)) && state.age == Age::Over;
+        match self.draft.filter(|_| twice && !state.processes[i].my_lease) {
             Some(Draft::AnybodyKills) => {
                 let row = Row {
                     status: Status::Expired,
@@ -163,14 +163,14 @@ impl World {
         }
     }
 
-    /// What is left of a process that has nothing to do any more, or died. Its next turn is another holder's.
+    /// What is left of a process that has nothing to do any more, or died. Its next lease is another holder's.
     pub fn at_rest(&self, process: &Process) -> Process {
         if process.keeper {
             return Process::ABSENT;
         }
         let named = !self.policy.rules().fresh_holder;
         Process {
-            my_turn: process.my_turn && named,
+            my_lease: process.my_lease && named,
             my_set: process.my_set && named,
             memory: process.memory,
             ..Process::IDLE
@@ -207,7 +207,7 @@ impl World {
         if state.row.status == Status::Deleted && row.status != Status::Deleted {
             self.mark("REVIVED: a deleted connection lives again");
         }
-        if row.name < state.row.name {
+        if row.version < state.row.version {
             self.mark("BACK: epoch or generation went back");
         }
     }
@@ -216,7 +216,7 @@ impl World {
         let Some(token) = state.row.token else {
             return;
         };
-        let Name { epoch, generation } = state.row.name;
+        let Version { epoch, generation } = state.row.version;
         // The grant is owed a revocation, and the other one is there.
         let ended = |row: Row| {
             let mut next = *state;
@@ -230,7 +230,7 @@ impl World {
                 rotation: 0,
             };
             let mut next = ended(Row {
-                name: Name {
+                version: Version {
                     epoch: epoch + 1,
                     generation: generation + 1,
                 },
@@ -243,12 +243,12 @@ impl World {
             out.push(next.but(Fault::Reconnect));
         }
         if state.left.may(Fault::Delete) {
-            let name = Name {
+            let version = Version {
                 epoch: epoch + 1,
                 generation,
             };
             let deleted = Row {
-                name,
+                version,
                 token: None,
                 status: Status::Deleted,
                 refresh: Phase::Idle,

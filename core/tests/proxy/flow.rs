@@ -231,7 +231,7 @@ async fn a_connection_that_closed_while_idle() {
     assert_eq!((upstream.calls(), upstream.connections()), (3, 3));
 }
 
-/// P42 and 8 of the HTTP document: refused and counted by nobody.
+/// P42: refused and counted by nobody.
 #[tokio::test]
 async fn the_plan_limit() {
     let upstream = Upstream::always(ok("{}"));

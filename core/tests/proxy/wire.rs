@@ -89,7 +89,7 @@ async fn paths_arrive_as_they_were_given() {
     }
 }
 
-/// 5.3 of the table of bad inputs: refused with a code, and not a byte anywhere, nor a call counted.
+/// Refused with a code, and not a byte anywhere, nor a call counted.
 #[tokio::test]
 async fn what_is_refused_reaches_nobody() {
     let upstream = Upstream::always(ok("{}"));

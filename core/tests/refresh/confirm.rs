@@ -28,27 +28,27 @@ async fn access(process: &Process, id: &ConnectionId) -> String {
     credentials.access_token.expose().to_owned()
 }
 
-/// The row, once somebody has the turn.
-async fn the_turn(world: &World, id: &ConnectionId) -> Stored {
+/// The row, once somebody has the lease.
+async fn the_lease(world: &World, id: &ConnectionId) -> Stored {
     while world.stands_at(id).await != "Turn" {
         pass(std::time::Duration::from_millis(1)).await;
     }
     world.row(id).await
 }
 
-/// A refresh whose set is served, and whose turn alone is confirmed; and the row as the replicas have it.
+/// A refresh whose set is served, and whose lease alone is confirmed; and the row as the replicas have it.
 async fn with_a_set_at_risk() -> (World, ConnectionId, Stored) {
     let (world, id) = with_a_dead_token().await;
     world.one.store.unconfirmed(1, FOREVER);
     world.upstream.next(Answer::Slow(seconds(1)));
-    let (token, turn) = tokio::join!(world.access(&id), the_turn(&world, &id));
+    let (token, lease) = tokio::join!(world.access(&id), the_lease(&world, &id));
     assert_eq!(token, "access-0-1");
     pass(seconds(1)).await;
-    (world, id, turn)
+    (world, id, lease)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_is_not_confirmed_sends_nothing_and_is_given_back() {
+async fn a_lease_that_is_not_confirmed_sends_nothing_and_is_given_back() {
     let (world, id) = with_a_dead_token().await;
     world.one.store.unconfirmed(0, 1);
     let error = world.credentials(&id).await.unwrap_err();
@@ -78,7 +78,7 @@ async fn an_error_or_no_answer_is_no_confirmation() {
 
 /// Confirming takes time, and the gate is asked afterwards.
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_took_too_long_to_confirm_is_not_used() {
+async fn a_lease_that_took_too_long_to_confirm_is_not_used() {
     let (world, id) = with_a_dead_token().await;
     world.one.store.next(Op::Swap, Fault::SlowAnswer(seconds(3)));
     world.one.store.next(Op::Confirm, Fault::Slow(seconds(3)));
@@ -100,7 +100,7 @@ async fn without_replicas_living_tokens_are_served_and_writes_are_few() {
     assert_eq!(
         world.one.store.writes(),
         before + 2,
-        "a turn, and it is given back"
+        "a lease, and it is given back"
     );
     world.clock.step(seconds(60));
     for _ in 0..1000 {
@@ -129,17 +129,17 @@ async fn a_second_attempt_that_is_not_confirmed_leaves_the_outcome_unknown() {
     assert!(first.until(second) >= seconds(60));
 }
 
-/// The machine with the turn is lost before a replica has it. On the one that took over another process takes it, while
+/// The machine with the lease is lost before a replica has it. On the one that took over another process takes it, while
 /// the first one still waits to be told that it has it.
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_was_lost_before_it_was_confirmed_presents_nothing() {
+async fn a_lease_that_was_lost_before_it_was_confirmed_presents_nothing() {
     let (world, id) = with_a_dead_token().await;
     let two = world.process();
     let old = world.row(&id).await;
     world.one.store.next(Op::Confirm, Fault::Slow(seconds(2)));
     world.upstream.next(Answer::Slow(seconds(4)));
     let fails_over = async {
-        the_turn(&world, &id).await;
+        the_lease(&world, &id).await;
         world.one.store.roll_back(&old).await;
         access(&two, &id).await
     };
@@ -193,8 +193,8 @@ async fn a_set_at_risk_does_not_hold_up_later_refreshes() {
 /// Nobody asks for the connection meanwhile, so nobody else repairs it.
 #[tokio::test(start_paused = true)]
 async fn a_set_that_was_lost_before_it_was_confirmed_is_stored_again() {
-    let (world, id, turn) = with_a_set_at_risk().await;
-    world.one.store.roll_back(&turn).await;
+    let (world, id, lease) = with_a_set_at_risk().await;
+    world.one.store.roll_back(&lease).await;
     assert_eq!(world.generation(&id).await, 1);
     pass(seconds(6)).await;
     assert_eq!(world.generation(&id).await, 2);
@@ -218,8 +218,8 @@ async fn a_set_that_is_lost_while_it_is_being_confirmed_is_stored_again() {
     let (world, id) = with_a_dead_token().await;
     world.one.store.script(Op::Confirm, 1, 1, Fault::Slow(seconds(2)));
     world.upstream.next(Answer::Slow(seconds(1)));
-    let (_, turn) = tokio::join!(world.access(&id), the_turn(&world, &id));
-    world.one.store.roll_back(&turn).await;
+    let (_, lease) = tokio::join!(world.access(&id), the_lease(&world, &id));
+    world.one.store.roll_back(&lease).await;
     pass(seconds(4)).await;
     assert_eq!(world.generation(&id).await, 2);
     world.clock.step(SESSION);
@@ -239,8 +239,8 @@ async fn a_set_at_risk_of_a_connection_that_ended_is_let_go() {
 /// Whoever ends it sees the older set, and can have only that one revoked.
 #[tokio::test(start_paused = true)]
 async fn a_set_that_was_lost_before_its_connection_ended_is_revoked() {
-    let (world, id, turn) = with_a_set_at_risk().await;
-    world.one.store.roll_back(&turn).await;
+    let (world, id, lease) = with_a_set_at_risk().await;
+    world.one.store.roll_back(&lease).await;
     world.process().broker.connection(&id).disconnect().await.unwrap();
     pass(seconds(10)).await;
     assert_eq!(world.generation(&id).await, 1, "it is not brought back");
@@ -300,12 +300,12 @@ async fn an_old_grant_is_revoked_once_the_new_one_is_safe() {
 /// A failover loses the reconnect, too: then the connection lives on what it had before.
 #[tokio::test(start_paused = true)]
 async fn a_set_at_risk_is_kept_until_the_reconnect_that_replaced_it_is_safe() {
-    let (world, id, turn) = with_a_set_at_risk().await;
+    let (world, id, lease) = with_a_set_at_risk().await;
     let again = world.try_connect(Some(&id)).await;
     assert!(matches!(again, Outcome::Connected { .. }));
     pass(seconds(30)).await;
     assert_eq!(world.one.broker.health().await.unsaved.len(), 1);
-    world.one.store.roll_back(&turn).await;
+    world.one.store.roll_back(&lease).await;
     pass(seconds(30)).await;
     world.one.store.heal();
     pass(seconds(30)).await;
@@ -322,17 +322,17 @@ async fn a_set_that_comes_after_a_reconnect_is_kept_until_that_is_safe() {
     world.one.store.unconfirmed(1, FOREVER);
     world.upstream.next(Answer::Slow(seconds(5)));
     let between = async {
-        let turn = the_turn(&world, &id).await;
+        let lease = the_lease(&world, &id).await;
         let again = world.try_connect(Some(&id)).await;
         assert!(matches!(again, Outcome::Connected { .. }));
-        turn
+        lease
     };
-    let (served, turn) = tokio::join!(world.access(&id), between);
+    let (served, lease) = tokio::join!(world.access(&id), between);
     assert_eq!(served, "access-1-2", "callers do not wait for certainty");
     pass(seconds(30)).await;
     assert_eq!(world.one.broker.health().await.unsaved.len(), 1);
     assert!(world.upstream.revoked().is_empty());
-    world.one.store.roll_back(&turn).await;
+    world.one.store.roll_back(&lease).await;
     pass(seconds(30)).await;
     world.one.store.heal();
     pass(seconds(30)).await;
@@ -342,13 +342,13 @@ async fn a_set_that_comes_after_a_reconnect_is_kept_until_that_is_safe() {
     assert_eq!(world.upstream.presented(), ["refresh-0-0", "refresh-0-1"]);
 }
 
-/// Somebody writes the row for a reason of his own while it is being confirmed, first with the turn and then with the set.
+/// Somebody writes the row for a reason of his own while it is being confirmed, first with the lease and then with the set.
 #[tokio::test(start_paused = true)]
 async fn an_unrelated_write_is_no_doubt() {
     let (world, id) = with_a_dead_token().await;
     let two = world.process();
     for skip in [0, 1] {
-        // The first time that the turn is asked about, and after the second one the set.
+        // The first time that the lease is asked about, and after the second one the set.
         world
             .one
             .store

@@ -134,7 +134,7 @@ async fn a_late_set_is_not_revoked_while_it_cannot_be_seen_whose_it_is() {
     let id = world.connect().await;
     let two = world.process();
     world.clock.step(SESSION);
-    // It reads to serve, to take the turn, and to see that the row is not its own any more; then no more.
+    // It reads to serve, to take the lease, and to see that the row is not its own any more; then no more.
     two.store.script(Op::Read, 3, 30, Fault::Before);
     world.upstream.next(Answer::Slow(seconds(10)));
     let again = async {
@@ -142,7 +142,7 @@ async fn a_late_set_is_not_revoked_while_it_cannot_be_seen_whose_it_is() {
         world.try_connect(Some(&id)).await
     };
     let (late, _) = tokio::join!(two.broker.credentials(&id), again);
-    assert_eq!(late.unwrap().set.epoch, 2, "who waited gets the new grant");
+    assert_eq!(late.unwrap().version.epoch, 2, "who waited gets the new grant");
     assert_eq!(world.presentations(), 1);
     pass(seconds(300)).await;
     assert!(world.upstream.revoked().is_empty());

@@ -32,16 +32,16 @@ async fn a_sound_broker_says_so() {
 async fn what_the_store_says_of_itself_is_shown() {
     let world = World::new().await;
     assert_eq!(world.one.broker.health().await.store, []);
-    let notice = grantry::store::Notice {
+    let warning = grantry::store::Warning {
         code: "replicas_away",
         message: "7 writes were not confirmed".to_owned(),
     };
-    world.one.store.notice(notice.clone());
+    world.one.store.warn(warning.clone());
     let health = world.one.broker.health().await;
-    assert_eq!(health.store, std::slice::from_ref(&notice));
+    assert_eq!(health.store, std::slice::from_ref(&warning));
     assert!(health.is_well());
     world.one.store.down(true);
-    assert_eq!(world.one.broker.health().await.store, [notice]);
+    assert_eq!(world.one.broker.health().await.store, [warning]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +108,7 @@ async fn an_unknown_outcome_is_seen_from_every_process() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_turn_of_a_killed_process_is_seen_when_it_lapses() {
+async fn the_lease_of_a_killed_process_is_seen_when_it_lapses() {
     let world = World::new().await;
     let id = world.connect().await;
     world.clock.step(SESSION);
@@ -168,7 +168,7 @@ async fn a_rollback_and_a_late_presenter_are_incidents() {
     let health = world.one.broker.health().await;
     assert!(health.incidents.iter().any(|i| i.what == What::StoreRolledBack));
 
-    // A process sleeps with the answer in hand for longer than its turn and the quarantine.
+    // A process sleeps with the answer in hand for longer than its lease and the quarantine.
     world.clock.step(SESSION);
     let signals = Signals::default();
     let two = world.process_with(|builder| builder.signals(signals.clone()));

@@ -63,7 +63,7 @@ async fn a_refresh_that_is_on_its_way_stores_its_set_and_serves_nobody() {
     assert_eq!(world.generation(&id).await, 2);
     let error = two.broker.credentials(&id).await.unwrap_err();
     assert_eq!(error.code(), Code::IntegrationDisabled);
-    // No new turn begins.
+    // No new lease begins.
     world.clock.step(SESSION);
     assert_eq!(world.code(&id).await, Code::IntegrationDisabled);
     assert_eq!(world.presentations(), 1);

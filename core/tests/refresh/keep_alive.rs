@@ -69,7 +69,7 @@ async fn access_tokens_are_refreshed_ahead_where_wanted() {
         let credentials = two
             .broker
             .connection(&id)
-            .peek(|credentials| credentials.set.generation);
+            .peek(|credentials| credentials.version.generation);
         assert_eq!(credentials, Some(generation), "no caller waits");
     }
     assert_eq!(world.presentations(), 3);

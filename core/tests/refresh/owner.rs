@@ -3,7 +3,7 @@
 use grantry::{
     Connection, ConnectionHandle, ConnectionQuery, ConnectionUpdate, Integration, OwnerHandle,
     connect::{Binding, NewLink, Outcome},
-    connection::{SetName, Status},
+    connection::{GrantVersion, Status},
     error::{Code, Error},
     id::ConnectionId,
     proxy::ApiRequest,
@@ -37,7 +37,7 @@ fn code<T>(result: Result<T, Error>) -> Option<Code> {
 
 /// What each operation says, by way of the trait.
 async fn all(connection: &dyn Connection) -> Vec<Option<Code>> {
-    let set = SetName {
+    let set = GrantVersion {
         epoch: 1,
         generation: 1,
     };

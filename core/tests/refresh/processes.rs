@@ -23,7 +23,7 @@ async fn of_two_processes_one_presents_and_the_other_adopts() {
         let there = join_all((0..50).map(|_| two.broker.credentials(&id)));
         let (here, there) = tokio::join!(here, there);
         for credentials in here.into_iter().chain(there) {
-            assert_eq!(credentials.unwrap().set.generation, round + 1);
+            assert_eq!(credentials.unwrap().version.generation, round + 1);
         }
         assert_eq!(world.presentations(), usize::try_from(round).unwrap());
     }
@@ -36,7 +36,7 @@ async fn another_s_refresh_is_seen_without_asking() {
     let id = world.connect().await;
     let two = world.process();
     pass(seconds(2)).await;
-    let set = two.broker.credentials(&id).await.unwrap().set;
+    let set = two.broker.credentials(&id).await.unwrap().version;
     world.one.broker.connection(&id).refused(set).await.unwrap();
     pass(seconds(1)).await;
     let seen = two.broker.credentials(&id).await.unwrap();
@@ -45,11 +45,11 @@ async fn another_s_refresh_is_seen_without_asking() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_of_a_dead_process_lapses_into_unknown_and_is_waited_out() {
+async fn a_lease_of_a_dead_process_lapses_into_unknown_and_is_waited_out() {
     let world = World::new().await;
     let id = world.connect().await;
     world.clock.step(SESSION);
-    // The process dies with the answer: the turn stays in the row, and nothing comes after it.
+    // The process dies with the answer: the lease stays in the row, and nothing comes after it.
     let two = world.process();
     two.store.script(Op::Swap, 1, u32::MAX, Fault::Before);
     world.upstream.next(Answer::Dropped);
@@ -57,7 +57,7 @@ async fn a_turn_of_a_dead_process_lapses_into_unknown_and_is_waited_out() {
     assert_eq!(world.stands_at(&id).await, "Turn");
     assert_eq!(world.presentations(), 1);
     let taken = world.upstream.presented_at()[0].0;
-    // While the turn lasts the others wait for it; then its outcome is unknown.
+    // While the lease lasts the others wait for it; then its outcome is unknown.
     let mut codes = Vec::new();
     while world.presentations() == 1 {
         match world.credentials(&id).await {
@@ -77,7 +77,7 @@ async fn a_turn_of_a_dead_process_lapses_into_unknown_and_is_waited_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_was_given_back_is_taken_by_who_waited_long_for_it() {
+async fn a_lease_that_was_given_back_is_taken_by_who_waited_long_for_it() {
     let world = World::new().await;
     let id = world.connect().await;
     let two = world.process();
@@ -99,7 +99,7 @@ async fn who_lost_the_race_adopts_the_newer_set() {
     let world = World::new().await;
     let id = world.connect().await;
     world.clock.step(SESSION);
-    // Its request waits upstream for so long that its turn lapses, and somebody else is processed first.
+    // Its request waits upstream for so long that its lease lapses, and somebody else is processed first.
     let two = world.process();
     world.upstream.set(|s| s.revokes_families = false);
     world.upstream.next(Answer::Held(seconds(15)));
@@ -148,7 +148,7 @@ async fn a_set_that_replaces_the_tried_one_is_tried_too() {
     let quick = async {
         pass(seconds(5)).await;
         world.clock.step(seconds(300));
-        let set = world.credentials(&id).await.unwrap().set;
+        let set = world.credentials(&id).await.unwrap().version;
         // One more refresh: processed before the late presentation, and stored while the set before it is tried.
         world.upstream.next(Answer::Slow(seconds(11)));
         let connection = world.one.broker.connection(&id);
@@ -167,7 +167,7 @@ async fn a_set_that_replaces_the_tried_one_is_tried_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_for_a_holder_whose_turn_passed_ends_nothing() {
+async fn a_refusal_for_a_holder_whose_lease_passed_ends_nothing() {
     let world = World::new().await;
     let id = world.connect().await;
     world.clock.step(SESSION);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use grantry::{
-    connection::{Reason, SetName, Status},
+    connection::{GrantVersion, Reason, Status},
     error::Code,
     event::What,
     provider::{Refusal, Verdict},
@@ -204,7 +204,7 @@ async fn what_was_certainly_not_sent_leaves_the_row_as_it_was() {
 async fn a_hundred_reports_about_one_set_are_one_refresh() {
     let world = World::new().await;
     let id = world.connect().await;
-    let first = world.credentials(&id).await.unwrap().set;
+    let first = world.credentials(&id).await.unwrap().version;
     let connection = world.one.broker.connection(&id);
     let reports = join_all((0..100).map(|_| connection.refused(first))).await;
     for newer in reports {
@@ -224,7 +224,7 @@ async fn a_hundred_reports_about_one_set_are_one_refresh() {
 async fn a_refused_token_is_not_served_again_if_the_refresh_fails() {
     let world = World::new().await;
     let id = world.connect().await;
-    let first = world.credentials(&id).await.unwrap().set;
+    let first = world.credentials(&id).await.unwrap().version;
     world
         .upstream
         .next(refusal(Verdict::MayPass, Reason::RateLimited, Some(seconds(30))));
@@ -243,15 +243,28 @@ async fn a_report_about_a_set_that_only_others_know_is_believed() {
     let id = world.connect().await;
     let two = world.process();
     pass(seconds(1)).await;
-    let first = world.credentials(&id).await.unwrap().set;
+    let first = world.credentials(&id).await.unwrap().version;
     // All of this takes no time, so this process cannot hear of the other's refresh.
     world.upstream.set(|s| s.takes = Duration::ZERO);
     let newer = two.broker.connection(&id).refused(first).await.unwrap();
-    assert!(world.one.broker.connection(&id).peek(|c| c.set == first).unwrap());
-    let newest = world.one.broker.connection(&id).refused(newer.set).await.unwrap();
+    assert!(
+        world
+            .one
+            .broker
+            .connection(&id)
+            .peek(|c| c.version == first)
+            .unwrap()
+    );
+    let newest = world
+        .one
+        .broker
+        .connection(&id)
+        .refused(newer.version)
+        .await
+        .unwrap();
     assert_eq!(
-        newest.set,
-        SetName {
+        newest.version,
+        GrantVersion {
             epoch: 1,
             generation: 3
         }

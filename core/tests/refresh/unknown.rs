@@ -153,7 +153,7 @@ async fn nothing_is_presented_while_it_cannot_be_asked_whether_the_token_lives()
     }
     assert_eq!(world.presentations(), 1);
     // A refused call is proof.
-    let set = grantry::connection::SetName {
+    let set = grantry::connection::GrantVersion {
         epoch: 1,
         generation: 1,
     };

@@ -12,7 +12,7 @@ async fn served_and_stored(fault: Fault, times: u32) -> World {
     let world = World::new().await;
     let id = world.connect().await;
     world.clock.step(SESSION);
-    // The turn is written; what comes after it is not.
+    // The lease is written; what comes after it is not.
     world.one.store.script(Op::Swap, 1, times, fault);
     assert_eq!(world.access(&id).await, "access-0-1");
     pass(seconds(60)).await;
@@ -127,7 +127,7 @@ async fn a_store_that_reads_and_does_not_write_costs_no_token_and_ends_the_wait(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_whose_write_got_no_answer_is_recognised() {
+async fn a_lease_whose_write_got_no_answer_is_recognised() {
     let world = World::new().await;
     let id = world.connect().await;
     world.clock.step(SESSION);
@@ -137,7 +137,7 @@ async fn a_turn_whose_write_got_no_answer_is_recognised() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_took_too_long_to_write_is_not_used() {
+async fn a_lease_that_took_too_long_to_write_is_not_used() {
     let world = World::new().await;
     let id = world.connect().await;
     world.clock.step(SESSION);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grantry::{
-    connection::{SetName, Status},
+    connection::{GrantVersion, Status},
     error::Error,
     time::Clock as _,
 };
@@ -20,11 +20,11 @@ use crate::{
 pub enum Wish {
     Credentials,
     ValidFor(Duration),
-    Refused(SetName),
+    Refused(GrantVersion),
 }
 
 /// What a caller was given: the set and the access token.
-pub type Given = Result<(SetName, String), Error>;
+pub type Given = Result<(GrantVersion, String), Error>;
 
 /// What was true when a call began.
 struct Begun {
@@ -33,7 +33,7 @@ struct Begun {
     ticks: tokio::time::Instant,
     disturbances: u64,
     must_serve: bool,
-    name: SetName,
+    name: GrantVersion,
     access: String,
     over_for: Option<u64>,
     disabled_since: Option<u64>,
@@ -66,7 +66,7 @@ impl World {
             });
             let limit = patience.unwrap_or(Duration::from_secs(1_000_000));
             let given = tokio::time::timeout(limit, call).await.ok().flatten();
-            let given = given.map(|given| given.map(|c| (c.set, c.access_token.expose().to_owned())));
+            let given = given.map(|given| given.map(|c| (c.version, c.access_token.expose().to_owned())));
             finish(&sim, process, connection, &begun, given.as_ref());
             sim.state().open -= 1;
             given
@@ -92,7 +92,7 @@ fn begin(sim: &Sim, process: usize, connection: usize, wish: Wish) -> Begun {
     let row = &judge.connections[connection];
     let facts = &judge.processes[process];
     let left = sim.machines[process].wall().until(row.seen.access_ends);
-    let name = row.seen.row.name;
+    let name = row.seen.row.version;
     let refused = judge.is_refused(process, connection, name);
     let must_serve = !matches!(wish, Wish::Refused(_))
         && row.seen.row.status == Status::Connected
@@ -159,14 +159,15 @@ fn finish(sim: &Sim, process: usize, connection: usize, begun: &Begun, given: Op
     // A set that was put in its place by a machine whose clock is another may be over by this one's.
     let seen = &state.judge.connections[connection].seen;
     let left = sim.machines[process].wall().until(seen.access_ends);
-    let lasts =
-        !sim.plan.faults.clock || seen.row.name == begun.name || left > begun.asked + Duration::from_secs(1);
+    let lasts = !sim.plan.faults.clock
+        || seen.row.version == begun.name
+        || left > begun.asked + Duration::from_secs(1);
     let undisturbed = facts.disturbances == begun.disturbances
         && lasts
         && !refused
         && sim.upstream.works(&begun.access)
         && row.status == Status::Connected
-        && row.name.epoch == begun.name.epoch
+        && row.version.epoch == begun.name.epoch
         && !state.perhaps_disabled;
     let slow = begun.ticks.elapsed() > Duration::from_secs(1);
     if begun.must_serve && undisturbed && (given.is_err() || slow) {
@@ -193,7 +194,7 @@ fn judge_ended(
     process: usize,
     connection: usize,
     begun: &Begun,
-    set: SetName,
+    set: GrantVersion,
 ) {
     let row = &state.judge.connections[connection];
     let trouble = state.judge.processes[process].trouble;

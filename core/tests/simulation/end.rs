@@ -118,10 +118,10 @@ impl World {
             return;
         }
         let process = connection % self.plan().processes;
-        let wish = Wish::Refused(seen.row.name);
+        let wish = Wish::Refused(seen.row.version);
         let mut given = self.call(process, connection, wish, Duration::ZERO, None).await;
         if matches!(&given, Ok(Some(Err(error))) if error.code() == Code::RefreshNotSent) {
-            // A flight of before, which keeps its place for two seconds.
+            // A refresh of before, which keeps its place for two seconds.
             tokio::time::sleep(Duration::from_secs(3)).await;
             given = self.call(process, connection, wish, Duration::ZERO, None).await;
         }

@@ -1,6 +1,6 @@
 //! What the judges write down: tokens, grants, presentations, rows and processes.
 
-use grantry::{connection::SetName, store::Stored, testing::Seen};
+use grantry::{connection::GrantVersion, store::Stored, testing::Seen};
 
 /// A refresh token: of which grant, and which rotation of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,9 +48,9 @@ pub struct Presentation {
     pub process: usize,
     pub incarnation: u32,
     pub token: Token,
-    /// When its turn was written, and over which set.
-    pub turn_at: u64,
-    pub set: SetName,
+    /// When its lease was written, and over which set.
+    pub lease_at: u64,
+    pub set: GrantVersion,
     /// When the engine handed the request over: right after its gate.
     pub handed: u64,
     /// When it left the process.
@@ -105,16 +105,16 @@ pub struct Connection {
     pub snapshots: Vec<Stored>,
     /// The process that marked it as expired had a clock that was wrong.
     pub expired_by_wrong_clock: bool,
-    /// Per process: the last turn that it wrote.
-    pub turns: Vec<Option<Turn>>,
+    /// Per process: the last lease that it wrote.
+    pub leases: Vec<Option<Lease>>,
 }
 
-/// A turn as it was written.
+/// A lease as it was written.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn {
+pub struct Lease {
     pub attempt: u32,
     pub at: u64,
-    pub set: SetName,
+    pub set: GrantVersion,
 }
 
 /// A process as the simulation drives it.

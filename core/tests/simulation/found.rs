@@ -17,14 +17,14 @@ type Done<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 const YEAR: i64 = 365 * 24 * 3600 * 1000;
 
-/// A turn ends by the store's time that was read with the row. One that was written long after that reading has lapsed
+/// A lease ends by the store's time that was read with the row. One that was written long after that reading has lapsed
 /// already, and nothing may be sent in it.
 #[test]
-fn a_turn_written_long_after_its_row_was_read() {
+fn a_lease_written_long_after_its_row_was_read() {
     fn script(world: &mut World) -> Done<'_> {
         Box::pin(async {
             world.sim.step(SESSION);
-            // The row and the integration are read, and then the flight reads the row.
+            // The row and the integration are read, and then the refresh reads the row.
             world.snare(0, 2, Snare::Store(Fault::SlowAnswer(Duration::from_secs(100))));
             world.fates(&[Fate::Slow(Duration::from_secs(10))]);
             world.sends(0);
@@ -101,7 +101,7 @@ fn a_reconnect_that_does_not_know_its_own_write_again() {
             }
             // The code is exchanged. The row is read, and then it is written.
             world.snare(0, 1, Snare::Store(Fault::After));
-            while world.sim.state().judge.connections[0].seen.row.name.epoch < 2 {
+            while world.sim.state().judge.connections[0].seen.row.version.epoch < 2 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             world.sim.state().stop(0);
@@ -193,7 +193,7 @@ fn a_dead_set_whose_mark_a_failover_forgets() {
             world.sim.fail_over().await;
             let lost = world.sim.state().judge.connections[0].seen.row;
             assert_eq!(
-                (lost.status, lost.name.generation),
+                (lost.status, lost.version.generation),
                 (Status::Connected, 2),
                 "the mark is lost"
             );

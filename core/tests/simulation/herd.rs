@@ -17,7 +17,7 @@ pub async fn drive(world: &World) {
         }
         for connection in 0..world.plan().connections {
             let before = presentations(world, connection);
-            let set = sim.state().judge.connections[connection].seen.row.name;
+            let set = sim.state().judge.connections[connection].seen.row.version;
             let size = sim.state().dice.pick(&[1, 5, 20]);
             let calls = (0..size).map(|n| {
                 let process = n % world.plan().processes;

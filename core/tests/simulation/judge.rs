@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use grantry::{
-    connection::{SetName, Status},
+    connection::{GrantVersion, Status},
     protocol::Refresh,
     store::Stored,
     testing::Seen,
 };
 
 use crate::{
-    facts::{Connection, Family, Presentation, ProcessFacts, Token, TokenFacts, Told, Turn},
+    facts::{Connection, Family, Lease, Presentation, ProcessFacts, Token, TokenFacts, Told},
     plan::Mode,
 };
 
@@ -29,7 +29,7 @@ pub struct Judge {
     /// The refresh token that each access token was given with.
     pairs: HashMap<String, Token>,
     /// Sets that a caller called refused: process, incarnation, connection.
-    pub refused: HashSet<(usize, u32, usize, SetName)>,
+    pub refused: HashSet<(usize, u32, usize, GrantVersion)>,
     /// Sets that were stored though their grant was dead, until somebody tries them: process, incarnation, access token.
     pub suspects: Vec<(usize, u32, String)>,
     pub unrecorded: u64,
@@ -65,9 +65,9 @@ impl Judge {
     }
 
     /// Whether a caller of this process called the set refused, or one that it holds and the store has not yet.
-    pub fn is_refused(&self, process: usize, connection: usize, name: SetName) -> bool {
+    pub fn is_refused(&self, process: usize, connection: usize, name: GrantVersion) -> bool {
         let incarnation = self.processes[process].incarnation;
-        let it = |(p, i, c, n): &(usize, u32, usize, SetName)| {
+        let it = |(p, i, c, n): &(usize, u32, usize, GrantVersion)| {
             (*p, *i, *c) == (process, incarnation, connection) && *n >= name
         };
         self.refused.iter().any(it)
@@ -95,11 +95,11 @@ impl Judge {
     pub fn handed(&mut self, now: u64, process: usize, token: Token) -> usize {
         self.judge_presentation(now, process, token);
         let connection = self.family(token.family).connection;
-        let turn = connection.and_then(|c| self.connections.get(c)?.turns[process]);
+        let lease = connection.and_then(|c| self.connections.get(c)?.leases[process]);
         let at = self.presentations.len();
         self.presentations.push(Presentation {
-            turn_at: turn.map_or(now, |turn| turn.at),
-            set: turn.map(|turn| turn.set).unwrap_or_default(),
+            lease_at: lease.map_or(now, |lease| lease.at),
+            set: lease.map(|lease| lease.set).unwrap_or_default(),
             process,
             incarnation: self.processes[process].incarnation,
             token,
@@ -120,7 +120,7 @@ impl Judge {
         let Some(connection) = connection.and_then(|c| self.connections.get(c)) else {
             return;
         };
-        let turn = connection.turns[process];
+        let lease = connection.leases[process];
         let rolled_back = connection.rolled_back.then_some(connection.rolled_back_at);
         let earlier = self.tokens.entry(token).or_default().presentations.clone();
         for at in earlier {
@@ -128,14 +128,14 @@ impl Judge {
             if before.settled || before.told == Some(Told::Unspent) {
                 continue;
             }
-            // Whoever restores a backup brings spent tokens back, and forgets turns.
-            let forgotten = |turn_at| rolled_back.is_some_and(|rolled_back| rolled_back >= turn_at);
-            let own = turn.is_some_and(|turn| forgotten(turn.at) && turn.at <= before.turn_at);
-            if forgotten(before.turn_at) || own {
+            // Whoever restores a backup brings spent tokens back, and forgets leases.
+            let forgotten = |lease_at| rolled_back.is_some_and(|rolled_back| rolled_back >= lease_at);
+            let own = lease.is_some_and(|lease| forgotten(lease.at) && lease.at <= before.lease_at);
+            if forgotten(before.lease_at) || own {
                 continue;
             }
             // A newer set holds the very same token: the provider did not rotate it.
-            if !self.mode.rotates() && turn.is_some_and(|turn| turn.set != before.set) {
+            if !self.mode.rotates() && lease.is_some_and(|lease| lease.set != before.set) {
                 continue;
             }
             let waits = before.told.is_none() && self.is_running(before.process, before.incarnation);
@@ -148,7 +148,7 @@ impl Judge {
             if self.mode == Mode::Reusable {
                 continue;
             }
-            let recorded = turn.is_some_and(|turn| turn.attempt >= 2 && turn.at >= before.handed);
+            let recorded = lease.is_some_and(|lease| lease.attempt >= 2 && lease.at >= before.handed);
             let waited = match self.mode {
                 Mode::Grace(grace) if passed < grace * 1000 => true,
                 _ => passed + ROUNDING >= QUARANTINE,
@@ -173,10 +173,10 @@ impl Judge {
         let Some(connection) = self.connections.get(at) else {
             return;
         };
-        // What was stored since the turn was written is another matter.
+        // What was stored since the lease was written is another matter.
         let since = connection.changed_at;
-        let again = connection.turns[process].is_some_and(|turn| turn.attempt >= 2 && turn.at > since);
-        let name = connection.seen.row.name;
+        let again = connection.leases[process].is_some_and(|lease| lease.attempt >= 2 && lease.at > since);
+        let name = connection.seen.row.version;
         let stored = connection.seen.refresh == token.text();
         let strict = matches!(
             self.mode,
@@ -254,7 +254,7 @@ impl Judge {
     }
 
     /// A replica takes over that does not have what was written to a row since. A backup excuses presentations; this does
-    /// not, as nothing may be sent in a turn that a replica does not have.
+    /// not, as nothing may be sent in a lease that a replica does not have.
     pub fn forgotten(&mut self, connection: usize, since: u64) {
         for (token, facts) in &mut self.tokens {
             let family = self.families.get(token.family);
@@ -288,15 +288,15 @@ impl Judge {
                 rolled_back_at: 0,
                 end_lost: false,
                 snapshots: Vec::new(),
-                turns: vec![None; processes],
+                leases: vec![None; processes],
             });
         }
         let before = self.connections[connection].seen.clone();
-        let (old, new) = (before.row.name, seen.row.name);
+        let (old, new) = (before.row.version, seen.row.version);
         if by.is_some() && (new.epoch < old.epoch || new.generation < old.generation) {
             self.violated("I4", format_args!("the row went from {old} back to {new}"));
         }
-        if by.is_some() && old == new && before.row.set != seen.row.set {
+        if by.is_some() && old == new && before.row.write_id != seen.row.write_id {
             self.violated("I5", format_args!("two sets are called {new}"));
         }
         let revived = match before.row.status {
@@ -318,7 +318,7 @@ impl Judge {
         }
         let again = matches!(
             before.row.refresh,
-            Refresh::Turn { attempt: 2.., .. } | Refresh::Unknown { .. }
+            Refresh::Leased { attempt: 2.., .. } | Refresh::Unknown { .. }
         );
         let late = again || before.row.status == Status::Expired;
         if let (Some(process), true) = (
@@ -335,8 +335,8 @@ impl Judge {
         if facts.snapshots.len() < 12 {
             facts.snapshots.push(stored);
         }
-        if let (Some(process), Refresh::Turn { attempt, .. }) = (by, seen.row.refresh) {
-            facts.turns[process] = Some(Turn {
+        if let (Some(process), Refresh::Leased { attempt, .. }) = (by, seen.row.refresh) {
+            facts.leases[process] = Some(Lease {
                 attempt,
                 at: now,
                 set: new,
@@ -350,7 +350,7 @@ impl Judge {
         if seen.row.status == Status::Expired && before.row.status != Status::Expired {
             facts.expired_by_wrong_clock = wrong_clock;
         }
-        let changed = facts.seen.row.set != seen.row.set;
+        let changed = facts.seen.row.write_id != seen.row.write_id;
         if changed {
             facts.changed_at = now;
         }

@@ -105,9 +105,9 @@ fn tokens_sat_on_beyond_the_quarantine() {
     });
 }
 
-/// The holder of a turn dies, and so does the next one.
+/// The holder of a lease dies, and so does the next one.
 #[test]
-fn a_turn_that_lapses_twice() {
+fn a_lease_that_lapses_twice() {
     fn script(world: &mut World) -> Done<'_> {
         Box::pin(async {
             for process in 0..2 {
@@ -175,14 +175,14 @@ fn a_holder_named_after_its_process() {
     });
 }
 
-/// A process that stood still gives its turn back, when the turn is another's long since.
+/// A process that stood still gives its lease back, when the lease is another's long since.
 #[test]
-fn a_late_event_over_a_successor_s_turn() {
+fn a_late_event_over_a_successor_s_lease() {
     fn script(world: &mut World) -> Done<'_> {
         Box::pin(async {
             world.sim.step(SESSION);
             world.fates(&[Fate::NotSent, Fate::Slow(Duration::from_secs(15))]);
-            // Two reads, the flight's read, the turn's write and its confirmation come before.
+            // Two reads, the refresh's read, the lease's write and its confirmation come before.
             world.snare(0, 5, Snare::Stop(1_000_000));
             world.sends(0);
             world.sleeps(120).await;
@@ -223,9 +223,9 @@ fn a_delete_while_an_answer_is_out() {
     });
 }
 
-/// The store acknowledges a turn that no replica has, and its machine is lost while the token is on its way.
+/// The store acknowledges a lease that no replica has, and its machine is lost while the token is on its way.
 #[test]
-fn a_turn_that_a_failover_forgets() {
+fn a_lease_that_a_failover_forgets() {
     fn script(world: &mut World) -> Done<'_> {
         Box::pin(async {
             world.sim.step(SESSION);
@@ -243,7 +243,7 @@ fn a_turn_that_a_failover_forgets() {
     });
 }
 
-/// The turn is with a replica, and the new set is not when the machine is lost. Nobody comes to the process that has it.
+/// The lease is with a replica, and the new set is not when the machine is lost. Nobody comes to the process that has it.
 #[test]
 fn a_set_that_a_failover_forgets() {
     fn script(world: &mut World) -> Done<'_> {
@@ -254,9 +254,9 @@ fn a_set_that_a_failover_forgets() {
             world.sleeps(1).await;
             world.sim.state().replica.cut_off = true;
             world.sleeps(3).await;
-            let before = world.sim.state().judge.connections[0].seen.row.name.generation;
+            let before = world.sim.state().judge.connections[0].seen.row.version.generation;
             world.sim.fail_over().await;
-            let after = world.sim.state().judge.connections[0].seen.row.name.generation;
+            let after = world.sim.state().judge.connections[0].seen.row.version.generation;
             assert_eq!((before, after), (2, 1), "the set is lost");
             world.sleeps(100).await;
             world.comes(1).await;

@@ -104,7 +104,7 @@ pub struct State {
     /// Somebody asked to disable or freeze it once.
     pub perhaps_disabled: bool,
     /// The last set that a caller was given, per connection.
-    pub served: Vec<Option<grantry::connection::SetName>>,
+    pub served: Vec<Option<grantry::connection::GrantVersion>>,
     /// Calls and errands that are not over.
     pub open: usize,
     said: usize,

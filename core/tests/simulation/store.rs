@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use grantry::{
     async_trait,
-    connection::{Concern, Status},
+    connection::{Attention, Status},
     id::{ConnectionId, IntegrationId},
     protocol::Refresh,
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted, ListEntry,
-        Notice, Page, Point, Removed, Revision, StoreError, StoreErrorKind, Stored, Stores, Swap,
+        Page, Point, Removed, Revision, StoreError, StoreErrorKind, Stored, Stores, Swap, Warning,
     },
     testing::{Fault, FaultyStore, Op, Seen, Weather},
     time::{Clock as _, StoreInstant, Timestamp},
@@ -164,7 +164,7 @@ pub async fn observe(sim: &Sim, by: Option<usize>, row: &ConnectionRow, revision
         state.ids.len() - 1
     });
     let who = by.map_or(Who::World, Who::Process);
-    let name = seen.row.name;
+    let name = seen.row.version;
     state.say(
         who,
         row_event(&seen),
@@ -184,9 +184,9 @@ pub async fn observe(sim: &Sim, by: Option<usize>, row: &ConnectionRow, revision
 fn row_event(seen: &Seen) -> &'static str {
     match seen.row.refresh {
         Refresh::Idle => "row: idle",
-        Refresh::Turn { attempt: 1, .. } => "row: turn 1",
-        Refresh::Turn { attempt: 2, .. } => "row: turn 2",
-        Refresh::Turn { .. } => "row: turn 3 or later",
+        Refresh::Leased { attempt: 1, .. } => "row: lease 1",
+        Refresh::Leased { attempt: 2, .. } => "row: lease 2",
+        Refresh::Leased { .. } => "row: lease 3 or later",
         Refresh::Unknown { .. } => "row: unknown",
         Refresh::Cooling { unresolved: None, .. } => "row: cooling",
         Refresh::Cooling { .. } => "row: cooling, unknown",
@@ -264,20 +264,20 @@ impl ConnectionStore for Observed {
         self.sim.memory.due_connections(until, after, limit).await
     }
 
-    async fn connections_of_concern(
+    async fn connections_needing_attention(
         &self,
-        concern: Concern,
+        attention: Attention,
         before: Option<&ConnectionId>,
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError> {
         self.sim
             .memory
-            .connections_of_concern(concern, before, limit)
+            .connections_needing_attention(attention, before, limit)
             .await
     }
 
-    fn notices(&self) -> Vec<Notice> {
-        self.sim.memory.notices()
+    fn warnings(&self) -> Vec<Warning> {
+        self.sim.memory.warnings()
     }
 
     async fn connection_news(&self) {

@@ -170,7 +170,7 @@ impl World {
         self.row(id).await.row.index.status
     }
 
-    /// Whether the row's refresh stands at `Idle`, `Turn`, `Unknown` or `Cooling`.
+    /// Whether the row's refresh stands at `Idle`, `Turn` (leased), `Unknown` or `Cooling`.
     pub async fn stands_at(&self, id: &ConnectionId) -> String {
         match &self.facts(id).await["row"]["refresh"] {
             serde_json::Value::String(name) => name.clone(),

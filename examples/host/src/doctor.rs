@@ -35,8 +35,8 @@ fn report(health: &Health, traps: &[Trap]) -> String {
     if let Some(code) = health.store_error {
         lines.push(format!("{}: {}", code.as_str(), code.message()));
     }
-    for notice in &health.store {
-        lines.push(format!("{}: {}", notice.code, notice.message));
+    for warning in &health.store {
+        lines.push(format!("{}: {}", warning.code, warning.message));
     }
     for (what, findings, advice) in [
         (

@@ -20,7 +20,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Problem> {
     let keyring = secrets::keyring(&secrets::read(secrets::KEYS)?)?;
     let admin = secrets::admin_key()?;
     let stores = open_store(&args.store).await?;
-    if grantry::copy::is_moved(&stores).await? {
+    if grantry::copy::is_migrated(&stores).await? {
         let code = Code::StoreMoved;
         return Err(format!("{}: {}", code.as_str(), code.message()).into());
     }

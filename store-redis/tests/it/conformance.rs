@@ -7,7 +7,7 @@ use std::sync::{
 
 use grantry::conformance::Fixture;
 use grantry_redis_servers::{Cluster, Sentinels, Server, Shared};
-use grantry_store_redis::{Advice, RedisStore};
+use grantry_store_redis::{RedisStore, ServerWarning};
 
 /// One server for each case.
 struct Own(Server);
@@ -97,7 +97,9 @@ impl Fixture for Strict {
         let address = format!("redis://grantry:secret@127.0.0.1:{}/?prefix=mine", self.0.port());
         let store = RedisStore::open(&address).await.unwrap();
         assert!(
-            !store.advice().contains(&Advice::DurabilityUnknown),
+            !store
+                .server_warnings()
+                .contains(&ServerWarning::DurabilityUnknown),
             "everything could be asked"
         );
         store

@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use grantry::store::{ConnectionStore as _, Revision};
-use grantry_store_redis::{Advice, RedisStore};
+use grantry_store_redis::{RedisStore, ServerWarning};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
@@ -103,7 +103,7 @@ async fn command(stream: &mut BufReader<TcpStream>) -> Option<Vec<String>> {
 async fn the_disk_is_waited_for_where_it_tells() {
     let (played, address) = Played::start().await;
     let store = RedisStore::open(&address).await.unwrap();
-    assert_eq!(store.advice(), [Advice::SyncedEachSecond]);
+    assert_eq!(store.server_warnings(), [ServerWarning::SyncedEachSecond]);
     let id = row("con_1", 0).id;
     assert!(!store.confirm_connection(&id, REVISION).await.unwrap());
     assert_eq!(store.unconfirmed(), 1);

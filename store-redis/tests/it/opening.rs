@@ -12,13 +12,17 @@ use grantry::{
     time::Timestamp,
 };
 use grantry_redis_servers::Server;
-use grantry_store_redis::{Advice, OpenError, RedisStore};
+use grantry_store_redis::{OpenError, RedisStore, ServerWarning};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::outage::{all, insert, row};
 
-async fn advice(address: &str) -> Vec<Advice> {
-    RedisStore::open(address).await.unwrap().advice().to_vec()
+async fn warnings(address: &str) -> Vec<ServerWarning> {
+    RedisStore::open(address)
+        .await
+        .unwrap()
+        .server_warnings()
+        .to_vec()
 }
 
 /// The code with which the address is refused. No text has a password.
@@ -128,7 +132,10 @@ async fn a_server_that_drops_keys_is_refused() {
         assert_eq!(server.command(&["DBSIZE"]), ":0\r\n", "nothing was written");
     }
     let server = Server::start(&["--maxmemory-policy", "volatile-lru", "--appendfsync", "always"]);
-    assert_eq!(advice(&server.address()).await, [Advice::AttemptsMayBeEvicted]);
+    assert_eq!(
+        warnings(&server.address()).await,
+        [ServerWarning::AttemptsMayBeEvicted]
+    );
 }
 
 #[tokio::test]
@@ -141,7 +148,7 @@ async fn a_server_that_keeps_nothing_is_refused() {
         .open()
         .await
         .unwrap();
-    assert_eq!(accepted.advice(), [Advice::KeepsNothing]);
+    assert_eq!(accepted.server_warnings(), [ServerWarning::KeepsNothing]);
 
     let replica = Server::start(&["--replicaof", "127.0.0.1", &server.port().to_string()]);
     let mut waits = 0;
@@ -151,8 +158,8 @@ async fn a_server_that_keeps_nothing_is_refused() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(
-        advice(&server.address()).await,
-        [Advice::NoAppendOnly, Advice::NoMinReplicas]
+        warnings(&server.address()).await,
+        [ServerWarning::NoAppendOnly, ServerWarning::NoMinReplicas]
     );
     assert_eq!(refused(&replica.address()).await, "redis_other_role");
 }
@@ -161,29 +168,29 @@ async fn a_server_that_keeps_nothing_is_refused() {
 async fn an_operator_is_told_how_writes_are_kept() {
     for (sync, expected) in [
         ("always", vec![]),
-        ("everysec", vec![Advice::SyncedEachSecond]),
-        ("no", vec![Advice::NeverSynced]),
+        ("everysec", vec![ServerWarning::SyncedEachSecond]),
+        ("no", vec![ServerWarning::NeverSynced]),
     ] {
         let server = Server::start(&["--appendfsync", sync]);
-        let mut advice = advice(&server.address()).await;
-        if advice.contains(&Advice::DiskNotConfirmed) {
+        let mut warnings = warnings(&server.address()).await;
+        if warnings.contains(&ServerWarning::DiskNotConfirmed) {
             // It depends on the server's version.
             assert_eq!(sync, "everysec");
-            advice.retain(|advice| *advice != Advice::DiskNotConfirmed);
+            warnings.retain(|warning| *warning != ServerWarning::DiskNotConfirmed);
         }
-        assert_eq!(advice, expected, "{sync}");
+        assert_eq!(warnings, expected, "{sync}");
     }
     let silent = [
-        ("-config", vec![Advice::DurabilityUnknown]),
-        ("-info", vec![Advice::DurabilityUnknown]),
+        ("-config", vec![ServerWarning::DurabilityUnknown]),
+        ("-info", vec![ServerWarning::DurabilityUnknown]),
     ];
     for (forbidden, expected) in silent {
         let user = ["--user", "grantry", "on", ">secret", "~*", "+@all", forbidden];
         let server = Server::start(&user);
         let address = format!("redis://grantry:secret@127.0.0.1:{}", server.port());
         let store = RedisStore::open(&address).await.unwrap();
-        assert_eq!(store.advice(), expected, "{forbidden}");
-        let codes: Vec<&str> = store.notices().iter().map(|notice| notice.code).collect();
+        assert_eq!(store.server_warnings(), expected, "{forbidden}");
+        let codes: Vec<&str> = store.warnings().iter().map(|warning| warning.code).collect();
         assert_eq!(codes, ["redis_durability_unknown"], "health() says so");
         assert_eq!(charge(&store).await, 1);
     }

@@ -36,7 +36,7 @@ pub(crate) fn row(id: &str, turn: u64) -> ConnectionRow {
             integration: integration(),
             environment: Environment::PRODUCTION,
             status: Status::Connected,
-            concern: None,
+            attention: None,
             email: format!("{id}@{turn}.example"),
             owner: format!("owner-{}", turn % 3),
             metadata: BTreeMap::new(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use grantry::{id::ConnectionId, store::ConnectionStore as _};
 use grantry_redis_servers::{Cluster, Sentinels, Server};
-use grantry_store_redis::{Advice, RedisStore};
+use grantry_store_redis::{RedisStore, ServerWarning};
 
 use crate::{
     opening::{charge, refused},
@@ -68,7 +68,7 @@ async fn sentinels_and_servers_have_their_own_users() {
     let watcher = "?sentinel_user=watcher&sentinel_password=watching";
     for address in [with("grantry:secret", ""), with("grantry:secret", watcher)] {
         let store = RedisStore::open(&address).await.unwrap();
-        assert!(store.advice().contains(&Advice::NoMinReplicas));
+        assert!(store.server_warnings().contains(&ServerWarning::NoMinReplicas));
         charge(&store).await;
     }
     let other_database = hosts.replace("/grantry", "/grantry/2");

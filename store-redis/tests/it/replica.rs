@@ -112,7 +112,7 @@ async fn a_write_is_confirmed_by_the_replica() {
     };
     assert!(!store.confirm_connection(&id, second).await.unwrap());
     assert_eq!(store.unconfirmed(), before + 1);
-    let codes: Vec<&str> = store.notices().iter().map(|notice| notice.code).collect();
+    let codes: Vec<&str> = store.warnings().iter().map(|warning| warning.code).collect();
     assert!(codes.contains(&"redis_no_min_replicas"), "{codes:?}");
     assert!(codes.contains(&"redis_unconfirmed"), "{codes:?}");
     let stored = store.connection(&id).await.unwrap().0.unwrap();

@@ -11,7 +11,7 @@ use std::{
 
 use grantry::{
     Broker, ConnectionUpdate,
-    connection::{Credentials, SetName},
+    connection::{Credentials, GrantVersion},
     error::Error,
     id::ConnectionId,
     secret::Secret,
@@ -155,9 +155,9 @@ fn act(order: &Value) -> Option<(Signal, usize)> {
     Some((signal, usize::try_from(order["at"].as_u64()?).unwrap()))
 }
 
-pub(crate) fn set_name(text: &str) -> SetName {
+pub(crate) fn set_name(text: &str) -> GrantVersion {
     let (epoch, generation) = text.split_once('.').unwrap();
-    SetName {
+    GrantVersion {
         epoch: epoch.parse().unwrap(),
         generation: generation.parse().unwrap(),
     }
@@ -188,7 +188,7 @@ async fn refresh(broker: Broker, id: ConnectionId, order: Value) {
 
 /// A token set as its name and its access token, which is good for a simulator only.
 fn name_of(credentials: &Arc<Credentials>) -> String {
-    format!("{} {}", credentials.set, credentials.access_token.expose())
+    format!("{} {}", credentials.version, credentials.access_token.expose())
 }
 
 pub(crate) fn name_of_error(error: &Error) -> String {
@@ -209,11 +209,11 @@ fn roam(work: &mut JoinSet<()>, broker: &Broker, order: &Value) {
             loop {
                 let id = &ids[random(ids.len())];
                 let newer = match broker.credentials(id).await {
-                    Ok(held) => broker.connection(id).refused(held.set).await,
+                    Ok(held) => broker.connection(id).refused(held.version).await,
                     Err(error) => Err(error),
                 };
                 match newer {
-                    Ok(newer) => tell(&json!({ "had": id.as_str(), "set": newer.set.to_string() })),
+                    Ok(newer) => tell(&json!({ "had": id.as_str(), "set": newer.version.to_string() })),
                     Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
                 }
             }

@@ -64,7 +64,7 @@ impl Scene {
             let patience = Duration::from_millis(150);
             let mut told = tokio::time::timeout(patience, outcome.as_mut()).await;
             if told.is_err() && length == Length::Long && self.disk.calls() > from {
-                // Too late for a turn that is not written by now: its caller is told so.
+                // Too late for a lease that is not written by now: its caller is told so.
                 self.world.pass(Duration::from_secs(6));
                 told = tokio::time::timeout(2 * patience, outcome.as_mut()).await;
                 self.disk.over();

@@ -34,12 +34,12 @@ fn predicted(phase: Phase, mode: Mode) -> End {
     }
 }
 
-/// A presenter was killed: what others find while its turn lasts, and afterwards.
+/// A presenter was killed: what others find while its lease lasts, and afterwards.
 async fn after_the_kill(world: &World, connected: &Connected, phase: Phase, mode: Mode) {
     let presented = world.presented(&connected.user).len();
     let expected = usize::from((Phase::Sent..=Phase::Stored).contains(&phase));
     assert_eq!(presented, expected, "{phase:?}");
-    if (Phase::Turn..=Phase::Holding).contains(&phase) {
+    if (Phase::Lease..=Phase::Holding).contains(&phase) {
         // Whoever comes meanwhile is told to come again, and presents nothing.
         let id = connected.id.clone();
         let asking = world.in_passing(|broker| async move {
@@ -47,7 +47,7 @@ async fn after_the_kill(world: &World, connected: &Connected, phase: Phase, mode
                 .connection(&id)
                 .refused(set_name("1.1"))
                 .await
-                .map(|new| new.set)
+                .map(|new| new.version)
         });
         let error = asking.await.unwrap().unwrap_err();
         assert_eq!(name_of_error(&error), "refresh_in_progress");

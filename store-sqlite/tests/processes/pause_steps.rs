@@ -1,4 +1,4 @@
-//! SIGSTOP at every step of a refresh, for less and for more than a turn and its quarantine, while another process acts.
+//! SIGSTOP at every step of a refresh, for less and for more than a lease and its quarantine, while another process acts.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -11,11 +11,11 @@ use crate::{
     world::{Connected, LAPSE, Mode, World},
 };
 
-/// In parts of a turn's thirty seconds: within the gate's five; past the gate; past the turn; past most of the quarantine, and
+/// In parts of a lease's thirty seconds: within the gate's five; past the gate; past the lease; past most of the quarantine, and
 /// past all of it.
 const PAUSES: [f64; 5] = [0.1, 0.5, 1.1, 2.2, 3.0];
-const TURN: Duration = Duration::from_secs(30);
-/// From a turn's beginning to the end of its quarantine: the gate could have been passed for ten seconds.
+const LEASE: Duration = Duration::from_secs(30);
+/// From a lease's beginning to the end of its quarantine: the gate could have been passed for ten seconds.
 const RESOLVED: Duration = Duration::from_secs(70);
 
 /// What must come of a presenter who was stopped at this point for this long.
@@ -39,8 +39,8 @@ async fn stopped_at(
     child.refresh(&connected.id, "1.1", 1);
     child.stops().await;
     world.pass(pause);
-    // Its callers do not wait for the turn of one who is stopped; its flight does.
-    let is_held = (Phase::Turn..=Phase::Holding).contains(&phase) && pause < TURN;
+    // Its callers do not wait for the lease of one who is stopped; its refresh does.
+    let is_held = (Phase::Lease..=Phase::Holding).contains(&phase) && pause < LEASE;
     let patience = if is_held {
         Duration::from_millis(60)
     } else {
@@ -64,7 +64,7 @@ async fn stopped_at_every_step(mode: Mode) {
     // Knows nothing of any of them until it is asked.
     let judge = world.fresh().await;
     let mut visible = 0;
-    for (at, pause) in (0..steps.len()).flat_map(|at| PAUSES.map(|part| (at, TURN.mul_f64(part)))) {
+    for (at, pause) in (0..steps.len()).flat_map(|at| PAUSES.map(|part| (at, LEASE.mul_f64(part)))) {
         let phase = Phase::of(&steps[..=at]);
         let (outcome, connected, awake) = stopped_at(&world, &mut child, (at, phase), pause).await;
         let told = format!("{mode:?} {phase:?} ({at}), {pause:?}, awake {awake:?}: {outcome:?}");

@@ -148,7 +148,7 @@ impl Scene {
                 asking.spawn(async move {
                     if let Ok(held) = broker.credentials(&connected.id).await {
                         // What it is told is no matter: it may have to come again.
-                        drop(broker.connection(&connected.id).refused(held.set).await);
+                        drop(broker.connection(&connected.id).refused(held.version).await);
                     }
                 });
             }

@@ -6,12 +6,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use grantry::{
-    connection::Concern,
+    connection::Attention,
     id::{ConnectionId, IntegrationId},
     provider::{Transport, TransportError},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Inserted, ListEntry,
-        Notice, Page, Point, Removed, Revision, StoreError, Stored, Swap,
+        Page, Point, Removed, Revision, StoreError, Stored, Swap, Warning,
     },
     time::{StoreInstant, Timestamp},
     transport::HttpTransport,
@@ -77,10 +77,10 @@ impl Steps {
 /// What has happened before a step, by the names of the steps up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// The turn is not written.
+    /// The lease is not written.
     Before,
-    /// The turn is written, and the gate is still ahead.
-    Turn,
+    /// The lease is written, and the gate is still ahead.
+    Lease,
     /// The gate is behind, and nothing is sent.
     Gated,
     /// The request is with the provider.
@@ -98,7 +98,7 @@ impl Phase {
             (2.., ..) => Self::Stored,
             (_, _, 1..) => Self::Holding,
             (_, 1.., _) => Self::Gated,
-            (1, ..) => Self::Turn,
+            (1, ..) => Self::Lease,
             _ => Self::Before,
         }
     }
@@ -135,8 +135,8 @@ impl ConnectionStore for WatchedStore {
         self.inner.confirm_connection(id, revision).await
     }
 
-    fn notices(&self) -> Vec<Notice> {
-        self.inner.notices()
+    fn warnings(&self) -> Vec<Warning> {
+        self.inner.warnings()
     }
 
     async fn connection_news(&self) {
@@ -165,13 +165,15 @@ impl ConnectionStore for WatchedStore {
         self.inner.due_connections(until, after, limit).await
     }
 
-    async fn connections_of_concern(
+    async fn connections_needing_attention(
         &self,
-        concern: Concern,
+        attention: Attention,
         before: Option<&ConnectionId>,
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError> {
-        self.inner.connections_of_concern(concern, before, limit).await
+        self.inner
+            .connections_needing_attention(attention, before, limit)
+            .await
     }
 
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError> {

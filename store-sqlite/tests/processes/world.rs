@@ -27,7 +27,7 @@ use crate::{
     steps::Steps,
 };
 
-/// Longer than a turn and its quarantine: what nobody has resolved by then may be presented again.
+/// Longer than a lease and its quarantine: what nobody has resolved by then may be presented again.
 pub(crate) const LAPSE: Duration = Duration::from_secs(95);
 
 /// How the provider takes refresh tokens.
@@ -155,7 +155,7 @@ impl World {
     }
 
     /// Does something with a fresh broker whose callers do not wait long. The broker ends with a runtime of its own, as
-    /// if its process was killed: no flight of it goes on.
+    /// if its process was killed: no refresh of it goes on.
     pub(crate) fn in_passing<T, F>(&self, work: impl FnOnce(Broker) -> F + Send + 'static) -> JoinHandle<T>
     where
         T: Send + 'static,

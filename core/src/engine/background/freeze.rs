@@ -26,7 +26,7 @@ pub(super) async fn go_on(context: &Context) -> Result<(), Error> {
     for stored in context.directory.rows().await? {
         // One that cannot be read serves nothing, and is reported when it is used.
         if let Ok(body) = Body::decode(&stored)
-            && body.away().is_none()
+            && body.migrated().is_none()
             && let Switch::Frozen(freeze) = &body.switch
             && !freeze.done
         {

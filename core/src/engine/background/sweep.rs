@@ -141,7 +141,7 @@ async fn look(context: &Context, id: &ConnectionId, now: Timestamp) -> Result<Lo
         }
         Err(error) => return Err(error),
     };
-    if integration.body.away().is_some() {
+    if integration.body.migrated().is_some() {
         // Whoever uses the other store does it, or this one once everything is in it.
         return Ok(Look::Over);
     }
@@ -168,7 +168,7 @@ fn wants_refresh(context: &Context, record: &Record, integration: &Loaded, now: 
     }
     match facts.row.refresh {
         // Their time was reckoned from the moment of the write, and stands in the row.
-        Refresh::Turn { .. } | Refresh::Unknown { .. } => true,
+        Refresh::Leased { .. } | Refresh::Unknown { .. } => true,
         Refresh::Idle | Refresh::Cooling { .. } => context
             .ledger
             .refresh_due(record, now)
@@ -211,7 +211,7 @@ async fn refresh(context: &Context, due: Due) -> Result<Duration, Error> {
     let kept = context.refresher.keep_alive(id, &entry, &integration).await?;
     // An unknown outcome over an access token that lives: nothing is risked before it ends.
     let lives = context.clock.wall().until(kept.expiry.at());
-    Ok(if kept.name() == entry.name() {
+    Ok(if kept.version() == entry.version() {
         lives.max(limits::POSTPONE)
     } else {
         limits::POSTPONE

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    connection::{Credentials, SetName},
+    connection::{Credentials, GrantVersion},
     engine::{directory::ServingState, protocol::schedule::Window, scope::Scope},
     error::Error,
     id::IntegrationId,
@@ -49,7 +49,7 @@ pub(crate) struct Entry {
     /// The sealed set as it stands in the row, to repair a store that was rolled back.
     pub(crate) sealed: Bytes,
     pub(crate) sealed_by: String,
-    pub(crate) set: u128,
+    pub(crate) write_id: u128,
     /// Last use, and whether the flusher has been told.
     pub(super) used_at: AtomicI64,
     pub(super) told: AtomicBool,
@@ -71,7 +71,7 @@ impl Entry {
         revision: Option<Revision>,
         sealed: Bytes,
         sealed_by: String,
-        set: u128,
+        write_id: u128,
         minimum: Duration,
         jitter: u8,
     ) -> Self {
@@ -94,7 +94,7 @@ impl Entry {
             revision: Mutex::new(revision),
             sealed,
             sealed_by,
-            set,
+            write_id,
             used_at: AtomicI64::new(0),
             told: AtomicBool::new(false),
             api_usage: AtomicU64::new(0),
@@ -102,8 +102,8 @@ impl Entry {
         }
     }
 
-    pub(crate) fn name(&self) -> SetName {
-        self.credentials.set
+    pub(crate) fn version(&self) -> GrantVersion {
+        self.credentials.version
     }
 
     pub(crate) fn integration(&self) -> &IntegrationId {

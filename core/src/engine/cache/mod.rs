@@ -123,10 +123,10 @@ impl Cache {
     pub(crate) fn put(&self, id: &ConnectionId, entry: Arc<Entry>, read_at: u64) -> Arc<Entry> {
         let entries = self.entries.pin();
         let kept = upsert(&entries, id, &entry, |old| {
-            if old.name() > entry.name() {
+            if old.version() > entry.version() {
                 return old.clone();
             }
-            if old.name() == entry.name() {
+            if old.version() == entry.version() {
                 entry.learn_from(old);
             }
             entry.clone()

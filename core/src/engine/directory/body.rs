@@ -38,12 +38,13 @@ pub(crate) struct Body {
 pub(crate) struct Mark {
     /// Random; the same in both stores, so that no third one is taken for one of them.
     pub(crate) copy: u128,
-    pub(crate) side: Side,
+    #[serde(rename = "side")]
+    pub(crate) role: Role,
 }
 
-/// Which end of a copy a store is.
+/// What a store is to a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Side {
+pub(crate) enum Role {
     /// The source: nothing is served or begun here any more.
     Moved,
     /// The target, while the copy runs: nothing is served or begun here yet.
@@ -80,17 +81,17 @@ impl Body {
     }
 
     /// Why this store is not the one to use it in, if it is not.
-    pub(crate) fn away(&self) -> Option<Code> {
-        match self.mark?.side {
-            Side::Moved => Some(Code::StoreMoved),
-            Side::Arriving => Some(Code::StoreArriving),
-            Side::Arrived => None,
+    pub(crate) fn migrated(&self) -> Option<Code> {
+        match self.mark?.role {
+            Role::Moved => Some(Code::StoreMoved),
+            Role::Arriving => Some(Code::StoreArriving),
+            Role::Arrived => None,
         }
     }
 
-    /// [`Body::away`] as an error.
-    pub(crate) fn here(&self) -> Result<(), Error> {
-        self.away().map_or(Ok(()), |code| Err(code.into()))
+    /// [`Body::migrated`] as an error.
+    pub(crate) fn ensure_not_migrated(&self) -> Result<(), Error> {
+        self.migrated().map_or(Ok(()), |code| Err(code.into()))
     }
 
     /// # Errors

@@ -40,7 +40,7 @@ impl Editor {
     /// `store_arriving`.
     pub(crate) async fn create(&self, new: NewIntegration) -> Result<IntegrationId, Error> {
         let (offering, _) = self.directory.offering(&new.offering)?;
-        self.directory.not_moved().await?;
+        self.directory.ensure_none_migrated().await?;
         let NewIntegration {
             name,
             client_id,
@@ -239,7 +239,7 @@ impl Editor {
                 return Err(Code::IntegrationNotFound.into());
             };
             if let Ok(body) = Body::decode(&stored) {
-                body.here()?;
+                body.ensure_not_migrated()?;
             }
             if connections.has_connections(id).await? {
                 return Err(Code::IntegrationInUse.into());
@@ -277,7 +277,7 @@ impl Editor {
     ) -> Result<Arc<Loaded>, Error> {
         for _ in 0..limits::UPDATE_TRIES {
             let (stored, loaded) = self.directory.load(id).await?;
-            loaded.body.here()?;
+            loaded.body.ensure_not_migrated()?;
             let mut body = loaded.body.clone();
             change(&mut body, stored.revision, &loaded.offering)?;
             let row = body.encode(id)?;

@@ -36,7 +36,7 @@ pub(crate) struct ServingState {
     /// Nothing is refreshed, either.
     pub(super) frozen: AtomicBool,
     /// Another store is the one to use it in.
-    pub(super) away: AtomicBool,
+    pub(super) migrated: AtomicBool,
     /// Opens when the provider refuses the client, so that 10,000 connections do not each ask.
     pub(crate) client: Breaker,
 }
@@ -46,7 +46,7 @@ impl ServingState {
         Self {
             serves: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
-            away: AtomicBool::new(false),
+            migrated: AtomicBool::new(false),
             client: Breaker::new(1),
         }
     }
@@ -123,7 +123,7 @@ impl Loaded {
             monthly_limit: body.monthly_limit,
             options: body.options.clone(),
             state: body.state(),
-            state_reason: match (&body.switch, body.away()) {
+            state_reason: match (&body.switch, body.migrated()) {
                 (_, Some(away)) => away.as_str().to_owned(),
                 (Switch::Frozen(freeze), None) => freeze.reason.clone(),
                 (Switch::On | Switch::Disabled, None) => body.state_reason.clone(),
@@ -138,7 +138,7 @@ impl Loaded {
     /// # Errors
     /// `store_moved`, `store_arriving`, `integration_disabled`, `integration_frozen`.
     pub(crate) fn usable(&self) -> Result<(), Error> {
-        self.body.here()?;
+        self.body.ensure_not_migrated()?;
         match self.body.switch {
             Switch::On => Ok(()),
             Switch::Disabled => Err(Code::IntegrationDisabled.into()),
@@ -147,13 +147,13 @@ impl Loaded {
     }
 
     /// Whether its refresh tokens may be presented: those of a disabled one are kept alive. The serving state is asked, since this
-    /// is what was read when the flight or the sweep's page began, and somebody may have switched it off since.
+    /// is what was read when the refresh or the sweep's page began, and somebody may have switched it off since.
     ///
     /// # Errors
     /// As [`Loaded::usable`].
     pub(crate) fn may_refresh(&self, cause: Cause) -> Result<(), Error> {
-        if self.serving.away.load(Ordering::Acquire) {
-            return Err(self.body.away().unwrap_or(Code::StoreMoved).into());
+        if self.serving.migrated.load(Ordering::Acquire) {
+            return Err(self.body.migrated().unwrap_or(Code::StoreMoved).into());
         }
         if self.serving.frozen.load(Ordering::Acquire) {
             return Err(Code::IntegrationFrozen.into());

@@ -27,7 +27,7 @@ use crate::{
     vault::TokenVault,
 };
 use body::secret_context;
-pub(crate) use body::{Body, Freeze, Mark, Side, Switch};
+pub(crate) use body::{Body, Freeze, Mark, Role, Switch};
 pub(crate) use change::Editor;
 pub(crate) use loaded::{Cause, Loaded, ServingState};
 
@@ -166,8 +166,8 @@ impl Directory {
             .map_err(|_| Error::new(Code::StoreCorrupt))?;
         let opened = self.vault.open(&secret_context(id), &sealed).await?;
         let secret = Secret::new(String::from_utf8_lossy(opened.expose()));
-        let away = body.away().is_some();
-        let serves = body.switch == Switch::On && !away;
+        let migrated = body.migrated().is_some();
+        let serves = body.switch == Switch::On && !migrated;
         let mut map = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let cached = map.get(id);
         if let Some(loaded) = cached.filter(|old| stands(old)) {
@@ -177,7 +177,7 @@ impl Directory {
         serving.serves.store(serves, Ordering::Release);
         let frozen = matches!(body.switch, Switch::Frozen(_));
         serving.frozen.store(frozen, Ordering::Release);
-        serving.away.store(away, Ordering::Release);
+        serving.migrated.store(migrated, Ordering::Release);
         // A new secret or option may cure what the provider refused.
         serving.client.mend();
         let loaded = Arc::new(Loaded {
@@ -214,10 +214,10 @@ impl Directory {
     }
 
     /// Whether the store says now that the integration is used in another one. What cannot be read says nothing.
-    pub(crate) async fn is_away(&self, id: &IntegrationId) -> bool {
+    pub(crate) async fn is_migrated(&self, id: &IntegrationId) -> bool {
         let stored = self.store.integration(id).await;
         let body = stored.map(|stored| stored.map(|stored| Body::decode(&stored)));
-        matches!(body, Ok(Some(body)) if body.as_ref().map_or(true, |body| body.away().is_some()))
+        matches!(body, Ok(Some(body)) if body.as_ref().map_or(true, |body| body.migrated().is_some()))
     }
 
     /// Read from the store, not from memory.
@@ -243,11 +243,11 @@ impl Directory {
     ///
     /// # Errors
     /// `store_moved`, `store_arriving`.
-    pub(crate) async fn not_moved(&self) -> Result<(), Error> {
+    pub(crate) async fn ensure_none_migrated(&self) -> Result<(), Error> {
         for stored in self.rows().await? {
             // What cannot be read says nothing.
             if let Ok(body) = Body::decode(&stored) {
-                body.here()?;
+                body.ensure_not_migrated()?;
             }
         }
         Ok(())

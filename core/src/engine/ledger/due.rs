@@ -113,7 +113,7 @@ pub(super) fn refresh_due(
     let resolve = |from: Timestamp, attempt: u32| (from + policy.quarantine_after(attempt)).max(risked);
     match facts.row.refresh {
         Refresh::Idle => kept(facts, jitter, schedule),
-        Refresh::Turn { attempt, .. } => Some(resolve(now + policy.turn, attempt)),
+        Refresh::Leased { attempt, .. } => Some(resolve(now + policy.lease, attempt)),
         Refresh::Unknown { attempt, .. } => Some(resolve(now, attempt)),
         Refresh::Cooling {
             until, unresolved, ..
@@ -210,7 +210,7 @@ mod tests {
             Some(NOW + Duration::from_secs(60)),
             "after the quarantine"
         );
-        facts.row.refresh = Refresh::Turn {
+        facts.row.refresh = Refresh::Leased {
             holder: 1,
             until: since,
             attempt: 1,
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(
             at(&facts, 9),
             Some(NOW + Duration::from_secs(90)),
-            "after the turn and the quarantine"
+            "after the lease and the quarantine"
         );
         // The idle limit is near: waiting for the access token would cost the grant.
         facts.access_ends = NOW + 10 * DAY;
@@ -250,7 +250,7 @@ mod tests {
         facts.row.status = Status::Revoked;
         assert_eq!(at(&facts, 0), None);
         let owed = crate::engine::ledger::record::Owed {
-            name: facts.row.name,
+            version: facts.row.version,
             sealed: String::new(),
             failures: 0,
             next: NOW,

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::{
-    connection::SetName,
+    connection::GrantVersion,
     error::{Code, Error},
     id::{ConnectionId, IntegrationId},
     provider::{Expiry, TokenSet},
@@ -122,14 +122,14 @@ impl Grant {
 pub(crate) fn tokens_context<'a>(
     integration: &'a IntegrationId,
     connection: &'a ConnectionId,
-    name: SetName,
+    version: GrantVersion,
 ) -> SealContext<'a> {
     SealContext {
         purpose: Purpose::Tokens,
         integration: integration.as_str(),
         subject: connection.as_str(),
-        epoch: name.epoch,
-        generation: name.generation,
+        epoch: version.epoch,
+        generation: version.generation,
     }
 }
 
@@ -141,11 +141,11 @@ pub(crate) async fn open(
     vault: &dyn TokenVault,
     integration: &IntegrationId,
     connection: &ConnectionId,
-    name: SetName,
+    version: GrantVersion,
     sealed: &[u8],
 ) -> Result<Grant, Error> {
     let opened = vault
-        .open(&tokens_context(integration, connection, name), sealed)
+        .open(&tokens_context(integration, connection, version), sealed)
         .await?;
     Grant::decode(opened.expose())
 }

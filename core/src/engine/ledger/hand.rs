@@ -87,7 +87,7 @@ impl Hand {
         let facts = &found.record.facts;
         View {
             row: facts.row,
-            migrated: facts.moved.as_ref().map(|moved| moved.row),
+            migrated: facts.migrated.as_ref().map(|moved| moved.row),
             changed,
             owed: false,
             access: Access {

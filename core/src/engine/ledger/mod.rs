@@ -20,7 +20,7 @@ pub(crate) use update::Change;
 
 use super::{freshness::Freshness, limits, scope::Scope};
 use crate::{
-    connection::{Decision, Reason, SetName, Status},
+    connection::{Decision, GrantVersion, Reason, Status},
     error::{Code, Error},
     id::{ConnectionId, IntegrationId},
     store::{
@@ -135,7 +135,7 @@ impl Ledger {
         scope.admit(&stored.row.index.integration, &stored.row.index.owner)?;
         let deleted = stored.row.index.status == Status::Deleted;
         match Found::decode(&stored, read_at) {
-            Ok(found) if found.record.facts.moved.is_some() => Err(Code::StoreMoved.into()),
+            Ok(found) if found.record.facts.migrated.is_some() => Err(Code::StoreMoved.into()),
             _ if deleted => Err(Code::ConnectionNotFound.into()),
             read => read,
         }
@@ -186,7 +186,7 @@ impl Ledger {
         record.note(Decision {
             at: self.clock.wall(),
             what: what.to_owned(),
-            set: record.facts.row.name,
+            version: record.facts.row.version,
             reason,
             token,
         });
@@ -197,32 +197,32 @@ impl Ledger {
     /// # Errors
     /// The vault's; `connection_corrupt`.
     pub(crate) async fn open(&self, record: &Record) -> Result<Grant, Error> {
-        self.open_sealed(record, record.facts.row.name, &record.sealed)
+        self.open_sealed(record, record.facts.row.version, &record.sealed)
             .await
     }
 
-    /// Opens tokens that were sealed for a connection's set of this name.
+    /// Opens tokens that were sealed for this version of a connection's set.
     ///
     /// # Errors
     /// As [`Ledger::open`].
     pub(crate) async fn open_sealed(
         &self,
         record: &Record,
-        name: SetName,
+        version: GrantVersion,
         sealed: &[u8],
     ) -> Result<Grant, Error> {
-        grant::open(&*self.vault, &record.integration, &record.id, name, sealed).await
+        grant::open(&*self.vault, &record.integration, &record.id, version, sealed).await
     }
 
-    /// Seals tokens for a connection's set of this name.
+    /// Seals tokens for this version of a connection's set.
     pub(crate) async fn seal(
         &self,
         integration: &IntegrationId,
         id: &ConnectionId,
-        name: SetName,
+        version: GrantVersion,
         grant: &Grant,
     ) -> Result<Sealed, VaultError> {
-        let context = tokens_context(integration, id, name);
+        let context = tokens_context(integration, id, version);
         let bytes = Bytes::from(self.vault.seal(&context, &grant.encode()).await?);
         let key = self.vault.key_of(&bytes).unwrap_or_default();
         Ok(Sealed { bytes, key })
@@ -240,7 +240,7 @@ impl Ledger {
 /// Why not.
 pub(crate) fn serves(record: &Record) -> Result<(), Error> {
     let row = &record.facts.row;
-    if record.facts.moved.is_some() {
+    if record.facts.migrated.is_some() {
         return Err(Code::StoreMoved.into());
     }
     let code = match row.status {

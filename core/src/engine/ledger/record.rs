@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grant::Grant;
 use crate::{
-    connection::{ConnectionView, Decision, Profile, SetName, Status},
+    connection::{ConnectionView, Decision, GrantVersion, Profile, Status},
     engine::{
         limits::HISTORY,
         protocol::{self, Refresh, Row},
@@ -68,14 +68,14 @@ pub(crate) struct Facts {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) owed: Vec<Owed>,
     /// The connection was copied to another store, and lives there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) moved: Option<Box<Moved>>,
+    #[serde(rename = "moved", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) migrated: Option<Box<Migrated>>,
 }
 
 /// How a connection stood when it was copied to another store. Everything else stays in its row, the sealed tokens too, so
 /// that it gets there whatever happens on the way; but the row reads as deleted, and nothing is due or owed in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Moved {
+pub(crate) struct Migrated {
     /// Which copy it went with.
     pub(crate) copy: u128,
     pub(crate) row: Row,
@@ -88,7 +88,8 @@ pub(crate) struct Moved {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owed {
     /// Which set it belonged to.
-    pub(crate) name: SetName,
+    #[serde(rename = "name")]
+    pub(crate) version: GrantVersion,
     /// The sealed token set, base64, as it stood in the row.
     pub(crate) sealed: String,
     /// How often the revocation failed.
@@ -152,7 +153,7 @@ impl Record {
                 integration: self.integration.clone(),
                 environment: facts.environment,
                 status: facts.row.status,
-                concern: protocol::concern(&facts.row),
+                attention: protocol::attention(&facts.row),
                 email: facts.profile.email.to_lowercase(),
                 owner: facts.owner.clone(),
                 metadata: facts.metadata.clone(),
@@ -197,8 +198,8 @@ impl Record {
     }
 
     /// Whether the revocation of this set is owed.
-    pub(crate) fn owes(&self, name: SetName) -> bool {
-        self.facts.owed.iter().any(|owed| owed.name == name)
+    pub(crate) fn owes(&self, version: GrantVersion) -> bool {
+        self.facts.owed.iter().any(|owed| owed.version == version)
     }
 
     /// Moves the token set out, to be revoked at the provider from `next` on.
@@ -206,7 +207,7 @@ impl Record {
         if !self.sealed.is_empty() {
             let sealed = BASE64_STANDARD_NO_PAD.encode(&self.sealed);
             self.facts.owed.push(Owed {
-                name: self.facts.row.name,
+                version: self.facts.row.version,
                 sealed,
                 failures: 0,
                 next,
@@ -217,9 +218,9 @@ impl Record {
     }
 
     /// From now on the connection lives in another store. A sweep there looks at it at `due_at`.
-    pub(crate) fn depart(&mut self, copy: u128, due_at: Option<Timestamp>) {
+    pub(crate) fn migrate(&mut self, copy: u128, due_at: Option<Timestamp>) {
         let facts = &mut self.facts;
-        facts.moved = Some(Box::new(Moved {
+        facts.migrated = Some(Box::new(Migrated {
             copy,
             row: facts.row,
             owed: std::mem::take(&mut facts.owed),
@@ -233,12 +234,12 @@ impl Record {
         };
     }
 
-    /// The connection as it stood when it departed, and when a sweep should look at it; `None` if it lives here.
-    pub(crate) fn departed(&self) -> Option<(Self, Option<Timestamp>)> {
+    /// The connection as it stood when it was migrated, and when a sweep should look at it; `None` if it lives here.
+    pub(crate) fn before_migration(&self) -> Option<(Self, Option<Timestamp>)> {
         let mut record = self.clone();
-        let Moved {
+        let Migrated {
             row, owed, due_at, ..
-        } = *record.facts.moved.take()?;
+        } = *record.facts.migrated.take()?;
         record.facts.row = row;
         record.facts.owed = owed;
         Some((record, due_at))
@@ -303,8 +304,8 @@ impl Record {
             scopes: facts.scopes.clone(),
             connected_at: facts.connected_at,
             last_active_at: hot.last_active_at.unwrap_or(facts.connected_at),
-            epoch: facts.row.name.epoch,
-            generation: facts.row.name.generation,
+            epoch: facts.row.version.epoch,
+            generation: facts.row.version.generation,
         }
     }
 }
@@ -344,7 +345,7 @@ pub(crate) mod tests {
                 refresh_by: Some(Timestamp(90)),
                 connected_with: 0,
                 owed: Vec::new(),
-                moved: None,
+                migrated: None,
             },
         )
     }
@@ -364,7 +365,7 @@ pub(crate) mod tests {
         record.note(Decision {
             at: Timestamp(1),
             what: "refreshed".to_owned(),
-            set: SetName {
+            version: GrantVersion {
                 epoch: 1,
                 generation: 2,
             },
@@ -384,11 +385,11 @@ pub(crate) mod tests {
     fn the_history_is_a_ring() {
         let mut record = record();
         for at in 0..40 {
-            let set = record.facts.row.name;
+            let set = record.facts.row.version;
             record.note(Decision {
                 at: Timestamp(at),
                 what: "x".to_owned(),
-                set,
+                version: set,
                 reason: None,
                 token: None,
             });

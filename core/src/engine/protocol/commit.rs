@@ -1,7 +1,7 @@
-//! Step 6: what becomes of tokens that came, and of those that the store lost.
+//! What becomes of tokens that came, and of those that the store lost.
 
 use super::{Policy, Refresh, Row};
-use crate::connection::{Reason, SetName, Status};
+use crate::connection::{GrantVersion, Reason, Status};
 
 /// What to do with a received token set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,41 +24,42 @@ pub enum Commit {
     Ended,
 }
 
-/// Step 6: `set` came back for `spent`. Holding the turn is deliberately not required: a presenter that was paused and
+/// What becomes of the set `write_id`, which came back for `spent`. Holding the lease is deliberately not required: a presenter that was paused and
 /// wakes up holds the only living tokens.
-pub fn commit(row: &Row, spent: SetName, set: u128, policy: &Policy) -> Commit {
-    if row.name.epoch != spent.epoch && policy.rules.epoch {
+pub fn commit(row: &Row, spent: GrantVersion, write_id: u128, policy: &Policy) -> Commit {
+    if row.version.epoch != spent.epoch && policy.rules.epoch {
         return Commit::Ended;
     }
     if matches!(row.status, Status::Deleted | Status::Revoked) && policy.rules.epoch {
         return Commit::Ended;
     }
-    if row.set == set && policy.rules.own_write {
+    if row.write_id == write_id && policy.rules.own_write {
         return Commit::Stored;
     }
-    if row.name.generation > spent.generation {
+    if row.version.generation > spent.generation {
         return Commit::Superseded;
     }
     Commit::Write {
         row: Row {
-            name: SetName {
+            version: GrantVersion {
                 generation: spent.generation + 1,
-                ..row.name
+                ..row.version
             },
-            set,
+            write_id,
             status: Status::Connected,
             reason: None,
             refresh: Refresh::Idle,
         },
-        verify: is_doubtful(row, set, row.name.generation < spent.generation) && policy.rules.verify_late,
-        rolled_back: row.name.generation < spent.generation,
+        verify: is_doubtful(row, write_id, row.version.generation < spent.generation)
+            && policy.rules.verify_late,
+        rolled_back: row.version.generation < spent.generation,
     }
 }
 
 /// A set that was tried after it was stored turned out dead, and so did its grant. `None`: a newer set is stored, or nothing
 /// that lives. An older one is as dead: the store has lost this one, and whoever keeps it would store it again as healthy.
-pub fn found_dead(row: &Row, name: SetName, reason: Reason) -> Option<Row> {
-    (is_of(row, name) && row.status == Status::Connected).then_some(Row {
+pub fn found_dead(row: &Row, version: GrantVersion, reason: Reason) -> Option<Row> {
+    (is_of(row, version) && row.status == Status::Connected).then_some(Row {
         status: Status::Expired,
         reason: Some(reason),
         refresh: Refresh::Idle,
@@ -66,26 +67,26 @@ pub fn found_dead(row: &Row, name: SetName, reason: Reason) -> Option<Row> {
     })
 }
 
-/// Whether the grant of the set `name` is marked as dead.
-pub(super) fn is_marked(row: &Row, name: SetName) -> bool {
-    is_of(row, name) && row.status == Status::Expired
+/// Whether the grant of the set `version` is marked as dead.
+pub(super) fn is_marked(row: &Row, version: GrantVersion) -> bool {
+    is_of(row, version) && row.status == Status::Expired
 }
 
-/// Whether the row has the set `name`, or an older one of its grant.
-fn is_of(row: &Row, name: SetName) -> bool {
-    row.name.epoch == name.epoch && row.name <= name
+/// Whether the row has the set `version`, or an older one of its grant.
+fn is_of(row: &Row, version: GrantVersion) -> bool {
+    row.version.epoch == version.epoch && row.version <= version
 }
 
-/// Whether the stored set came from the set `name`, later: what ended the one may have ended the other.
-pub fn follows(row: &Row, name: SetName) -> bool {
-    row.name.epoch == name.epoch && row.name > name && row.status == Status::Connected
+/// Whether the stored set came from the set `version`, later: what ended the one may have ended the other.
+pub fn follows(row: &Row, version: GrantVersion) -> bool {
+    row.version.epoch == version.epoch && row.version > version && row.status == Status::Connected
 }
 
 /// Whether `set`, which is written over this row, should be tried: another presentation than its own may have ended the
 /// family of both. Over an `older` row than the set came from, any other presentation was one of a spent token.
-fn is_doubtful(row: &Row, set: u128, older: bool) -> bool {
+fn is_doubtful(row: &Row, write_id: u128, older: bool) -> bool {
     let (attempt, own) = match row.refresh {
-        Refresh::Turn { attempt, holder, .. } => (attempt, holder == set),
+        Refresh::Leased { attempt, holder, .. } => (attempt, holder == write_id),
         Refresh::Unknown { attempt, .. } => (attempt, false),
         Refresh::Cooling { unresolved, .. } => (unresolved.map_or(0, |u| u.attempt), false),
         Refresh::Idle => (0, false),
@@ -103,18 +104,18 @@ pub struct Repair {
 }
 
 /// The store shows an older set than it once acknowledged: write the one that I hold again. `None`: it does not.
-pub fn repair(row: &Row, held: SetName, set: u128, policy: &Policy) -> Option<Repair> {
-    (row.name.epoch == held.epoch
-        && row.name.generation < held.generation
+pub fn repair(row: &Row, held: GrantVersion, write_id: u128, policy: &Policy) -> Option<Repair> {
+    (row.version.epoch == held.epoch
+        && row.version.generation < held.generation
         && matches!(row.status, Status::Connected | Status::Expired))
     .then_some(Repair {
         row: Row {
-            name: held,
-            set,
+            version: held,
+            write_id,
             status: Status::Connected,
             reason: None,
             refresh: Refresh::Idle,
         },
-        verify: is_doubtful(row, set, true) && policy.rules.verify_late,
+        verify: is_doubtful(row, write_id, true) && policy.rules.verify_late,
     })
 }

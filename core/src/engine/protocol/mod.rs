@@ -1,12 +1,12 @@
-//! The refresh protocol as pure functions of (row, event, now, policy). Nothing else in the workspace decides anything
-//! about a refresh; the engine writes what these functions answer by compare-and-swap, and applies them again to the
-//! new row on a conflict. `core/tests/model` explores them exhaustively.
+//! The refresh protocol: machines without I/O, and the pure functions of (row, event, now, policy) that they share.
+//! Nothing else in the workspace decides anything about a refresh. `engine::runner` does what the machines ask for;
+//! `core/tests/model` explores them exhaustively.
 //!
 //! The row's refresh state is one of
 //!
 //! ```text
 //!            take                      commit
-//!   Idle ──────────► Turn ───────────────────────────► Idle, generation + 1
+//!   Idle ──────────► Leased ────────────────────────────► Idle, generation + 1
 //!    ▲                │ ├── give back, unspent ──────► what it replaced
 //!    │                │ ├── refused for now ─────────► Cooling (carries an unresolved unknown)
 //!    │                │ ├── answer lost, or lapsed ──► Unknown
@@ -17,7 +17,7 @@
 //! | file | what it decides |
 //! |---|---|
 //! | `policy` | times and rules |
-//! | `take` | whether a token may be presented, and until when the turn allows it |
+//! | `take` | whether a token may be presented, and until when the lease allows it |
 //! | `outcome` | what is written after a presentation that brought no tokens |
 //! | `commit` | what becomes of tokens that came |
 
@@ -42,7 +42,7 @@ pub use take::{Claim, Take, may_still_send, take};
 pub use verify::Verify;
 
 use crate::{
-    connection::{Concern, Reason, SetName, Status},
+    connection::{Attention, GrantVersion, Reason, Status},
     time::{StoreInstant, Timestamp},
 };
 
@@ -50,9 +50,11 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Row {
     /// Which token set is stored.
-    pub name: SetName,
+    #[serde(rename = "name")]
+    pub version: GrantVersion,
     /// Random id of the stored set, by which a writer that got no answer knows its own work again.
-    pub set: u128,
+    #[serde(rename = "set")]
+    pub write_id: u128,
     /// Where the connection stands.
     pub status: Status,
     /// Why.
@@ -67,10 +69,11 @@ pub enum Refresh {
     /// Nobody refreshes.
     Idle,
     /// `holder` is about to present the refresh token: lease and write-ahead intent in one.
-    Turn {
-        /// Random per turn, so that a restarted process is another holder.
+    #[serde(rename = "Turn")]
+    Leased {
+        /// Random per lease, so that a restarted process is another holder.
         holder: u128,
-        /// From then on the turn reads as `Unknown`.
+        /// From then on the lease reads as `Unknown`.
         until: StoreInstant,
         /// How often the token will then have been presented, as far as is recorded.
         attempt: u32,
@@ -104,33 +107,33 @@ pub struct Unresolved {
     pub attempt: u32,
 }
 
-/// Whether the row still shows `holder`'s turn.
+/// Whether the row still shows `holder`'s lease.
 pub fn holds(row: &Row, holder: u128) -> bool {
-    matches!(row.refresh, Refresh::Turn { holder: h, .. } if h == holder)
+    matches!(row.refresh, Refresh::Leased { holder: h, .. } if h == holder)
 }
 
-/// Step 11: the user connected again, and the new set works.
-pub fn reconnect(row: &Row, set: u128) -> Row {
+/// The user connected again, and the new set works.
+pub fn reconnect(row: &Row, write_id: u128) -> Row {
     Row {
-        name: SetName {
-            epoch: row.name.epoch + 1,
-            generation: row.name.generation + 1,
+        version: GrantVersion {
+            epoch: row.version.epoch + 1,
+            generation: row.version.generation + 1,
         },
-        set,
+        write_id,
         status: Status::Connected,
         reason: None,
         refresh: Refresh::Idle,
     }
 }
 
-/// Step 11: the connection is revoked or deleted.
+/// The connection is revoked or deleted.
 pub fn end(row: &Row, status: Status) -> Row {
     Row {
-        name: SetName {
-            epoch: row.name.epoch + 1,
-            ..row.name
+        version: GrantVersion {
+            epoch: row.version.epoch + 1,
+            ..row.version
         },
-        set: 0,
+        write_id: 0,
         status,
         reason: Some(Reason::ByRequest),
         refresh: Refresh::Idle,
@@ -138,32 +141,32 @@ pub fn end(row: &Row, status: Status) -> Row {
 }
 
 /// What about the row may need somebody's eyes.
-pub fn concern(row: &Row) -> Option<Concern> {
+pub fn attention(row: &Row) -> Option<Attention> {
     match (row.status, row.refresh) {
-        (Status::Expired, _) => Some(Concern::Expired),
+        (Status::Expired, _) => Some(Attention::Expired),
         (Status::Revoked | Status::Deleted, _) | (Status::Connected, Refresh::Idle) => None,
-        (Status::Connected, Refresh::Turn { .. }) => Some(Concern::Refreshing),
-        (Status::Connected, Refresh::Unknown { .. }) => Some(Concern::OutcomeUnknown),
+        (Status::Connected, Refresh::Leased { .. }) => Some(Attention::Refreshing),
+        (Status::Connected, Refresh::Unknown { .. }) => Some(Attention::OutcomeUnknown),
         (Status::Connected, Refresh::Cooling { unresolved, .. }) => Some(match unresolved {
-            Some(_) => Concern::OutcomeUnknown,
-            None => Concern::Cooling,
+            Some(_) => Attention::OutcomeUnknown,
+            None => Attention::Cooling,
         }),
     }
 }
 
-/// Whether somebody has the turn, so that there is nothing to do for others.
+/// Whether somebody has the lease, so that there is nothing to do for others.
 pub fn is_held(row: &Row, now: StoreInstant) -> bool {
-    matches!(row.refresh, Refresh::Turn { until, .. } if now.since(until).is_some() && now.millis < until.millis)
+    matches!(row.refresh, Refresh::Leased { until, .. } if now.since(until).is_some() && now.millis < until.millis)
 }
 
 /// The first row of a new connection.
-pub fn first(set: u128) -> Row {
+pub fn first(write_id: u128) -> Row {
     Row {
-        name: SetName {
+        version: GrantVersion {
             epoch: 1,
             generation: 1,
         },
-        set,
+        write_id,
         status: Status::Connected,
         reason: None,
         refresh: Refresh::Idle,

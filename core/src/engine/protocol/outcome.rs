@@ -1,10 +1,10 @@
-//! Steps 4, 7 and 8: what is written if no tokens came.
+//! What is written if no tokens came.
 
 use std::time::Duration;
 
 use super::{Policy, Refresh, Row, Unresolved, holds};
 use crate::{
-    connection::{Reason, SetName, Status},
+    connection::{GrantVersion, Reason, Status},
     provider::Rotation,
     time::{StoreInstant, Timestamp},
 };
@@ -20,11 +20,11 @@ fn unresolved_of(replaced: Refresh, policy: &Policy) -> Option<Unresolved> {
     match replaced {
         Refresh::Unknown { since, attempt } => Some(Unresolved { since, attempt }),
         Refresh::Cooling { unresolved, .. } => unresolved,
-        Refresh::Idle | Refresh::Turn { .. } => None,
+        Refresh::Idle | Refresh::Leased { .. } => None,
     }
 }
 
-/// The turn is given back: nothing was sent, for certain. `None`: it is not mine any more.
+/// The lease is given back: nothing was sent, for certain. `None`: it is not mine any more.
 pub fn give_back(row: &Row, holder: u128, replaced: Refresh, policy: &Policy) -> Option<Row> {
     let refresh = match replaced {
         Refresh::Cooling { .. } if policy.rules.keep_unknown => replaced,
@@ -123,12 +123,12 @@ pub enum Dead {
     NotMine,
 }
 
-/// Step 8: the provider says that the grant of the set `spent` is gone.
-pub fn dead(row: &Row, holder: u128, spent: SetName, attempt: u32, reason: Reason) -> Dead {
-    if row.name.epoch != spent.epoch || row.status != Status::Connected {
+/// The provider says that the grant of the set `spent` is gone.
+pub fn dead(row: &Row, holder: u128, spent: GrantVersion, attempt: u32, reason: Reason) -> Dead {
+    if row.version.epoch != spent.epoch || row.status != Status::Connected {
         return Dead::NotMine;
     }
-    if row.name > spent {
+    if row.version > spent {
         return Dead::Newer;
     }
     if !holds(row, holder) {

@@ -9,11 +9,11 @@ use crate::provider::Rotation;
 pub struct Policy {
     /// What presenting a token twice means.
     pub rotation: Rotation,
-    /// How long a turn lasts.
-    pub turn: Duration,
+    /// How long a lease lasts.
+    pub lease: Duration,
     /// How long a presentation may take in all.
     pub time_limit: Duration,
-    /// How soon after the turn was taken it must be sent.
+    /// How soon after the lease was taken it must be sent.
     pub gate: Duration,
     /// How long nothing is presented after an unknown outcome.
     pub quarantine: Duration,
@@ -25,7 +25,7 @@ impl Policy {
     pub fn new(rotation: Rotation) -> Self {
         Self {
             rotation,
-            turn: Duration::from_secs(30),
+            lease: Duration::from_secs(30),
             time_limit: Duration::from_secs(20),
             gate: Duration::from_secs(5),
             quarantine: Duration::from_secs(60),
@@ -67,13 +67,13 @@ pub struct Rules {
     pub wait_for_death: bool,
     /// A set that came late is tried before it counts as healthy.
     pub verify_late: bool,
-    /// Unknown outcomes, refusals and give-backs are written by the turn's holder only.
+    /// Unknown outcomes, refusals and give-backs are written by the lease's holder only.
     pub holder_only: bool,
     /// Nothing is presented during the quarantine.
     pub quarantine: bool,
     /// A set of an earlier epoch is not stored.
     pub epoch: bool,
-    /// A turn that lapsed is an unknown outcome.
+    /// A lease that lapsed is an unknown outcome.
     pub intent: bool,
     /// However often the outcome is unknown, that alone marks nothing dead.
     pub no_cap: bool,
@@ -81,11 +81,11 @@ pub struct Rules {
     pub own_write: bool,
     /// A set that another one was stored before is dropped, and not revoked.
     pub superseded_kept: bool,
-    /// Each turn has a holder of its own.
+    /// Each lease has a holder of its own.
     pub fresh_holder: bool,
-    /// A turn is used, and a stored set is let go, once the store would not lose it with a machine.
+    /// A lease is used, and a stored set is let go, once the store would not lose it with a machine.
     pub confirm: bool,
-    /// What may still be sent is counted from before the row was read, as the turn's end is.
+    /// What may still be sent is counted from before the row was read, as the lease's end is.
     pub gate_from_read: bool,
     /// Before a later presentation the row is read once more.
     pub recheck: bool,

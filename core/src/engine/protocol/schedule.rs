@@ -14,13 +14,13 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// The window of a set that lives from `obtained` to `ends`. `spread` (0 to 255) moves the soft end, so that many
+    /// The window of a set that lives from `obtained` to `ends`. `jitter` (0 to 255) moves the soft end, so that many
     /// sets of one age are not refreshed at one moment. The window never takes more than half of the set's life, so
     /// that short sessions are not refreshed on every call.
-    pub(crate) fn new(obtained: Timestamp, ends: Timestamp, minimum: Duration, spread: u8) -> Self {
+    pub(crate) fn new(obtained: Timestamp, ends: Timestamp, minimum: Duration, jitter: u8) -> Self {
         let half = obtained.until(ends) / 2;
         let hard = minimum.min(half);
-        let soft = (hard + hard * u32::from(spread) / 1024 + Duration::from_secs(10).min(hard)).min(half);
+        let soft = (hard + hard * u32::from(jitter) / 1024 + Duration::from_secs(10).min(hard)).min(half);
         Self {
             soft: ends.before(soft),
             hard: ends.before(hard),
@@ -41,13 +41,13 @@ pub(crate) const LONGEST_REST: Duration = Duration::from_secs(30);
 /// The longest wait that a provider may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
 
-/// How long to cool after the `failures`th refusal in a row: from 5 seconds to an hour, spread by `random` (0 to 255),
+/// How long to cool after the `failures`th refusal in a row: from 5 seconds to an hour, lengthened by `random` (0 to 255),
 /// but never less than the provider asked for, up to a day: a connection must not stand still for years because of a
 /// broken header.
 pub(crate) fn cooling(failures: u32, asked: Option<Duration>, random: u8) -> Duration {
     let base = Duration::from_secs(5 << failures.saturating_sub(1).min(10));
-    let spread = base * u32::from(random) / 1024;
-    (base + spread)
+    let jitter = base * u32::from(random) / 1024;
+    (base + jitter)
         .min(Duration::from_secs(3600))
         .max(asked.unwrap_or_default().min(LONGEST_ASKED))
 }
@@ -75,14 +75,14 @@ mod tests {
         let window = Window::new(Timestamp(0), Timestamp(0) + 2 * HOUR, Duration::from_secs(300), 0);
         assert_eq!(window.hard, Timestamp(0) + Duration::from_secs(6900));
         assert_eq!(window.soft, Timestamp(0) + Duration::from_secs(6890));
-        let spread = Window::new(
+        let jitter = Window::new(
             Timestamp(0),
             Timestamp(0) + 2 * HOUR,
             Duration::from_secs(300),
             255,
         );
-        assert!(spread.soft < window.soft);
-        assert_eq!(spread.hard, window.hard);
+        assert!(jitter.soft < window.soft);
+        assert_eq!(jitter.hard, window.hard);
     }
 
     #[test]
@@ -100,16 +100,16 @@ mod tests {
         assert_eq!(cooling(1, Some(Duration::MAX), 255), 24 * HOUR);
     }
 
-    /// Every spread, with sessions from nothing to a month and wishes from nothing to a day.
+    /// Every jitter, with sessions from nothing to a month and wishes from nothing to a day.
     #[test]
     fn no_window_is_upside_down_or_takes_more_than_half_of_a_life() {
         let begin = Timestamp(1_000_000_000);
         let spans = || (0..32).map(|n| Duration::from_millis((1 << n) - 1));
         for (life, minimum) in spans().flat_map(|life| spans().map(move |minimum| (life, minimum))) {
-            for spread in 0..=255 {
+            for jitter in 0..=255 {
                 let ends = begin + life;
-                let Window { soft, hard } = Window::new(begin, ends, minimum, spread);
-                assert!(soft <= hard && hard <= ends, "{life:?} {minimum:?} {spread}");
+                let Window { soft, hard } = Window::new(begin, ends, minimum, jitter);
+                assert!(soft <= hard && hard <= ends, "{life:?} {minimum:?} {jitter}");
                 assert!(begin.until(soft) >= (life / 2).saturating_sub(Duration::from_millis(1)));
                 assert!(hard.until(ends) <= minimum);
             }

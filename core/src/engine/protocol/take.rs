@@ -1,10 +1,10 @@
-//! Steps 3, 4 and 7: may a token be presented, and may it still?
+//! May a token be presented, and may it still?
 
 use std::time::Duration;
 
 use super::{Policy, Refresh, Row, Unresolved};
 use crate::{
-    connection::{Reason, SetName, Status},
+    connection::{GrantVersion, Reason, Status},
     provider::Rotation,
     time::{StoreInstant, Timestamp},
 };
@@ -16,8 +16,8 @@ const LONGEST_COOLING: Duration = Duration::from_secs(25 * 3600);
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
     /// The set that is not good enough.
-    pub seen: SetName,
-    /// Random, for this turn only.
+    pub seen: GrantVersion,
+    /// Random, for this lease only.
     pub holder: u128,
     /// The store's time, read with the row.
     pub now: StoreInstant,
@@ -43,9 +43,9 @@ pub enum Take {
         /// Why.
         reason: Reason,
     },
-    /// Another holder has the turn: wait and read again.
+    /// Another holder has the lease: wait and read again.
     Busy,
-    /// The turn is mine already: my write was applied though its answer was lost.
+    /// The lease is mine already: my write was applied though its answer was lost.
     Mine,
     /// The outcome of a presentation is not known, and nothing may be presented before this time has passed.
     Quarantine {
@@ -56,13 +56,13 @@ pub enum Take {
     LetLive,
     /// Write this row first and look again: a moment on a clock that is gone was carried over to the present one.
     Rewrite(Row),
-    /// Write this row; if that succeeds the turn is mine.
-    Turn {
+    /// Write this row; if that succeeds the lease is mine.
+    Lease {
         /// The row to write.
         row: Row,
         /// How often the token will then have been presented.
         attempt: u32,
-        /// What to restore if the turn is given back unspent.
+        /// What to restore if the lease is given back unspent.
         replaced: Refresh,
     },
 }
@@ -88,7 +88,7 @@ enum Reading {
 fn read(refresh: Refresh, now: StoreInstant, wall: Timestamp, policy: &Policy) -> Reading {
     match refresh {
         Refresh::Idle => Reading::Free { unresolved: None },
-        Refresh::Turn {
+        Refresh::Leased {
             holder,
             until,
             attempt,
@@ -118,7 +118,7 @@ fn cools(wall: Timestamp, until: Timestamp) -> bool {
     wall < until && wall.until(until) <= LONGEST_COOLING
 }
 
-/// A lapsed turn: its holder may have sent until the gate would have closed on it.
+/// A lapsed lease: its holder may have sent until the gate would have closed on it.
 fn lapsed(until: StoreInstant, attempt: u32, policy: &Policy) -> Unresolved {
     let limit = u64::try_from(policy.time_limit.as_millis()).unwrap_or(u64::MAX);
     Unresolved {
@@ -130,12 +130,12 @@ fn lapsed(until: StoreInstant, attempt: u32, policy: &Policy) -> Unresolved {
     }
 }
 
-/// Step 3: may I present the row's refresh token?
+/// May I present the row's refresh token?
 pub fn take(row: &Row, claim: &Claim, policy: &Policy) -> Take {
-    if row.name > claim.seen {
+    if row.version > claim.seen {
         return Take::Newer;
     }
-    if row.name < claim.seen {
+    if row.version < claim.seen {
         return Take::Older;
     }
     if row.status != Status::Connected {
@@ -163,19 +163,19 @@ pub fn take(row: &Row, claim: &Claim, policy: &Policy) -> Take {
             Err(wait) => return wait,
         },
     };
-    let turn = Refresh::Turn {
+    let lease = Refresh::Leased {
         holder: claim.holder,
-        until: claim.now.plus(policy.turn),
+        until: claim.now.plus(policy.lease),
         attempt,
     };
-    // What is restored must be as it reads now: a lapsed turn comes back as the unknown outcome that it stands for.
+    // What is restored must be as it reads now: a lapsed lease comes back as the unknown outcome that it stands for.
     let replaced = match (row.refresh, unresolved) {
-        (Refresh::Turn { .. }, Some(Unresolved { since, attempt })) => Refresh::Unknown { since, attempt },
+        (Refresh::Leased { .. }, Some(Unresolved { since, attempt })) => Refresh::Unknown { since, attempt },
         (other, _) => other,
     };
-    Take::Turn {
+    Take::Lease {
         row: Row {
-            refresh: turn,
+            refresh: lease,
             ..*row
         },
         attempt,
@@ -183,10 +183,10 @@ pub fn take(row: &Row, claim: &Claim, policy: &Policy) -> Take {
     }
 }
 
-/// Step 7: the attempt that may be made now after an unknown outcome, or what to do instead.
+/// The attempt that may be made now after an unknown outcome, or what to do instead.
 #[expect(
     clippy::result_large_err,
-    reason = "both are the same decision, made once per flight"
+    reason = "both are the same decision, made once per refresh"
 )]
 fn after_unknown(unresolved: Unresolved, claim: &Claim, policy: &Policy) -> Result<u32, Take> {
     let passed = claim.now.since(unresolved.since).unwrap_or_default();
@@ -208,8 +208,8 @@ fn after_unknown(unresolved: Unresolved, claim: &Claim, policy: &Policy) -> Resu
     Ok(again)
 }
 
-/// Step 4: may I still send? `passed` is counted on the boot clock from before the row was read that the turn was written
-/// over: the turn's end is reckoned from the store's time that came with it.
+/// May I still send? `passed` is counted on the boot clock from before the row was read that the lease was written
+/// over: the lease's end is reckoned from the store's time that came with it.
 pub fn may_still_send(passed: Duration, policy: &Policy) -> bool {
-    passed < policy.gate && policy.turn.saturating_sub(passed) > policy.time_limit
+    passed < policy.gate && policy.lease.saturating_sub(passed) > policy.time_limit
 }

@@ -20,7 +20,7 @@ use super::{
     machine::{Backoff, Machine, Moment, Note, Read, Step, Wait, Write, Written},
 };
 use crate::{
-    connection::{Reason, SetName},
+    connection::{GrantVersion, Reason},
     time::BootInstant,
 };
 
@@ -29,7 +29,7 @@ const REASON: Reason = Reason::OutcomeUnknown;
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Verify {
-    name: SetName,
+    version: GrantVersion,
     /// The access token ends by itself then, whatever was done to the wall clock since it was given.
     ends: BootInstant,
     /// A write of the mark got no answer.
@@ -84,7 +84,7 @@ pub enum Event {
     /// Of `Load`.
     Loaded {
         /// The set.
-        name: SetName,
+        version: GrantVersion,
         /// When its access token ends.
         ends: BootInstant,
     },
@@ -122,10 +122,10 @@ pub enum Notice {
 }
 
 impl Verify {
-    /// Try the set `name`, whose access token ends by itself at `ends`.
-    pub fn new(name: SetName, ends: BootInstant) -> Self {
+    /// Try the set `version`, whose access token ends by itself at `ends`.
+    pub fn new(version: GrantVersion, ends: BootInstant) -> Self {
         Self {
-            name,
+            version,
             ends,
             unsure: false,
             round: Backoff::default(),
@@ -133,24 +133,24 @@ impl Verify {
         }
     }
 
-    /// The set `name` is dead: try the one that replaced it.
-    pub fn successor(name: SetName) -> Self {
+    /// The set `version` is dead: try the one that replaced it.
+    pub fn successor(version: GrantVersion) -> Self {
         Self {
             at: At::Reading,
-            ..Self::new(name, BootInstant::default())
+            ..Self::new(version, BootInstant::default())
         }
     }
 
     fn read(&mut self, row: &Row, policy: &Policy) -> Option<Notice> {
-        if let Some(row) = found_dead(row, self.name, REASON) {
+        if let Some(row) = found_dead(row, self.version, REASON) {
             self.at = At::Marking(row);
-        } else if is_marked(row, self.name) {
+        } else if is_marked(row, self.version) {
             self.marked(policy);
             // My write was applied though its answer was lost.
             return self
                 .unsure
                 .then_some(Notice::Expired(row.reason.unwrap_or(REASON)));
-        } else if follows(row, self.name) && policy.rules.verify_follows {
+        } else if follows(row, self.version) && policy.rules.verify_follows {
             // What replaced it meanwhile may be of the family that was ended, and then nobody else would notice.
             self.at = At::Loading;
         } else {
@@ -226,7 +226,7 @@ impl Machine for Verify {
                 self.round.advance();
                 self.at = At::Reading;
             }
-            (At::Loading, Event::Loaded { name, ends }) => *self = Self::new(name, ends),
+            (At::Loading, Event::Loaded { version, ends }) => *self = Self::new(version, ends),
             (At::Loading, Event::Refused { retryable: false }) => self.at = At::Done(Outcome::Refused),
             _ => self.at = At::Done(Outcome::Broken),
         }

@@ -104,7 +104,7 @@ impl Executor<'_> {
     /// Adds what this process knows of refused access tokens.
     fn with_refusals(&self, read: Read) -> Read {
         let Read::Row(mut view) = read else { return read };
-        let is_refused = |entry: &Entry| entry.name() == view.row.name && entry.is_refused();
+        let is_refused = |entry: &Entry| entry.version() == view.row.version && entry.is_refused();
         view.access.refused = is_refused(self.held)
             || self
                 .context
@@ -184,7 +184,7 @@ impl Executor<'_> {
         let Some(refresh_token) = &grant.refresh_token else {
             return Answer::NotSent;
         };
-        let (token, set) = (fingerprint(refresh_token.expose()), record.facts.row.name);
+        let (token, set) = (fingerprint(refresh_token.expose()), record.facts.row.version);
         tracing::info!(connection = %self.hand.id, %set, attempt, token, "presenting");
         let which = if attempt == 1 { "first" } else { "after_unknown" };
         metrics::counter!("grantry_presentations", "attempt" => which).increment(1);
@@ -219,7 +219,7 @@ impl Executor<'_> {
                 Verdict::MayPass => Answer::NotNow {
                     reason: refusal.reason,
                     retry_after: refusal.retry_after,
-                    jitter: random::spread(),
+                    jitter: random::jitter(),
                 },
             },
         };

@@ -13,7 +13,7 @@ use super::{
     verify::{self, verify_behind},
 };
 use crate::{
-    connection::SetName,
+    connection::GrantVersion,
     engine::{
         directory::Loaded,
         ledger::{Hand, Sealed, grant::Grant, record::Owed},
@@ -54,14 +54,14 @@ pub(super) struct Executor<'a, W> {
 /// A received token set.
 pub(super) struct Set {
     pub(super) grant: Grant,
-    pub(super) spent: SetName,
+    pub(super) spent: GrantVersion,
     pub(super) write_id: u128,
     /// When its access token ends.
     pub(super) ends: BootInstant,
     /// Where the connection's API is served is news.
     pub(super) instance_changed: bool,
-    /// Sealed for the name that it will have.
-    pub(super) sealed: Option<(SetName, Sealed)>,
+    /// Sealed as the version that it will be.
+    pub(super) sealed: Option<(GrantVersion, Sealed)>,
     pub(super) guard: Guard,
 }
 
@@ -72,7 +72,7 @@ impl<W: Waiting> Execute<KeepSet> for Executor<'_, W> {
                 let read = self.hand.read().await;
                 Event::Read(self.with_owed(read))
             }
-            Command::Seal(name) => Event::Sealed(self.seal(name).await),
+            Command::Seal(version) => Event::Sealed(self.seal(version).await),
             Command::Store { write, migrated } => Event::Written(self.store(write, migrated).await),
             Command::Verify => {
                 self.verify().await;
@@ -135,10 +135,10 @@ impl<W: Waiting> Execute<KeepSet> for Executor<'_, W> {
 }
 
 impl<W: Waiting> Executor<'_, W> {
-    /// The name under which the set is owed a revocation.
-    fn own_name(&self) -> SetName {
+    /// The version as which the set is owed a revocation.
+    fn own_version(&self) -> GrantVersion {
         let spent = self.set.spent;
-        SetName {
+        GrantVersion {
             generation: spent.generation + 1,
             ..spent
         }
@@ -149,26 +149,26 @@ impl<W: Waiting> Executor<'_, W> {
         view.owed = self
             .hand
             .record()
-            .is_ok_and(|record| record.owes(self.own_name()));
+            .is_ok_and(|record| record.owes(self.own_version()));
         Read::Row(view)
     }
 
-    async fn seal(&mut self, name: SetName) -> bool {
+    async fn seal(&mut self, version: GrantVersion) -> bool {
         if self
             .set
             .sealed
             .as_ref()
-            .is_some_and(|(sealed_for, _)| *sealed_for == name)
+            .is_some_and(|(sealed_for, _)| *sealed_for == version)
         {
             return true;
         }
         let sealed = self
             .context
             .ledger
-            .seal(&self.integration.id, &self.hand.id, name, &self.set.grant);
+            .seal(&self.integration.id, &self.hand.id, version, &self.set.grant);
         match sealed.await {
             Ok(sealed) => {
-                self.set.sealed = Some((name, sealed));
+                self.set.sealed = Some((version, sealed));
                 true
             }
             Err(error) => {
@@ -187,11 +187,11 @@ impl<W: Waiting> Executor<'_, W> {
         };
         let copy = record
             .facts
-            .moved
+            .migrated
             .as_ref()
             .filter(|_| migrated)
-            .map(|moved| moved.copy);
-        let mut next = match record.departed() {
+            .map(|migrated| migrated.copy);
+        let mut next = match record.before_migration() {
             Some((record, _)) if migrated => record,
             _ => record.clone(),
         };
@@ -205,7 +205,7 @@ impl<W: Waiting> Executor<'_, W> {
         self.hand.note(&mut next, write.note);
         if let Some(copy) = copy {
             let due_at = self.context.ledger.due_at(&next);
-            next.depart(copy, due_at);
+            next.migrate(copy, due_at);
         }
         self.hand.write(next).await
     }
@@ -214,7 +214,7 @@ impl<W: Waiting> Executor<'_, W> {
     fn keep_in_memory(&self, recovers: bool) -> Outcome {
         let (context, id) = (self.context, &self.hand.id);
         let held = self.hand.held()?;
-        let name = held.record.facts.row.name;
+        let version = held.record.facts.row.version;
         let emit = |what| context.journal.emit(&self.integration.id, Some(id), what);
         if recovers {
             emit(What::Recovered);
@@ -222,7 +222,7 @@ impl<W: Waiting> Executor<'_, W> {
         if self.set.instance_changed {
             emit(What::InstanceChanged);
         }
-        emit(What::Refreshed(name));
+        emit(What::Refreshed(version));
         let grant = self.set.grant.duplicate();
         let entry = load::entry(
             context,
@@ -235,7 +235,7 @@ impl<W: Waiting> Executor<'_, W> {
         if context
             .cache
             .get(id)
-            .is_some_and(|e| e.name().epoch != name.epoch)
+            .is_some_and(|e| e.version().epoch != version.epoch)
         {
             context.cache.remove(id);
         }
@@ -252,8 +252,8 @@ impl<W: Waiting> Executor<'_, W> {
         tracing::error!(connection = %id, why = self.hand.why(), "a new token set cannot be stored yet; it lives in this process only");
         let Ok(record) = self.hand.record() else { return };
         let mut record = record.clone();
-        record.facts.row.name = self.own_name();
-        record.facts.row.set = self.set.write_id;
+        record.facts.row.version = self.own_version();
+        record.facts.row.write_id = self.set.write_id;
         (record.sealed, record.sealed_by) = (Bytes::new(), String::new());
         let grant = self.set.grant.duplicate();
         if let Ok(entry) = load::entry(context, &record, grant, None, self.integration) {
@@ -317,17 +317,17 @@ impl<W: Waiting> Executor<'_, W> {
     }
 
     async fn owe(&mut self) -> Written {
-        let (name, grant) = (self.own_name(), &self.set.grant);
+        let (version, grant) = (self.own_version(), &self.set.grant);
         let sealed = self
             .context
             .ledger
-            .seal(&self.integration.id, &self.hand.id, name, grant);
+            .seal(&self.integration.id, &self.hand.id, version, grant);
         let (Ok(sealed), Ok(record)) = (sealed.await, self.hand.record()) else {
             return Written::Failed;
         };
         let mut next = record.clone();
         next.facts.owed.push(Owed {
-            name,
+            version,
             sealed: BASE64_STANDARD_NO_PAD.encode(sealed.bytes),
             failures: 0,
             next: self.context.clock.wall(),

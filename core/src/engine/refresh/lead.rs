@@ -39,7 +39,7 @@ use crate::{
 const NOT_CONFIRMED: &str = "not_confirmed";
 
 /// A refresh that is under way, and those who wait for it.
-struct Flight {
+struct Lead {
     context: Arc<Context>,
     id: ConnectionId,
     held: Arc<Entry>,
@@ -57,28 +57,28 @@ pub(super) async fn refresh(
     id: ConnectionId,
 ) {
     let span = tracing::info_span!("refresh", connection = %id, integration = %integration.id);
-    let flight = Flight {
+    let lead = Lead {
         begun: context.clock.boot(),
         context,
         id,
         held,
         leader,
     };
-    Box::pin(attempt(flight, &integration, cause))
+    Box::pin(attempt(lead, &integration, cause))
         .instrument(span)
         .await;
 }
 
-async fn attempt(flight: Flight, integration: &Arc<Loaded>, cause: Cause) {
-    let (context, held) = (&flight.context.clone(), &flight.held.clone());
+async fn attempt(lead: Lead, integration: &Arc<Loaded>, cause: Cause) {
+    let (context, held) = (&lead.context.clone(), &lead.held.clone());
     let policy = &context.policy(integration);
     let holder = match holder(context, policy) {
         Ok(holder) => holder,
-        Err(error) => return flight.finish(Err(error)).await,
+        Err(error) => return lead.finish(Err(error)).await,
     };
     let ask = Ask {
         holder,
-        seen: held.name(),
+        seen: held.version(),
         held_until: held.expiry.at(),
     };
     let mut executor = attempt::Executor {
@@ -87,7 +87,7 @@ async fn attempt(flight: Flight, integration: &Arc<Loaded>, cause: Cause) {
         policy,
         cause,
         held,
-        hand: Hand::empty(&context.ledger, &flight.id),
+        hand: Hand::empty(&context.ledger, &lead.id),
         grant: None,
         received: None,
         refusal: None,
@@ -97,19 +97,10 @@ async fn attempt(flight: Flight, integration: &Arc<Loaded>, cause: Cause) {
     if let Outcome::Received(lease) = outcome
         && let (Some(received), Some(spent)) = (executor.received.take(), executor.grant.take())
     {
-        return keep(
-            flight,
-            integration,
-            policy,
-            executor.hand,
-            lease,
-            received,
-            &spent,
-        )
-        .await;
+        return keep(lead, integration, policy, executor.hand, lease, received, &spent).await;
     }
     let outcome = answer(executor, outcome).await;
-    flight.finish(outcome).await;
+    lead.finish(outcome).await;
 }
 
 /// Random for each attempt, so that a process that was restarted is somebody else.
@@ -123,7 +114,7 @@ fn holder(context: &Context, policy: &Policy) -> Result<u128, Error> {
 
 /// Keeps what came back until it is safe, and answers those who wait meanwhile.
 async fn keep(
-    flight: Flight,
+    lead: Lead,
     integration: &Arc<Loaded>,
     policy: &Policy,
     mut hand: Hand,
@@ -131,7 +122,7 @@ async fn keep(
     received: Received,
     spent: &Grant,
 ) {
-    let context = &flight.context.clone();
+    let context = &lead.context.clone();
     let Received { set, ends } = received;
     let instance_changed = set
         .instance_url
@@ -146,7 +137,7 @@ async fn keep(
         ends,
         instance_changed,
         sealed: None,
-        guard: context.unsaved.insert(&flight.id, lease.spent, write_id),
+        guard: context.unsaved.insert(&lead.id, lease.spent, write_id),
     };
     let mut executor = keep_set::Executor {
         context,
@@ -154,7 +145,7 @@ async fn keep(
         policy,
         hand,
         set,
-        waiting: Some(flight),
+        waiting: Some(lead),
         stored: None,
     };
     let now = moment(&*context.clock);
@@ -236,7 +227,7 @@ async fn adopt(
     Ok(served.entry)
 }
 
-impl Waiting for Flight {
+impl Waiting for Lead {
     fn publish(&self, outcome: single_flight::Outcome) {
         self.leader.publish(outcome);
     }
@@ -259,7 +250,7 @@ impl Waiting for Flight {
             let until = context.clock.wall() + backoff;
             held.back_off_until(until);
             // It may have been read again meanwhile.
-            if let Some(entry) = context.cache.get(&id).filter(|e| e.name() == held.name()) {
+            if let Some(entry) = context.cache.get(&id).filter(|e| e.version() == held.version()) {
                 entry.back_off_until(until);
             }
             if error.code() == Code::RefreshNotSent || error.reason() == Some(NOT_CONFIRMED) {

@@ -36,7 +36,7 @@ pub(super) async fn load(
     end: Option<Expiry>,
 ) -> Result<Served, Error> {
     let record = &found.record;
-    let newer = |e: &Arc<Entry>| e.name() > record.facts.row.name;
+    let newer = |e: &Arc<Entry>| e.version() > record.facts.row.version;
     if let Some(held) = context.cache.get(&record.id).filter(newer) {
         match repair(context, &record.id, &held, integration).await? {
             Repaired::Kept { doubtful } => {
@@ -79,7 +79,7 @@ pub(super) fn entry(
         record.facts.environment,
         record.facts.profile.region.clone(),
         grant.expiry.at(),
-        record.facts.row.name,
+        record.facts.row.version,
     )?;
     Ok(Arc::new(Entry::new(
         integration.id.clone(),
@@ -91,9 +91,9 @@ pub(super) fn entry(
         revision,
         record.sealed.clone(),
         record.sealed_by.clone(),
-        record.facts.row.set,
+        record.facts.row.write_id,
         context.minimum,
-        random::spread(),
+        random::jitter(),
     )))
 }
 
@@ -128,14 +128,15 @@ pub(super) async fn repair(
     else {
         return Ok(Repaired::Gone);
     };
-    if record.facts.row.name >= held.name() {
+    if record.facts.row.version >= held.version() {
         return Ok(KEPT);
     }
-    if record.facts.moved.is_some() {
+    if record.facts.migrated.is_some() {
         return Ok(Repaired::Gone);
     }
     let policy = context.policy(integration);
-    let Some(Repair { row, verify }) = protocol::repair(&record.facts.row, held.name(), held.set, &policy)
+    let Some(Repair { row, verify }) =
+        protocol::repair(&record.facts.row, held.version(), held.write_id, &policy)
     else {
         context.rolled_back(&record.integration, id);
         return Ok(Repaired::Gone);

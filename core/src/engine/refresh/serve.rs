@@ -9,7 +9,7 @@ use super::{
     verify::verify_behind,
 };
 use crate::{
-    connection::SetName,
+    connection::GrantVersion,
     engine::{
         cache::Entry,
         directory::{Cause, Directory, Loaded},
@@ -28,7 +28,7 @@ pub(crate) struct Want {
     /// How much of its life must be left.
     pub(crate) minimum: Duration,
     /// A set that was refused, and is good for nothing.
-    pub(crate) not: Option<SetName>,
+    pub(crate) not: Option<GrantVersion>,
 }
 
 /// Serves credentials, and sees to it that one refresh runs at a time.
@@ -37,7 +37,7 @@ pub(crate) struct Refresher {
     context: Arc<Context>,
     directory: Arc<Directory>,
     freshness: Arc<Freshness>,
-    flights: Arc<SingleFlight>,
+    single_flight: Arc<SingleFlight>,
     /// How long a caller waits for a refresh.
     timeout: Duration,
 }
@@ -53,14 +53,14 @@ impl Refresher {
             context,
             directory,
             freshness,
-            flights: Arc::default(),
+            single_flight: Arc::default(),
             timeout,
         }
     }
 
     /// The connections whose refresh has not ended.
     pub(crate) fn running(&self) -> Vec<ConnectionId> {
-        self.flights.running()
+        self.single_flight.running()
     }
 
     /// The entry of a connection, fetched from the store if need be, but never refreshed.
@@ -112,7 +112,7 @@ impl Refresher {
             } else {
                 // An unsaved set is newer than anything in the store, as long as the connection stands.
                 let row = Record::decode(&stored)?.facts.row;
-                row.name.epoch == entry.name().epoch && row.name < entry.name()
+                row.version.epoch == entry.version().epoch && row.version < entry.version()
             };
             if current {
                 return Ok((entry, integration));
@@ -136,7 +136,7 @@ impl Refresher {
         let (entry, integration) = self.entry(id, scope).await?;
         let now = self.context.clock.wall();
         self.context.cache.note_use(id, &entry, now);
-        if want.not == Some(entry.name()) {
+        if want.not == Some(entry.version()) {
             entry.refuse();
         }
         if !entry.is_refused() {
@@ -195,17 +195,17 @@ impl Refresher {
         integration: &Arc<Loaded>,
     ) -> Result<Arc<Entry>, Error> {
         let better = |entry: &Entry| {
-            let longer = entry.name() == held.name() && entry.expiry.at() > held.expiry.at();
-            entry.name() > held.name() || longer
+            let longer = entry.version() == held.version() && entry.expiry.at() > held.expiry.at();
+            entry.version() > held.version() || longer
         };
         let wait = async {
-            // A flight may have been in the air for an older wish; then one more is flown.
+            // The refresh may have begun for an older wish; then one more is needed.
             for _ in 0..2 {
                 match self.join(id, held, integration, Cause::Caller).outcome().await {
                     Some(Ok(entry)) if better(&entry) => return Ok(entry),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(error),
-                    // The flight ended without a word: it panicked, or the runtime is going down.
+                    // The leader ended without an outcome: it panicked, or the runtime is going down.
                     None => return Err(Error::new(Code::Internal).because("refresh_aborted")),
                 }
             }
@@ -218,7 +218,7 @@ impl Refresher {
 
     /// Joins the connection's refresh, or starts one.
     fn join(&self, id: &ConnectionId, held: &Arc<Entry>, integration: &Arc<Loaded>, cause: Cause) -> Waiter {
-        let (waiter, leader) = self.flights.join(id);
+        let (waiter, leader) = self.single_flight.join(id);
         if let Some(leader) = leader {
             if self.context.tasks.closing() {
                 leader.finish(Err(Code::ShuttingDown.into()));
@@ -233,7 +233,7 @@ impl Refresher {
         waiter
     }
 
-    /// Refreshes a connection for which nobody asked. A flight that does not land is not waited for: the sweep has others
+    /// Refreshes a connection for which nobody asked. One that does not end is not waited for: the sweep has others
     /// to look after.
     pub(crate) async fn keep_alive(
         &self,
@@ -249,21 +249,21 @@ impl Refresher {
         }
     }
 
-    /// A call was refused with the set `name`: refresh, if that set is still the current one.
+    /// A call was refused with the set `version`: refresh, if that set is still the current one.
     pub(crate) async fn after_refusal(
         &self,
         id: &ConnectionId,
         scope: Scope<'_>,
-        name: SetName,
+        version: GrantVersion,
     ) -> Result<Arc<Entry>, Error> {
         // A set that this process has not heard of yet: another one stored it.
-        let older = |e: &Arc<Entry>| e.name() < name && e.admit(scope).is_ok();
+        let older = |e: &Arc<Entry>| e.version() < version && e.admit(scope).is_ok();
         if let Some(entry) = self.context.cache.get(id).filter(older) {
             entry.mark_stale();
         }
         let want = Want {
             minimum: Duration::ZERO,
-            not: Some(name),
+            not: Some(version),
         };
         self.serve(id, scope, want).await
     }

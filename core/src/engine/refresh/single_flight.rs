@@ -63,7 +63,7 @@ pub(crate) struct SingleFlight {
 /// The place of the one who refreshes. Dropping it, a panic included, frees the place.
 #[derive(Debug)]
 pub(crate) struct Leader {
-    flights: Arc<SingleFlight>,
+    single_flight: Arc<SingleFlight>,
     id: ConnectionId,
     waiter: Waiter,
     freed: bool,
@@ -79,7 +79,7 @@ impl SingleFlight {
         let waiter = Waiter::default();
         map.insert(id.clone(), waiter.clone());
         let leader = Leader {
-            flights: self.clone(),
+            single_flight: self.clone(),
             id: id.clone(),
             waiter: waiter.clone(),
             freed: false,
@@ -110,7 +110,7 @@ impl Leader {
     /// Once only: the place may be another refresh's by then.
     fn free(&mut self) {
         if !std::mem::replace(&mut self.freed, true) {
-            self.flights
+            self.single_flight
                 .map
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

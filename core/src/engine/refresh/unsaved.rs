@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{connection::SetName, id::ConnectionId, time::Timestamp};
+use crate::{connection::GrantVersion, id::ConnectionId, time::Timestamp};
 
 /// A token set that is not saved yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Unsaved {
     /// Whose.
     pub connection: ConnectionId,
     /// Which set it replaces.
-    pub spent: SetName,
+    pub spent: GrantVersion,
     /// Since when.
     pub since: Timestamp,
 }
@@ -28,7 +28,7 @@ pub(crate) struct UnsavedSets(Arc<Mutex<BTreeMap<Key, Place>>>);
 
 #[derive(Debug)]
 struct Place {
-    spent: SetName,
+    spent: GrantVersion,
     /// Since when it is known that the store does not take it, or might lose it.
     unsaved_since: Option<Timestamp>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Guard {
 
 impl UnsavedSets {
     /// For a set that came back for `spent`, until it is safe in the store.
-    pub(super) fn insert(&self, id: &ConnectionId, spent: SetName, write_id: u128) -> Guard {
+    pub(super) fn insert(&self, id: &ConnectionId, spent: GrantVersion, write_id: u128) -> Guard {
         let key = (id.clone(), write_id);
         let place = Place {
             spent,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{context::Context, load::load, single_flight};
 use crate::{
-    connection::{Reason, SetName},
+    connection::{GrantVersion, Reason},
     engine::{
         cache::Entry,
         directory::Loaded,
@@ -30,7 +30,7 @@ pub(super) async fn verify(
     entry: Arc<Entry>,
     ends: BootInstant,
 ) -> single_flight::Outcome {
-    let machine = protocol::Verify::new(entry.name(), ends);
+    let machine = protocol::Verify::new(entry.version(), ends);
     run_with(machine, context, integration, policy, id, entry).await
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn successor(
     policy: &Policy,
     id: &ConnectionId,
     entry: Arc<Entry>,
-    spent: SetName,
+    spent: GrantVersion,
 ) -> single_flight::Outcome {
     let machine = protocol::Verify::successor(spent);
     run_with(machine, context, integration, policy, id, entry).await
@@ -155,7 +155,7 @@ impl Executor<'_> {
             Ok(served) => {
                 self.entry = served.entry;
                 Event::Loaded {
-                    name: self.entry.name(),
+                    version: self.entry.version(),
                     ends: ends_by_the_clock(self.context, &self.entry),
                 }
             }

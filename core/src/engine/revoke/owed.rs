@@ -102,7 +102,7 @@ impl Revoker {
         let Ok(sealed) = BASE64_STANDARD_NO_PAD.decode(&owed.sealed) else {
             return Outcome::Refused;
         };
-        let grant = match self.ledger.open_sealed(record, owed.name, &sealed).await {
+        let grant = match self.ledger.open_sealed(record, owed.version, &sealed).await {
             Ok(grant) => grant,
             // A key that was not given may be given tomorrow.
             Err(error) if matches!(error.code(), Code::VaultUnavailable | Code::VaultKeyUnknown) => {
@@ -126,9 +126,9 @@ impl Revoker {
 
     /// Writes down what became of one owed revocation.
     async fn record(&self, id: &ConnectionId, owed: &Owed, outcome: Outcome) -> Result<(), Error> {
-        let jitter = random::spread();
+        let jitter = random::jitter();
         let told = self.ledger.amend(id, |record, _| {
-            let same = |o: &Owed| o.name == owed.name && o.sealed == owed.sealed;
+            let same = |o: &Owed| o.version == owed.version && o.sealed == owed.sealed;
             let Some(at) = record.facts.owed.iter().position(same) else {
                 return Ok(Change::Keep(None));
             };

@@ -9,11 +9,11 @@ use super::{
     store::{MemoryStore, next_revision},
 };
 use crate::{
-    connection::{Concern, Status},
+    connection::{Attention, Status},
     id::{ConnectionId, IntegrationId},
     store::{
         Changes, ConnectionFilter, ConnectionRow, ConnectionStore, DueEntry, HotFacts, Index, Inserted,
-        ListEntry, Notice, Page, Point, Removed, Revision, StoreError, Stored, Swap,
+        ListEntry, Page, Point, Removed, Revision, StoreError, Stored, Swap, Warning,
     },
     time::{StoreInstant, Timestamp},
 };
@@ -56,7 +56,7 @@ impl ConnectionStore for MemoryStore {
         Ok(true)
     }
 
-    fn notices(&self) -> Vec<Notice> {
+    fn warnings(&self) -> Vec<Warning> {
         Vec::new()
     }
 
@@ -103,13 +103,13 @@ impl ConnectionStore for MemoryStore {
         Ok(page(entries, limit))
     }
 
-    async fn connections_of_concern(
+    async fn connections_needing_attention(
         &self,
-        concern: Concern,
+        attention: Attention,
         before: Option<&ConnectionId>,
         limit: u32,
     ) -> Result<Page<ListEntry>, StoreError> {
-        let fits = |index: &Index| index.concern == Some(concern);
+        let fits = |index: &Index| index.attention == Some(attention);
         Ok(self.state().connections.descending(before, limit, fits))
     }
 

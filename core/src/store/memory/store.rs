@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The name of this store's clock. It is constant: a store that lives in one process has one boot.
-const ERA: u64 = 1;
+const CLOCK_ID: u64 = 1;
 
 /// A store that keeps everything in this process. Clones share the data.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl MemoryStore {
 
     pub(super) fn now(&self) -> StoreInstant {
         StoreInstant {
-            era: ERA,
+            clock_id: CLOCK_ID,
             millis: self.shared.clock.boot().0,
         }
     }

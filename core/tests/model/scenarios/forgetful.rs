@@ -54,7 +54,7 @@ pub const TAKEN_OVER_AND_SITS: Scenario = Scenario {
     )
 };
 
-/// A store whose turns are confirmed, since it may forget what its replica does not have.
+/// A store whose leases are confirmed, since it may forget what its replica does not have.
 pub const FAIL_OVER: [Scenario; 4] = [
     TAKEN_OVER,
     TAKEN_OVER_AFTER_UNKNOWN,
@@ -62,7 +62,7 @@ pub const FAIL_OVER: [Scenario; 4] = [
     TAKEN_OVER_AND_SITS,
 ];
 
-/// The row is put back to what it was, while nobody has a turn. A token that was spent since may be presented again, as
+/// The row is put back to what it was, while nobody has a lease. A token that was spent since may be presented again, as
 /// nobody knows better who did not see it. But who has the newer set writes it again, and nothing dies silently.
 pub const ROLLED_BACK: Scenario = Scenario {
     store: Store::Backup { at_rest: true },
@@ -90,13 +90,13 @@ pub const ROLLED_BACK_AND_RECONNECT: Scenario = Scenario {
     )
 };
 
-/// The turn of somebody who presents is lost with it, so that another one presents, too, and nobody knows that his set is
+/// The lease of somebody who presents is lost with it, so that another one presents, too, and nobody knows that his set is
 /// doubtful: if the provider ends grants for that, the first call that is refused will tell.
 pub const ROLLED_BACK_MEANWHILE: Scenario = Scenario {
     store: Store::Backup { at_rest: false },
     excused: &["I1", "I2", "SILENT"],
     ..scenario(
-        "the store is rolled back under a turn",
+        "the store is rolled back under a lease",
         &[(BackUp, 1), (RollBack, 1), (Lapse, 1), (AccessEnds, 3)],
     )
 };

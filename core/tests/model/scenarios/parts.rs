@@ -25,7 +25,7 @@ pub const STORE_AWAY: Scenario = scenario(
     &[(Outage, 1), (Late, 1), (Lapse, 1), (AccessEnds, 2)],
 );
 pub const UNCONFIRMED: Scenario = scenario(
-    "turns are not confirmed, and rows touched",
+    "leases are not confirmed, and rows touched",
     &[
         (Unconfirmed, 2),
         (Touch, 1),

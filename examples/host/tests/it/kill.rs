@@ -339,7 +339,7 @@ async fn lost_answers_show(
             // The set was stored, or nothing was sent.
             continue;
         }
-        // Nothing is presented before the quarantine is over: turn, then a minute.
+        // Nothing is presented before the quarantine is over: lease, then a minute.
         let mut last = first;
         let shown = async {
             while last.status == 503 {

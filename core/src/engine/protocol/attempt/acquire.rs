@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::io::{Ask, Command, Event, Lease, Life, Notice, Outcome, Pass, Repaired};
 use crate::{
-    connection::{Reason, SetName},
+    connection::{GrantVersion, Reason},
     engine::protocol::{
         Policy, Refresh, Row, found_dead,
         machine::{Backoff, Moment, Note, Read, Step, View, Wait, Write, Written},
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Acquire {
     holder: u128,
-    seen: SetName,
+    seen: GrantVersion,
     held_until: Timestamp,
     begun: BootInstant,
     /// The provider said that the stored access token does not work.
@@ -59,7 +59,7 @@ enum At {
     /// A moment on a clock that is gone is carried over to the present one.
     Restamping(Row),
     Repairing {
-        stored: SetName,
+        stored: GrantVersion,
     },
     Probing,
     Preparing(Plan),
@@ -136,7 +136,7 @@ impl Acquire {
             (At::Reading, Event::Read(read)) => {
                 // After a write without an answer the row must be seen: a lease of mine may stand there.
                 let retries = read == Read::Failed && self.tries.is_some();
-                if retries && now.boot - self.begun < policy.turn {
+                if retries && now.boot - self.begun < policy.lease {
                     return self.sleep(Wait::StoreRetry(self.round));
                 }
                 Done(Outcome::StoreFailed)
@@ -222,7 +222,7 @@ impl Acquire {
             Take::Newer => Done(Outcome::Adopt),
             Take::Ended => Done(Outcome::Ended),
             Take::Older => {
-                let stored = view.row.name;
+                let stored = view.row.version;
                 self.at = At::Repairing { stored };
                 NotYet
             }
@@ -232,7 +232,7 @@ impl Acquire {
             }),
             Take::Quarantine { wait } => self.outcome_unknown(view, &claim, wait),
             Take::LetLive => self.outcome_unknown(view, &claim, LAST_SECONDS),
-            Take::Busy if now.boot - self.begun > policy.turn + policy.gate => {
+            Take::Busy if now.boot - self.begun > policy.lease + policy.gate => {
                 Done(Outcome::InProgress(None))
             }
             Take::Busy => self.sleep(Wait::Poll(self.round)),
@@ -255,7 +255,7 @@ impl Acquire {
                 });
                 NotYet
             }
-            Take::Turn {
+            Take::Lease {
                 row,
                 attempt,
                 replaced,
@@ -263,7 +263,7 @@ impl Acquire {
                 let since = self.tries.map_or(view.asked, |tries| tries.since);
                 if now.boot - since > policy.gate {
                     // This process stood still since it read the row, or the store takes that long.
-                    if self.tries.is_none() && now.boot - self.begun < policy.turn {
+                    if self.tries.is_none() && now.boot - self.begun < policy.lease {
                         return self.again();
                     }
                     // The store answers reads and no writes; nothing could be sent any more.
@@ -322,7 +322,7 @@ impl Acquire {
             let left = Some(now.wall.until(self.held_until));
             return Done(Outcome::NoRefreshToken { left });
         }
-        match found_dead(&plan.before, plan.before.name, Reason::GrantExpiredOrRevoked) {
+        match found_dead(&plan.before, plan.before.version, Reason::GrantExpiredOrRevoked) {
             Some(row) => {
                 self.at = At::Expiring(row);
                 NotYet
@@ -360,7 +360,7 @@ impl Acquire {
     fn lease(&self, plan: &Plan) -> Lease {
         Lease {
             holder: self.holder,
-            spent: plan.row.name,
+            spent: plan.row.version,
             attempt: plan.attempt,
             replaced: plan.replaced,
             since: plan.since,
@@ -372,7 +372,7 @@ impl Acquire {
 
 /// What an earlier draft did, in which a process that was restarted had its name again: it went on with the lease of before.
 fn named_after_its_process(view: &View, policy: &Policy) -> Option<Tries> {
-    let Refresh::Turn { attempt, until, .. } = view.row.refresh else {
+    let Refresh::Leased { attempt, until, .. } = view.row.refresh else {
         return None;
     };
     (!policy.rules.fresh_holder).then_some(Tries {

@@ -6,7 +6,7 @@
 
 use super::io::{Command, Lease, Notice, Outcome};
 use crate::{
-    connection::{Reason, SetName, Status},
+    connection::{GrantVersion, Reason, Status},
     engine::protocol::{
         Policy, Row,
         machine::{Backoff, Note, Read, Step, Wait, Write, Written},
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Expire {
     holder: u128,
-    spent: SetName,
+    spent: GrantVersion,
     attempt: u32,
     reason: Reason,
     /// A write of mine got no answer.
@@ -89,7 +89,7 @@ impl Expire {
                     Outcome::Ended
                 });
                 // My write was applied though its answer was lost.
-                let stands = row.name == self.spent && row.status == Status::Expired;
+                let stands = row.version == self.spent && row.status == Status::Expired;
                 if self.unsure && stands {
                     return Some(Notice::Expired(row.reason.unwrap_or(self.reason)));
                 }

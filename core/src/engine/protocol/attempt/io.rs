@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    connection::{Reason, SetName},
+    connection::{GrantVersion, Reason},
     engine::protocol::{
         Refresh,
         machine::{Read, Wait, Write, Written},
@@ -17,7 +17,7 @@ pub struct Ask {
     /// Random, for this attempt only: the lease's holder, and the id of the set that it brings.
     pub holder: u128,
     /// The token set that is not good enough.
-    pub seen: SetName,
+    pub seen: GrantVersion,
     /// When that set's access token ends, as far as is known.
     pub held_until: Timestamp,
 }
@@ -28,7 +28,7 @@ pub struct Lease {
     /// Whose it is.
     pub holder: u128,
     /// The token set that it spends.
-    pub spent: SetName,
+    pub spent: GrantVersion,
     /// How often the refresh token will have been presented, as far as is recorded.
     pub attempt: u32,
     /// What it replaced in the row.
@@ -196,7 +196,7 @@ pub enum Outcome {
     /// The row in hand has a newer set, whose family my refused presentation may have ended.
     AdoptAndVerify {
         /// The set that was presented.
-        spent: SetName,
+        spent: GrantVersion,
     },
     /// There is no such connection.
     NotFound,

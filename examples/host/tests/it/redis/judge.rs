@@ -4,7 +4,7 @@
 //! That takes a refresh, so the stored refresh token was the living one. Otherwise it must be *shown* by the health route
 //! of a living host: its outcome is unknown, or it has expired. One that is neither is a silent loss.
 //!
-//! A token may be presented again only if its row recorded both turns, and a minute after the first.
+//! A token may be presented again only if its row recorded both leases, and a minute after the first.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -17,9 +17,9 @@ use crate::support::{ADMIN_KEY, Host};
 
 /// What the protocol waits after a presentation whose outcome is not known.
 const QUARANTINE: i64 = 60_000;
-/// A turn is half a minute, and one that lapsed shows; the rest is for slow machines.
+/// A lease is half a minute, and one that lapsed shows; the rest is for slow machines.
 const SHOWS_WITHIN: Duration = Duration::from_secs(90);
-/// A turn, a quarantine, the sweep, and the rest for slow machines.
+/// A lease, a quarantine, the sweep, and the rest for slow machines.
 const DECIDED_WITHIN: Duration = Duration::from_secs(240);
 
 /// What was found, over all rounds.
@@ -107,7 +107,7 @@ impl Fleet {
                 if shown(host, connection).await && !self.is_unsaved(connection).await {
                     let user = &self.users()[connection];
                     let history = self.history(host, connection).await;
-                    let lost = self.living(&user.name) != Some(generation(&last_turn(&history)));
+                    let lost = self.living(&user.name) != Some(generation(&last_lease(&history)));
                     println!(
                         "{connection} does not work, lost={lost}:\n{}",
                         self.log(connection)
@@ -189,7 +189,7 @@ impl Fleet {
         }
         for (_, presentations) in tokens.iter().filter(|(_, all)| all.len() > 1) {
             verdict.repeated += presentations.len() - 1;
-            let allowed = self.turns(&presentations[0]).await >= presentations.len();
+            let allowed = self.leases(&presentations[0]).await >= presentations.len();
             for pair in presentations.windows(2) {
                 let early = pair[1].arrived_at - pair[0].arrived_at < QUARANTINE;
                 if early || pair[1].in_flight_overlap || !allowed {
@@ -211,7 +211,7 @@ impl Fleet {
     }
 
     /// How many turns the row has recorded for a token.
-    async fn turns(&self, presented: &Presentation) -> usize {
+    async fn leases(&self, presented: &Presentation) -> usize {
         let host = &self.hosts()[0];
         let Some(connection) = self.connection_of(presented) else {
             return 0;
@@ -280,11 +280,11 @@ async fn shown(host: &Host, connection: &str) -> bool {
     })
 }
 
-/// The set that the last turn was about.
-fn last_turn(history: &[Value]) -> String {
-    let turn = history
+/// The set that the last lease was about.
+fn last_lease(history: &[Value]) -> String {
+    let lease = history
         .iter()
         .rev()
         .find(|decision| decision["what"] == "turn_taken");
-    turn.unwrap()["tokenSet"].as_str().unwrap().to_owned()
+    lease.unwrap()["tokenSet"].as_str().unwrap().to_owned()
 }

@@ -14,6 +14,12 @@
 //! came back for the stored set is stored. The callers who wait for the refresh are answered as early as that is safe; what
 //! follows happens behind their backs.
 
+mod io;
+mod owe;
+
+pub use io::{Answer, Command, Compared, Confirm, Event, Notice, Outcome};
+use owe::{Owe, Owed};
+
 use super::{
     Policy, Row,
     commit::{Commit, commit},
@@ -21,7 +27,7 @@ use super::{
     machine::{Backoff, Machine, Moment, Note, Read, Step, View, Wait, Write, Written},
 };
 use crate::{
-    connection::{SetName, Status},
+    connection::{GrantVersion, Status},
     time::BootInstant,
 };
 
@@ -29,7 +35,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeepSet {
     /// The set that was spent for it.
-    spent: SetName,
+    spent: GrantVersion,
     write_id: u128,
     /// One of the tries to store it would have it verified.
     verify: bool,
@@ -70,10 +76,7 @@ enum At {
     Revoking,
     Answering(Answer, Next),
     Confirming,
-    Owing,
-    Comparing,
-    WritingOwed,
-    RevokingAtOnce,
+    Owing(Owe),
     Sleeping(Next),
     Done(Outcome),
 }
@@ -99,139 +102,11 @@ enum Next {
     Finish(Outcome),
 }
 
-/// What it asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Command {
-    /// Read the row and take it in hand.
-    Read,
-    /// Seal the set under this name.
-    Seal(SetName),
-    /// Write the sealed set over the row in hand.
-    Store {
-        /// The row.
-        write: Write,
-        /// The row stays behind: its connection was copied to another store.
-        migrated: bool,
-    },
-    /// Try whether the stored set works, and mark the connection if it does not.
-    Verify,
-    /// Answer those who wait.
-    Answer(Answer),
-    /// Wait until the row in hand would survive the loss of a machine.
-    Confirm(Confirm),
-    /// Look whether the row in hand lives on the same refresh token.
-    Compare,
-    /// Write into the row in hand that the set is owed a revocation, sealed under its own name.
-    Owe,
-    /// Revoke the set now: no row can say that it is owed.
-    RevokeReceived,
-    /// Sleep.
-    Sleep(Wait),
-}
-
-/// What is to be confirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Confirm {
-    /// The row that holds the set.
-    Set,
-    /// The row of a reconnect.
-    Reconnect,
-}
-
-/// What those who wait are answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Answer {
-    /// The set, or what its verification found.
-    Stored,
-    /// What the row in hand holds.
-    InHand,
-    /// There is no such connection any more.
-    NotFound,
-    /// The connection lives in another store.
-    Migrated,
-}
-
-/// What came of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "taken apart at once")]
-pub enum Event {
-    /// Of `Read`.
-    Read(Read),
-    /// Of `Seal`: whether it is.
-    Sealed(bool),
-    /// Of `Store` and `Owe`.
-    Written(Written),
-    /// Of `Verify`, `Answer` and `RevokeReceived`.
-    Done,
-    /// Of `Confirm`.
-    Confirmed(bool),
-    /// Of `Compare`.
-    Compared(Compared),
-    /// Of `Sleep`.
-    Woken,
-}
-
-/// Whose refresh token stands in the row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compared {
-    /// Mine.
-    Same,
-    /// Another one, or none.
-    Other,
-    /// That cannot be seen now.
-    Unknown,
-}
-
-/// What became of the set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// The store has it.
-    Safe,
-    /// Another set is stored that came later, or from the same refresh token.
-    Superseded,
-    /// The connection has ended, and the set is revoked, owed a revocation, or the living one.
-    Ended,
-    /// It stands in the row that stayed behind in a copied store, or is older than that.
-    Migrated,
-    /// An event came that answers no command.
-    Broken,
-}
-
-/// What became known on the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Notice {
-    /// The lease had lapsed when the set came, or before it could be stored.
-    Late,
-    /// The store had lost what it once acknowledged.
-    RolledBack,
-    /// The store took the set: it is served from memory.
-    Stored {
-        /// The connection was expired.
-        recovers: bool,
-    },
-    /// A newer set is stored.
-    Superseded,
-    /// The set in memory belongs to nobody any more.
-    Forget,
-    /// The set is in this process only: serve it from memory.
-    Unsaved,
-    /// The same, for a set that is served already: what is stored might be lost with a machine.
-    AtRisk,
-    /// It is not any more.
-    Saved,
-    /// It stands in the row that stayed behind.
-    CameAfterCopy,
-    /// It came for a connection that had ended and was copied away: its grant may live on.
-    LeftOver,
-    /// A revocation is owed: begin with it.
-    Owed,
-}
-
 impl KeepSet {
     /// The set `write_id` came back for `spent`. `since`: see [`Lease`](super::attempt::Lease). `in_hand` is the row as it was
     /// read or written last.
     pub fn new(
-        spent: SetName,
+        spent: GrantVersion,
         write_id: u128,
         since: BootInstant,
         in_hand: Read,
@@ -253,7 +128,7 @@ impl KeepSet {
             at: At::Looking,
         };
         let mut notices = Vec::new();
-        if now.boot - since > policy.turn {
+        if now.boot - since > policy.lease {
             machine.came_late(&mut notices);
         }
         notices.extend(machine.on(Event::Read(in_hand), now, policy));
@@ -417,18 +292,22 @@ impl KeepSet {
             Next::Look => self.at = At::Looking,
             Next::Confirm => self.confirm(policy, notices),
             Next::Owe if !policy.rules.owe_late => self.finish(Outcome::Ended, notices),
-            Next::Owe => self.at = At::Owing,
+            Next::Owe => self.at = At::Owing(Owe::Reading),
             Next::Finish(outcome) => self.finish(outcome, notices),
         }
     }
 
-    /// The row that the set must not be revoked under, or is owed in.
-    fn owe(&mut self, view: &View, notices: &mut Vec<Notice>) {
-        // It lives elsewhere, perhaps on the very same grant; or my write was applied though its answer was lost.
-        if view.migrated.is_some() || view.owed || view.row.set == self.write_id {
-            self.finish(Outcome::Ended, notices);
-        } else {
-            self.at = At::Comparing;
+    fn owe(&mut self, owed: Owed, notices: &mut Vec<Notice>) {
+        match owed {
+            Owed::Next(owe) => self.at = At::Owing(owe),
+            Owed::NotNow => self.at = At::Sleeping(Next::Owe),
+            Owed::Done { owes } => {
+                if owes {
+                    notices.push(Notice::Owed);
+                }
+                self.finish(Outcome::Ended, notices);
+            }
+            Owed::Broken => self.at = At::Done(Outcome::Broken),
         }
     }
 }
@@ -441,8 +320,8 @@ impl Machine for KeepSet {
 
     fn step(&self) -> Step<Command, Outcome> {
         Step::Do(match self.at {
-            At::Looking | At::Owing => Command::Read,
-            At::Sealing(plan) => Command::Seal(plan.row.name),
+            At::Looking => Command::Read,
+            At::Sealing(plan) => Command::Seal(plan.row.version),
             At::Storing(plan) => Command::Store {
                 write: Write {
                     row: plan.row,
@@ -455,14 +334,13 @@ impl Machine for KeepSet {
                 migrated: plan.migrated,
             },
             At::Verifying { .. } => Command::Verify,
-            At::Revoking | At::RevokingAtOnce => Command::RevokeReceived,
+            At::Revoking => Command::RevokeReceived,
             At::Answering(answer, _) => Command::Answer(answer),
             At::Confirming => Command::Confirm(match self.stands {
                 Some(Stands::Reconnect) => Confirm::Reconnect,
                 _ => Confirm::Set,
             }),
-            At::Comparing => Command::Compare,
-            At::WritingOwed => Command::Owe,
+            At::Owing(owe) => owe.command(),
             At::Sleeping(_) => Command::Sleep(Wait::StoreRetry(self.round)),
             At::Done(outcome) => return Step::Done(outcome),
         })
@@ -517,27 +395,7 @@ impl Machine for KeepSet {
             | (At::Storing(_), Event::Written(Written::Conflict)) => {
                 self.at = At::Looking;
             }
-            (At::Owing, Event::Read(read)) => match read {
-                Read::Row(view) => self.owe(&view, n),
-                Read::Missing => self.at = At::RevokingAtOnce,
-                Read::Unreadable | Read::Failed => self.at = At::Sleeping(Next::Owe),
-            },
-            (At::Comparing, Event::Compared(compared)) => match compared {
-                Compared::Same => self.finish(Outcome::Ended, n),
-                Compared::Other => self.at = At::WritingOwed,
-                // It must not be revoked by mistake.
-                Compared::Unknown => self.at = At::Sleeping(Next::Owe),
-            },
-            (At::WritingOwed, Event::Written(written)) => match written {
-                Written::Swapped => {
-                    n.push(Notice::Owed);
-                    self.finish(Outcome::Ended, n);
-                }
-                Written::Conflict | Written::Missing | Written::Failed => {
-                    self.at = At::Sleeping(Next::Owe);
-                }
-            },
-            (At::RevokingAtOnce, Event::Done) => self.finish(Outcome::Ended, n),
+            (At::Owing(owe), event) => self.owe(owe.on(event, self.write_id), n),
             (At::Sleeping(next), Event::Woken) => {
                 self.round.advance();
                 self.go(next, policy, n);
