@@ -140,11 +140,13 @@ impl ConnectionHandle {
     pub async fn reconnect_link(&self) -> Result<Link, Error> {
         let parts = &self.shared.parts;
         let found = parts.ledger.find(self.scope(), &self.id).await?;
+        let integration = found.record.integration;
         let kind = LinkKind::Reconnect {
             connection: self.id.clone(),
-            owner: self.owner.as_deref().map(str::to_owned),
+            owner: Some(found.record.facts.owner),
+            by_host: self.owner.is_none(),
         };
-        parts.connector.seal_link(&found.record.integration, kind).await
+        parts.connector.seal_link(&integration, kind).await
     }
 
     /// Credentials that are good for five more minutes at least (or as the builder was told). From memory it allocates

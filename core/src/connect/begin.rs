@@ -32,7 +32,8 @@ pub struct BeginConnect {
     connector: Arc<Connector>,
     integration: IntegrationId,
     binding: Binding,
-    owner: String,
+    /// `None` if the host did not say: nobody for a new connection, its present owner for a reconnect.
+    owner: Option<String>,
     metadata: BTreeMap<String, String>,
     return_to: Option<String>,
     reconnect: Option<ConnectionId>,
@@ -47,7 +48,7 @@ impl BeginConnect {
             connector,
             integration,
             binding,
-            owner: String::new(),
+            owner: None,
             metadata: BTreeMap::new(),
             return_to: None,
             reconnect: None,
@@ -64,7 +65,7 @@ impl BeginConnect {
 
     /// The host's own id of its user. Up to 256 characters. Behind an owner's door it is set, and another one is refused.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
+        self.owner = Some(owner.into());
         self
     }
 
@@ -80,7 +81,8 @@ impl BeginConnect {
         self
     }
 
-    /// Connects an existing connection again, which keeps its id.
+    /// Connects an existing connection again, which keeps its id and its owner. With another [`BeginConnect::owner`] than the
+    /// connection's it is `owner_mismatch`: a change of owner is a call of its own.
     pub fn reconnect(mut self, connection: ConnectionId) -> Self {
         self.reconnect = Some(connection);
         self
@@ -92,13 +94,13 @@ impl BeginConnect {
         self
     }
 
-    async fn begin(self) -> Result<Started, Error> {
+    async fn begin(mut self) -> Result<Started, Error> {
         let connector = &self.connector;
-        check_owner(&self.owner)?;
+        check_owner(self.owner.as_deref().unwrap_or_default())?;
         if self
             .door
             .as_ref()
-            .is_some_and(|door| door.is_empty() || *door != self.owner)
+            .is_some_and(|door| door.is_empty() || self.owner.as_ref() != Some(door))
         {
             return Err(Error::new(Code::FieldInvalid).because("owner"));
         }
@@ -112,7 +114,11 @@ impl BeginConnect {
             RedirectUri::choose(&integration.body.redirect_uris, uri)?;
         }
         let login_hint = match &self.reconnect {
-            Some(id) => Some(self.reconnectable(id).await?),
+            Some(id) => {
+                let (owner, email) = self.reconnectable(id).await?;
+                self.owner = Some(owner);
+                Some(email)
+            }
             None => None,
         };
         let client = integration.client();
@@ -131,7 +137,7 @@ impl BeginConnect {
             integration: self.integration.clone(),
             verifier: pkce.verifier.expose().to_owned(),
             token_host: integration.provider.token_host(&client),
-            owner: self.owner,
+            owner: self.owner.unwrap_or_default(),
             metadata: self.metadata,
             return_to: self.return_to,
             reconnect: self.reconnect,
@@ -160,8 +166,8 @@ impl BeginConnect {
         })
     }
 
-    /// The e-mail address of the connection's user, if the connection may be connected again.
-    async fn reconnectable(&self, id: &ConnectionId) -> Result<String, Error> {
+    /// The connection's owner, and its user's e-mail address, if it may be connected again.
+    async fn reconnectable(&self, id: &ConnectionId) -> Result<(String, String), Error> {
         let found = self.connector.ledger.read(id).await?;
         let record = found.ok_or(Code::ConnectionNotFound)?.record;
         let scope = Scope {
@@ -175,7 +181,14 @@ impl BeginConnect {
         if record.facts.row.status == Status::Deleted {
             return Err(Code::ConnectionNotFound.into());
         }
-        Ok(record.facts.profile.email)
+        if self
+            .owner
+            .as_ref()
+            .is_some_and(|owner| *owner != record.facts.owner)
+        {
+            return Err(Code::OwnerMismatch.into());
+        }
+        Ok((record.facts.owner, record.facts.profile.email))
     }
 }
 

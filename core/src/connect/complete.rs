@@ -309,8 +309,12 @@ impl Connector {
                 self.reconnected(integration, &record);
                 return Ok(());
             }
-            if attempt.owner_only && record.facts.owner != attempt.owner {
-                return Err(Code::ConnectionNotFound.into());
+            if record.facts.owner != attempt.owner {
+                return Err(if attempt.owner_only {
+                    Code::ConnectionNotFound.into()
+                } else {
+                    Code::OwnerMismatch.into()
+                });
             }
             if record.facts.migrated.is_some() {
                 return Err(Code::StoreMoved.into());
@@ -337,9 +341,6 @@ impl Connector {
             record.facts.subject.clone_from(&subject);
             record.facts.profile = profile.clone();
             record.facts.connected_at = self.clock.wall();
-            if !attempt.owner.is_empty() {
-                record.facts.owner.clone_from(&attempt.owner);
-            }
             record.facts.metadata.extend(attempt.metadata.clone());
             self.seal_into(&mut record, &grant, integration).await?;
             self.ledger

@@ -101,6 +101,9 @@ pub(crate) enum LinkKind {
         /// Only if it still belongs to this owner.
         #[serde(default)]
         owner: Option<String>,
+        /// The host made it, and not somebody behind the owner's door.
+        #[serde(default)]
+        by_host: bool,
     },
 }
 
@@ -218,8 +221,13 @@ impl Connector {
                     None => begin,
                 }
             }
-            LinkKind::Reconnect { connection, owner } => {
+            LinkKind::Reconnect {
+                connection,
+                owner,
+                by_host,
+            } => {
                 let begin = match owner {
+                    Some(owner) if by_host => begin.owner(owner),
                     Some(owner) => begin.behind(&owner),
                     None => begin,
                 };

@@ -121,6 +121,7 @@ codes! {
     NavigationRequired, "navigation_required", 403, Connect, "Open this address in a window of its own, by a link or a redirect.";
     AccessDenied, "access_denied", 403, Connect, "The user did not allow the access.";
     AccountMismatch, "account_mismatch", 409, Connect, "Another account was used than the one that this connection belongs to; log in with the same account, or connect it as a new one.";
+    OwnerMismatch, "owner_mismatch", 409, Connect, "This connection belongs to another owner; begin as its owner, or change the owner first by a call of its own.";
     ProviderRejected, "provider_rejected", 502, Connect, "The provider refused to finish the connection; see the reason.";
     TokenResponseIncomplete, "token_response_incomplete", 502, Connect, "The provider's token answer lacks a required field.";
     TokenResponseInvalid, "token_response_invalid", 502, Connect, "The provider's token answer is not valid.";

@@ -226,6 +226,57 @@ async fn a_reconnect_takes_nothing_over() {
     assert!(world.upstream.lives("refresh-0-0"));
 }
 
+/// Without a door, too: neither at once, nor if the owner changes between the halves, nor by a link from before.
+#[tokio::test(start_paused = true)]
+async fn a_reconnect_for_another_owner_is_refused() {
+    let world = World::new().await;
+    let ann = connect(&world, "ann").await;
+    let nobodys = world.connect().await;
+    let integration = world.one.broker.integration(&world.integration);
+    let binding = || Binding::new("b");
+    let tokens = world.upstream.presented().len();
+    let before = (world.row(&ann).await, world.row(&nobodys).await);
+    for (id, owner) in [(&ann, "bob"), (&ann, ""), (&nobodys, "bob")] {
+        let begin = || {
+            integration
+                .begin_connect(binding())
+                .owner(owner)
+                .reconnect(id.clone())
+        };
+        assert_eq!(code(begin().await), Some(Code::OwnerMismatch), "{owner:?}");
+        let changed = begin().allow_account_change().await;
+        assert_eq!(code(changed), Some(Code::OwnerMismatch), "{owner:?}");
+    }
+    assert_eq!((world.row(&ann).await, world.row(&nobodys).await), before);
+    assert_eq!(world.upstream.presented().len(), tokens);
+
+    let begin = |owner: Option<&str>| {
+        let begin = integration.begin_connect(binding()).reconnect(ann.clone());
+        match owner {
+            Some(owner) => begin.owner(owner),
+            None => begin,
+        }
+    };
+    let link = world.one.broker.connection(&ann).reconnect_link().await.unwrap();
+    let [named, unnamed] = [begin(Some("ann")).await.unwrap(), begin(None).await.unwrap()];
+    give(&world, &ann, "ben").await;
+    let before = world.row(&ann).await;
+    for begun in [named, unnamed] {
+        let query = world.upstream.consent(&begun.url);
+        match integration.finish_connect(&query, &binding()).await.unwrap() {
+            Outcome::Failed { error, .. } => assert_eq!(error.code(), Code::OwnerMismatch),
+            other @ Outcome::Connected { .. } => panic!("{other:?}"),
+        }
+    }
+    let token = link.url.split_once("link=").unwrap().1;
+    let begin = integration.begin_link(token, binding()).await.unwrap();
+    assert_eq!(code(begin.await), Some(Code::OwnerMismatch));
+    pass(seconds(5)).await;
+    assert_eq!(world.row(&ann).await, before);
+    // The two grants that came are nobody's.
+    assert_eq!(world.upstream.revoked().len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_change_of_owner_is_in_force_in_every_process_after_a_second() {
     let world = World::new().await;
