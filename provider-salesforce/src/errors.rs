@@ -185,8 +185,11 @@ pub(crate) struct OauthError {
 impl OauthError {
     /// Reads an OAuth error from a well-formed JSON object.
     pub(crate) fn from_json(body: &[u8]) -> Option<Self> {
-        json::object(body)?;
-        serde_json::from_slice(body).ok()
+        let [error, description] = json::members(body, ["error", "error_description"])?;
+        Some(Self {
+            error: error.text()?.to_owned(),
+            error_description: description.text().map(str::to_owned),
+        })
     }
 
     pub(crate) fn row(&self, spends: Spends) -> &'static Row {

@@ -22,7 +22,7 @@ use url::form_urlencoded::Serializer;
 
 use crate::{
     errors::{self, Spends},
-    json,
+    json::{self, Given},
 };
 
 pub(crate) const AUTHORIZE: &str = "/services/oauth2/authorize";
@@ -90,7 +90,20 @@ impl<'c> AsyncHttpClient<'c> for Once {
     }
 }
 
-/// The body, if it is a token object; otherwise what the response means.
+/// What a token response is read for, in the order in which `oauth2` is given it.
+pub(crate) const TOKEN_MEMBERS: [&str; 9] = [
+    "access_token",
+    "token_type",
+    "refresh_token",
+    "expires_in",
+    "scope",
+    "instance_url",
+    "id",
+    "issued_at",
+    "signature",
+];
+
+/// The values of [`TOKEN_MEMBERS`] as a JSON array, if the body is a token object; otherwise what the response means.
 fn token_object(answer: &Response<Bytes>, spends: Spends) -> Result<Vec<u8>, Failure> {
     if !answer.status().is_success() {
         return Err(errors::judge(
@@ -100,8 +113,10 @@ fn token_object(answer: &Response<Bytes>, spends: Spends) -> Result<Vec<u8>, Fai
             answer.body(),
         ));
     }
-    let names = json::object(answer.body()).ok_or(Failure::Unknown(Reason::AnswerInvalid))?;
-    if names.error {
+    let invalid = Failure::Unknown(Reason::AnswerInvalid);
+    let [error] = json::members(answer.body(), ["error"]).ok_or(invalid)?;
+    let found = json::members(answer.body(), TOKEN_MEMBERS).ok_or(invalid)?;
+    if error != Given::Absent {
         // An authorization code is spent in any case. A refresh token may have been spent by whatever failed behind a
         // 200.
         return Err(match spends {
@@ -109,13 +124,13 @@ fn token_object(answer: &Response<Bytes>, spends: Spends) -> Result<Vec<u8>, Fai
             Spends::RefreshToken => Failure::Unknown(Reason::AnswerInvalid),
         });
     }
-    if !names.access_token {
+    if found[0] == Given::Absent {
         return Err(Failure::Unknown(match spends {
             Spends::Code => Reason::AnswerIncomplete,
             Spends::RefreshToken => Reason::AnswerInvalid,
         }));
     }
-    Ok(answer.body().to_vec())
+    serde_json::to_vec(&found).map_err(|_| invalid)
 }
 
 /// What a request without a response means.

@@ -15,6 +15,7 @@ use crate::{
     errors::{OauthError, Spends, unreadable},
     hosts,
     http::{INTROSPECT, USERINFO, get, post, send},
+    json::{self, Given},
 };
 
 /// Longer names are cut.
@@ -104,7 +105,7 @@ pub(crate) async fn identify(
     if let Some(origin) = instance {
         // A user without API access to the org can still connect.
         if let Some(org) = ask_organization(http, &config, &origin, set).await
-            && id(&org, "Id") == Some(profile.org_id.clone())
+            && org.get("Id").and_then(Value::as_str).and_then(hosts::long_id) == Some(profile.org_id.clone())
         {
             profile.org_name = text(&org, "Name");
             profile.region = region(&text(&org, "InstanceName"));
@@ -124,15 +125,20 @@ async fn ask_who(http: &ProviderHttp, url: &str, set: &TokenSet) -> Result<Profi
         status => return Err(unreadable(status)),
     }
     let invalid = Failure::Unknown(Reason::AnswerInvalid);
-    let body: Value = serde_json::from_slice(answer.body()).map_err(|_| invalid)?;
-    let name = match text(&body, "display_name") {
-        name if name.is_empty() => text(&body, "name"),
-        name => name,
+    let [user_id, org_id, email, display_name, name] = json::members(
+        answer.body(),
+        ["user_id", "organization_id", "email", "display_name", "name"],
+    )
+    .ok_or(invalid)?;
+    let name = match shown(display_name.text()) {
+        shown if shown.is_empty() => self::shown(name.text()),
+        shown => shown,
     };
+    let id = |given: &Given| given.text().and_then(hosts::long_id);
     Ok(Profile {
-        user_id: id(&body, "user_id").ok_or(invalid)?,
-        org_id: id(&body, "organization_id").ok_or(invalid)?,
-        email: text(&body, "email"),
+        user_id: id(&user_id).ok_or(invalid)?,
+        org_id: id(&org_id).ok_or(invalid)?,
+        email: shown(email.text()),
         name,
         ..Profile::default()
     })
@@ -166,13 +172,14 @@ fn region(instance: &str) -> String {
     instance
 }
 
-fn id(body: &Value, name: &str) -> Option<String> {
-    hosts::long_id(body.get(name)?.as_str()?)
+fn text(body: &Value, name: &str) -> String {
+    shown(body.get(name).and_then(Value::as_str))
 }
 
-fn text(body: &Value, name: &str) -> String {
-    let text = body.get(name).and_then(Value::as_str).unwrap_or_default();
-    text.chars()
+/// As it is shown to people: without control characters, and cut.
+fn shown(text: Option<&str>) -> String {
+    text.unwrap_or_default()
+        .chars()
         .filter(|c| !c.is_control())
         .take(MAX_TEXT)
         .collect::<String>()

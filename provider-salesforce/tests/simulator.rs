@@ -381,8 +381,7 @@ async fn the_client_is_told_apart() {
 #[tokio::test]
 async fn answers_that_get_lost_or_spoilt() {
     use TokenFaultKind::{
-        AnswerLost, Drip, FailedAfterCommit, Garbage, Hang, Html503, Late, Oversized, Redirect, RequestLost,
-        Truncated,
+        AnswerLost, Drip, FailedAfterCommit, Garbage, Hang, Html503, Late, Redirect, RequestLost, Truncated,
     };
     let world = World::new().await;
     let lost = Reason::AnswerLost;
@@ -419,7 +418,6 @@ async fn answers_that_get_lost_or_spoilt() {
         (garbage("<html></html>"), invalid),
         (garbage("{\"error\":\"invalid_grant\"}"), invalid),
         (garbage("{}"), invalid),
-        (Oversized { bytes: 1 << 20 }, invalid),
     ] {
         let token = world.connect().await.refresh_token.unwrap();
         world
@@ -429,6 +427,52 @@ async fn answers_that_get_lost_or_spoilt() {
         let found = world.refresh(&token).await.map(|_| ());
         assert_eq!(found, Err(Failure::Unknown(reason)), "{fault:?}");
         assert_eq!(arrived(&world) - before, 1, "{fault:?}: repeated by itself");
+    }
+}
+
+/// What came is taken, whatever stands beside it: the token that was spent for it is gone.
+#[tokio::test]
+async fn an_answer_that_came_is_never_lost() {
+    use TokenFaultKind::{Extra, Oversized};
+    let world = World::new().await;
+    let extra = |member: &str| Extra {
+        member: member.to_owned(),
+    };
+    let deep = format!("\"x\":{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    for fault in [
+        Oversized { bytes: 300_000 },
+        Oversized { bytes: 8 << 20 },
+        extra(r#""name":"\ud83d""#),
+        extra(r#""name":"\x""#),
+        extra("\"name\":\"a\tb\""),
+        extra(r#""expires_in":"soon""#),
+        extra(r#""expires_in":[7200]"#),
+        extra(r#""expires_in":1e999"#),
+        extra(r#""claims":NaN"#),
+        extra(r#""id_token":7,"id_token":8"#),
+        extra(&deep),
+    ] {
+        let token = world.connect().await.refresh_token.unwrap();
+        world
+            .simulator
+            .add_token_fault(TokenFault::next_refresh(fault.clone()));
+        let set = world.refresh(&token).await;
+        let shown = format!("{fault:.80?}");
+        let newer = set.unwrap_or_else(|failure| panic!("{failure}: {shown}"));
+        // It works, and so does what is to be presented next.
+        assert!(
+            world.refresh(&newer.refresh_token.unwrap()).await.is_ok(),
+            "{shown}"
+        );
+    }
+    // At the connect, too.
+    for fault in [
+        Oversized { bytes: 300_000 },
+        extra(r#""name":"\ud83d""#),
+        extra(&deep),
+    ] {
+        world.simulator.add_token_fault(TokenFault::once(fault));
+        assert!(world.connect().await.refresh_token.is_some());
     }
 }
 

@@ -11,8 +11,9 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-/// The largest answer that is read from a provider's OAuth endpoints, in bytes.
-pub const MAX_ANSWER: usize = 256 * 1024;
+/// The largest answer that is read from a provider's OAuth endpoints, in bytes. It guards memory only: an answer to a rotation
+/// that is not read to its end is a lost grant.
+pub const MAX_ANSWER: usize = 16 << 20;
 
 /// Whether a failed request reached the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -77,6 +77,12 @@ pub enum TokenFaultKind {
         #[serde(default = "one_mebibyte")]
         bytes: usize,
     },
+    /// Processed; the right response with one more member before the others, taken literally: an extra that a client's parser
+    /// may stumble over.
+    Extra {
+        /// The member, such as `"note":"\ud83d"`.
+        member: String,
+    },
     /// Processed late, whether or not the client still waits.
     Late {
         /// After so many milliseconds.
@@ -148,6 +154,7 @@ impl TokenFaultKind {
             Self::Redirect { .. } => "redirect",
             Self::Garbage { .. } => "garbage_200",
             Self::Oversized { .. } => "oversized",
+            Self::Extra { .. } => "extra",
             Self::Late { .. } => "late",
         }
     }

@@ -170,6 +170,10 @@ async fn garbled(
             helpers::set(&mut response, http::header::CONTENT_TYPE, &content_type);
             response
         }
+        TokenFaultKind::Extra { member } => {
+            let rest = String::from_utf8_lossy(&body).replacen('{', &format!("{{{member},"), 1);
+            helpers::no_store(helpers::answer(status, format.content_type(), rest))
+        }
         TokenFaultKind::Oversized { bytes } => {
             let mut fields = verdict.clone().unwrap_or_default();
             fields.insert("padding".to_owned(), Value::from("x".repeat(bytes)));

@@ -176,7 +176,6 @@ fn what_is_not_an_oauth_error_in_json_proves_nothing() {
             "{\"error\":\"a\",\"error\":\"invalid_grant\"}",
             AnswerInvalid,
         ),
-        (400, "\u{feff}{\"error\":\"invalid_grant\"}", AnswerInvalid),
         (403, "<html>blocked</html>", AnswerInvalid),
         (404, "", AnswerInvalid),
         (420, "", AnswerInvalid),

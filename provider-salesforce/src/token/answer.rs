@@ -13,40 +13,21 @@ use grantry::{
 use oauth2::{AccessToken, RefreshToken, Scope, TokenResponse, basic::BasicTokenType};
 use serde::{
     Deserialize, Serialize, Serializer,
-    de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Deserializer, Error as _},
 };
 
 use crate::{
     config::{self, Config},
-    hosts, signature,
+    hosts,
+    http::TOKEN_MEMBERS,
+    json::Given,
+    signature,
 };
-
-/// The longest token that is accepted; Salesforce's have some hundred characters, its JWTs a few thousand.
-const MAX_TOKEN: usize = 16 * 1024;
 
 /// No access token is believed to live longer.
 const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 const MAX_SCOPES: usize = 256;
-
-/// A field of any type.
-#[derive(Default)]
-enum Given {
-    #[default]
-    Absent,
-    Text(String),
-    Number(f64),
-    Other,
-}
-
-impl Given {
-    fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-}
 
 /// The fields of Salesforce's token response that the broker uses (Salesforce Help, "OAuth 2.0 Web Server Flow" and
 /// "OAuth 2.0 Refresh Token Flow"). `oauth2`'s own type rejects a whole response for a quoted `expires_in`.
@@ -108,7 +89,7 @@ impl Answer {
         match &self.token_type {
             Given::Absent => {}
             Given::Text(kind) if kind.eq_ignore_ascii_case("bearer") => {}
-            _ => return Err(Failure::Unknown(Reason::AnswerInvalid)),
+            _ => tracing::warn!("a refresh answered with another token type than Bearer"),
         }
         let instance_url = self.instance_url.text().and_then(|url| {
             config
@@ -158,7 +139,7 @@ impl Answer {
 /// Whether a token fits into a header: RFC 6750 section 2.1 allows less than visible ASCII.
 fn sound(token: &Secret) -> bool {
     let bytes = token.expose().as_bytes();
-    (1..=MAX_TOKEN).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    !bytes.is_empty() && bytes.iter().all(u8::is_ascii_graphic)
 }
 
 /// `expires_in`, else the `exp` of a JWT, else an assumption.
@@ -199,109 +180,44 @@ fn jwt_end(token: &str) -> Option<Timestamp> {
     Some(Timestamp(0) + Duration::from_secs(claims.exp))
 }
 
-impl<'de> Deserialize<'de> for Given {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Given;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Given, E> {
-                Ok(Given::Text(text.to_owned()))
-            }
-
-            fn visit_string<E>(self, text: String) -> Result<Given, E> {
-                Ok(Given::Text(text))
-            }
-
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "what is too large to be exact is capped"
-            )]
-            fn visit_u64<E>(self, number: u64) -> Result<Given, E> {
-                Ok(Given::Number(number as f64))
-            }
-
-            #[expect(clippy::cast_precision_loss, reason = "what is negative counts as zero")]
-            fn visit_i64<E>(self, number: i64) -> Result<Given, E> {
-                Ok(Given::Number(number as f64))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Given, E> {
-                Ok(Given::Number(number))
-            }
-
-            fn visit_unit<E>(self) -> Result<Given, E> {
-                Ok(Given::Absent)
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Given, E> {
-                Ok(Given::Other)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Given, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Given::Other)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Given::Other)
-            }
-        }
-
-        deserializer.deserialize_any(Reader)
-    }
-}
-
-/// Only a textual `access_token` is required here; a `refresh_token` may be absent, null or empty, and the stored one
-/// is then kept.
+/// Reads the [`TOKEN_MEMBERS`] in their order. Only a textual `access_token` is required here; a `refresh_token` may be absent, null or
+/// empty, and the stored one is then kept.
 impl<'de> Deserialize<'de> for Answer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(default)]
-        #[derive(Default)]
-        struct Fields {
-            access_token: Given,
-            token_type: Given,
-            refresh_token: Given,
-            expires_in: Given,
-            scope: Given,
-            instance_url: Given,
-            id: Given,
-            issued_at: Given,
-            signature: Given,
-        }
-
-        use serde::de::Error as _;
-        let fields = Fields::deserialize(deserializer)?;
-        let Given::Text(access_token) = fields.access_token else {
+        let [
+            access_token,
+            token_type,
+            refresh_token,
+            expires_in,
+            scope,
+            instance_url,
+            id,
+            issued_at,
+            signature,
+        ] = <[Given; TOKEN_MEMBERS.len()]>::deserialize(deserializer)?;
+        let Given::Text(access_token) = access_token else {
             return Err(D::Error::missing_field("access_token"));
         };
-        let refresh_token = match fields.refresh_token {
+        let refresh_token = match refresh_token {
             Given::Absent => None,
             Given::Text(text) if text.is_empty() => None,
             Given::Text(text) => Some(RefreshToken::new(text)),
             Given::Number(_) | Given::Other => return Err(D::Error::custom("refresh_token")),
         };
-        let scopes = fields.scope.text().map(|scope| {
+        let scopes = scope.text().map(|scope| {
             let words = scope.split_ascii_whitespace().take(MAX_SCOPES);
             words.map(|word| Scope::new(word.to_owned())).collect()
         });
         Ok(Self {
             access_token: AccessToken::new(access_token),
-            token_type: fields.token_type,
+            token_type,
             refresh_token,
-            expires_in: fields.expires_in,
+            expires_in,
             scopes,
-            instance_url: fields.instance_url,
-            id: fields.id,
-            issued_at: fields.issued_at,
-            signature: fields.signature,
+            instance_url,
+            id,
+            issued_at,
+            signature,
         })
     }
 }

@@ -158,6 +158,11 @@ async fn answers_that_are_none() {
     let (lab, tokens) = with_fault(TokenFaultKind::Oversized { bytes: 300_000 }).await;
     let (status, body) = lab.refresh(&tokens.refresh).await;
     assert!(status == 200 && body.to_string().len() > 300_000 && body["access_token"].is_string());
+
+    let member = r#""note":{"x":[1]}"#.to_owned();
+    let (lab, tokens) = with_fault(TokenFaultKind::Extra { member }).await;
+    let (status, body) = lab.refresh(&tokens.refresh).await;
+    assert!(status == 200 && body["note"]["x"][0] == 1 && body["access_token"].is_string());
 }
 
 #[tokio::test]
