@@ -15,6 +15,7 @@ mod ended;
 mod freeze;
 mod health;
 mod herd;
+mod hosts;
 mod integration;
 mod keep_alive;
 mod owner;

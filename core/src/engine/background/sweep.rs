@@ -180,7 +180,11 @@ fn wants_refresh(context: &Context, record: &Record, integration: &Loaded, now: 
 async fn attend(context: &Context, host: &Host, due: Due) {
     let id = due.found.record.id.clone();
     let now = context.clock.wall();
-    if let Err((reason, wait)) = host.breaker.pass(context.clock.boot()) {
+    let breaker = match due.needs {
+        Needs::Revocation => &host.revocations,
+        Needs::Refresh => &host.breaker,
+    };
+    if let Err((reason, wait)) = breaker.pass(context.clock.boot()) {
         tracing::debug!(connection = %id, reason = reason.as_str(), "the sweep waits for the token host");
         context.postponed.until(&id, now + wait);
         return;

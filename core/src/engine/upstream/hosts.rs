@@ -18,8 +18,11 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Host {
     name: String,
-    /// Stops the sweep, and presentations after an unknown outcome; never a first one that a caller waits for.
+    /// Stops keep-alive, and presentations after an unknown outcome; never a first one that a caller waits for.
     pub(crate) breaker: Breaker,
+    /// Stops the sweep's revocations, and nothing else: an endpoint that fails to revoke says little about the token
+    /// endpoint, and one that revokes does not say that tokens are given again.
+    pub(crate) revocations: Breaker,
 }
 
 impl Host {
@@ -37,21 +40,45 @@ impl Host {
 
     /// A token request failed.
     pub(crate) fn failed(&self, failure: Failure, now: BootInstant) {
-        let (reason, asked) = match failure {
-            Failure::NotSent => (Reason::NotSent, None),
-            Failure::Unknown(reason) => (reason, None),
-            Failure::Refused(refusal) => match (refusal.verdict, refusal.reason) {
-                (Verdict::MayPass, Reason::ServerUnavailable | Reason::RateLimited) => {
-                    (refusal.reason, refusal.retry_after)
-                }
-                // Of one account, one client or one grant: the host works.
-                _ => return self.answered(),
-            },
+        let Some((reason, asked)) = outage(failure) else {
+            return self.answered();
         };
         if self.breaker.trip(reason, asked, now) {
             tracing::warn!(host = self.name, reason = reason.as_str(), "the token host fails");
             metrics::gauge!("grantry_token_hosts_down").increment(1.0);
         }
+    }
+
+    /// A revocation was answered, be it with a refusal.
+    pub(crate) fn revoked(&self) {
+        if self.revocations.mend() {
+            tracing::info!(host = self.name, "revocations are answered again");
+        }
+    }
+
+    /// A revocation failed.
+    pub(crate) fn not_revoked(&self, failure: Failure, now: BootInstant) {
+        let Some((reason, asked)) = outage(failure) else {
+            return self.revoked();
+        };
+        if self.revocations.trip(reason, asked, now) {
+            tracing::warn!(host = self.name, reason = reason.as_str(), "revocations fail");
+        }
+    }
+}
+
+/// Why an endpoint fails, and for how long it asks to be left alone. `None`: it works, and refuses one account, one client or
+/// one grant.
+fn outage(failure: Failure) -> Option<(Reason, Option<Duration>)> {
+    match failure {
+        Failure::NotSent => Some((Reason::NotSent, None)),
+        Failure::Unknown(reason) => Some((reason, None)),
+        Failure::Refused(refusal) => match (refusal.verdict, refusal.reason) {
+            (Verdict::MayPass, Reason::ServerUnavailable | Reason::RateLimited) => {
+                Some((refusal.reason, refusal.retry_after))
+            }
+            _ => None,
+        },
     }
 }
 
@@ -66,6 +93,7 @@ impl Hosts {
             Arc::new(Host {
                 name: name.clone(),
                 breaker: Breaker::new(limits::HOST_FAILURES),
+                revocations: Breaker::new(limits::HOST_FAILURES),
             })
         });
         host.clone()

@@ -152,8 +152,8 @@ impl Upstream {
         let revoked = in_time(target.provider.revoke(&http, &target.client, token)).await;
         let host = self.host(target);
         match &revoked {
-            Ok(()) => host.answered(),
-            Err(failure) => host.failed(*failure, self.clock.boot()),
+            Ok(()) => host.revoked(),
+            Err(failure) => host.not_revoked(*failure, self.clock.boot()),
         }
         revoked
     }
