@@ -16,7 +16,7 @@ use grantry::{
     Broker, Builder, NewIntegration,
     connect::{Binding, Outcome},
     connection::Profile,
-    id::{ConnectionId, IntegrationId},
+    id::{ConnectionId, IntegrationId, Slug},
     integration::{Client, Offering, Options},
     provider::{
         AccessLife, ApiVerdict, AuthorizeRequest, CodeExchange, Expiry, Failure, OptionError, Provider,
@@ -65,6 +65,7 @@ impl World {
                     "3MVG9bench",
                     Secret::new("5E3C0DE5"),
                 )
+                .slug(slug())
                 .option("loginUrl", upstream),
             )
             .await
@@ -111,6 +112,11 @@ impl World {
             Outcome::Failed { error, .. } => panic!("not connected: {error}"),
         }
     }
+}
+
+/// What the integration is called.
+pub fn slug() -> Slug {
+    Slug::new("bench").unwrap()
 }
 
 /// Another broker on the same stores, with nothing in memory yet.

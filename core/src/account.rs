@@ -12,7 +12,7 @@ use crate::{
     connect::{Link, NewLink},
     connection::{ConnectionView, Credentials, Decision, GrantVersion, Status},
     error::Error,
-    id::{ConnectionId, IntegrationId},
+    id::ConnectionId,
     integration::Environment,
     proxy::{ApiRequest, ApiResponse},
 };
@@ -120,12 +120,10 @@ pub trait Connection: fmt::Debug + Send + Sync {
     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, Error>;
 }
 
-/// An integration, or the part of it that one owner may see.
+/// An integration, or the part of it that one owner may see. It does not tell its id: what is made by its slug or with a key
+/// would have to ask for it, and nothing here takes one.
 #[async_trait]
 pub trait Integration: fmt::Debug + Send + Sync {
-    /// Its id.
-    fn id(&self) -> &IntegrationId;
-
     /// A connection of this integration. Nothing is looked up yet: what does not belong here is refused by each call.
     fn connection(&self, id: &ConnectionId) -> Arc<dyn Connection>;
 

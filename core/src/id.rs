@@ -1,6 +1,11 @@
 //! Identifiers: short strings of `[A-Za-z0-9_-]`, so that they are safe in URLs, file names, SQL and Redis keys.
 
+mod slug;
+
 use std::{fmt, str::FromStr, sync::Arc};
+
+pub(crate) use slug::Named;
+pub use slug::{IntegrationRef, Slug, SlugError};
 
 /// The longest identifier that is accepted, in bytes.
 pub const MAX_LEN: usize = 128;

@@ -4,7 +4,11 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{id::IntegrationId, secret::Secret, time::Timestamp};
+use crate::{
+    id::{IntegrationId, Slug},
+    secret::Secret,
+    time::Timestamp,
+};
 
 /// Which of a provider's separate worlds an account lives in, such as `production` or `sandbox`. Offerings name it.
 ///
@@ -132,6 +136,8 @@ impl IntegrationState {
 pub struct IntegrationView {
     /// Its id. It is the tenancy boundary: a connection belongs to exactly one.
     pub id: IntegrationId,
+    /// What the application calls it, if it does; it never changes.
+    pub slug: Option<Slug>,
     /// What people call it.
     pub name: String,
     /// The offering's id.
@@ -189,6 +195,8 @@ pub struct Client<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NewIntegration {
+    /// What the application calls it; no two integrations have one slug.
+    pub slug: Option<Slug>,
     /// What people call it: 1 to 200 characters.
     pub name: String,
     /// The offering's id, such as `acme/production`.
@@ -217,6 +225,7 @@ impl NewIntegration {
         client_secret: Secret,
     ) -> Self {
         Self {
+            slug: None,
             name: name.into(),
             offering: offering.into(),
             client_id: client_id.into(),
@@ -226,6 +235,13 @@ impl NewIntegration {
             monthly_limit: None,
             options: Options::new(),
         }
+    }
+
+    /// What the application calls it, for good: its callback URL has it.
+    #[must_use]
+    pub fn slug(mut self, slug: Slug) -> Self {
+        self.slug = Some(slug);
+        self
     }
 
     /// Scopes to ask for; the offering's required ones must be among them. Without any, those are asked for.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use grantry::{
-    id::IntegrationId,
+    id::{IntegrationId, Slug},
     store::{
         Inserted, IntegrationRow, IntegrationStore, Removed, Revision, StoreError, StoredIntegration, Swap,
     },
@@ -13,7 +13,7 @@ use crate::{
     RedisStore,
     hash::hash,
     place::Place,
-    row,
+    row, schema,
     script::{self, Call},
 };
 
@@ -21,8 +21,14 @@ use crate::{
 impl IntegrationStore for RedisStore {
     async fn insert_integration(&self, row: &IntegrationRow) -> Result<Inserted, StoreError> {
         let revision = row::next_revision(0, "insert_integration")?;
+        if row.slug.is_some() {
+            let claim = schema::claim_slugs(self.layout());
+            let _: i64 = self.write(Place::Store, "insert_integration", &claim).await?;
+            self.outlives(Place::Store).await;
+        }
         let mut call = self.call("insert", &row.id);
-        call.arg(encode(row, revision));
+        call.arg(encode(row, revision))
+            .arg(row.slug.as_ref().map_or("", Slug::as_str));
         match self
             .write(Place::Integrations, "insert_integration", &call)
             .await?
@@ -37,12 +43,25 @@ impl IntegrationStore for RedisStore {
 
     async fn integration(&self, id: &IntegrationId) -> Result<Option<StoredIntegration>, StoreError> {
         let [rows, ..] = self.layout().integrations();
-        let mut command = redis::cmd("HGET");
-        command.arg(rows).arg(id.as_str());
-        let (_, bytes): (_, Option<Vec<u8>>) = self.ask(Place::Integrations, "integration", &command).await?;
-        let stored = bytes.map(|bytes| decode(id.clone(), bytes));
+        let mut command = redis::cmd("HMGET");
+        command.arg(rows).arg(id.as_str()).arg(format!("{id}="));
+        let (_, (bytes, slug)): (_, (Option<Vec<u8>>, Option<String>)) =
+            self.ask(Place::Integrations, "integration", &command).await?;
+        let stored = bytes.map(|bytes| decode(id.clone(), bytes, slug.as_deref().unwrap_or_default()));
         stored
             .map(|stored| stored.ok_or_else(|| row::corrupt("integration")))
+            .transpose()
+    }
+
+    async fn integration_by_slug(&self, slug: &Slug) -> Result<Option<StoredIntegration>, StoreError> {
+        let mut call = script::SLUG.on(self.layout().integrations().into_iter().take(1));
+        call.arg(slug.as_str());
+        let (_, found): (_, Option<(String, Vec<u8>)>) = self
+            .read(Place::Integrations, "integration_by_slug", &call)
+            .await?;
+        let stored = found.map(|(id, bytes)| decode(id.parse().ok()?, bytes, slug.as_str()));
+        stored
+            .map(|stored| stored.ok_or_else(|| row::corrupt("integration_by_slug")))
             .transpose()
     }
 
@@ -86,11 +105,11 @@ impl IntegrationStore for RedisStore {
     ) -> Result<Vec<StoredIntegration>, StoreError> {
         let mut call = script::INTEGRATIONS.on(self.layout().integrations().into_iter().take(2));
         call.arg(after.map_or("", IntegrationId::as_str)).arg(limit);
-        let (_, found): (_, Vec<(String, Vec<u8>)>) =
+        let (_, found): (_, Vec<(String, Vec<u8>, String)>) =
             self.read(Place::Integrations, "list_integrations", &call).await?;
         let rows = found
             .into_iter()
-            .map(|(id, bytes)| decode(id.parse().ok()?, bytes));
+            .map(|(id, bytes, slug)| decode(id.parse().ok()?, bytes, &slug));
         let rows: Option<Vec<_>> = rows.collect();
         rows.ok_or_else(|| row::corrupt("list_integrations"))
     }
@@ -120,15 +139,20 @@ impl RedisStore {
 }
 
 fn encode(row: &IntegrationRow, revision: Revision) -> Vec<u8> {
-    let IntegrationRow { id: _, body } = row;
+    let IntegrationRow { id: _, slug: _, body } = row;
     [&row::encode_revision(revision)[..], body].concat()
 }
 
-fn decode(id: IntegrationId, bytes: Vec<u8>) -> Option<StoredIntegration> {
+/// An empty slug is none.
+fn decode(id: IntegrationId, bytes: Vec<u8>, slug: &str) -> Option<StoredIntegration> {
+    let slug = match slug {
+        "" => None,
+        slug => Some(slug.parse().ok()?),
+    };
     let revision = row::decode_revision(&bytes)?;
     let body = Bytes::from(bytes).slice(row::REVISION..);
     Some(StoredIntegration {
-        row: IntegrationRow { id, body },
+        row: IntegrationRow { id, slug, body },
         revision,
     })
 }

@@ -8,12 +8,15 @@ use crate::{
     link::Link,
     place::Place,
     run::{Info, allowed},
-    script,
+    script::{self, Call},
     session::Session,
 };
 
 /// The version of the key layout. A release that changes it migrates older stores.
 const FORMAT: &str = "1";
+/// What [`FORMAT`] becomes with the store's first slug. A release that reads only the former breaks nothing while it runs, but
+/// it copies a store without its slugs, for which applications then make their integrations anew. Until then it may be used.
+const WITH_SLUGS: &str = "2";
 /// How many slots the connections are distributed over on a Cluster, so that every node gets its share.
 const BUCKETS_OF_CLUSTER: u16 = 64;
 
@@ -218,6 +221,13 @@ impl Settings {
     }
 }
 
+/// Keeps releases out that know no slugs.
+pub(crate) fn claim_slugs(layout: &Layout) -> Call {
+    let mut call = script::RAISE.on([layout.store()]);
+    call.arg(FORMAT).arg(WITH_SLUGS);
+    call
+}
+
 /// Finds the store's own record, or writes it. Returns how many buckets the connections have.
 async fn claim(link: &Link, prefix: &str, server: &str, must_exist: bool) -> Result<u16, OpenError> {
     let usual = if link.is_cluster() { BUCKETS_OF_CLUSTER } else { 1 };
@@ -233,10 +243,12 @@ async fn claim(link: &Link, prefix: &str, server: &str, must_exist: bool) -> Res
         return Err(OpenError::NoStore { server });
     };
     match buckets.parse() {
-        Ok(count @ 1..=1024) if format == FORMAT => Ok(count),
+        Ok(count @ 1..=1024) if [FORMAT, WITH_SLUGS].contains(&&*format) => Ok(count),
         _ => Err(OpenError::OtherRelease {
             server: server.to_owned(),
-            detail: format!("format {format}, buckets {buckets}; this one reads format {FORMAT}"),
+            detail: format!(
+                "format {format}, buckets {buckets}; this one reads formats {FORMAT} and {WITH_SLUGS}"
+            ),
         }),
     }
 }

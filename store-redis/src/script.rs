@@ -86,6 +86,8 @@ macro_rules! scripts {
 scripts! {
     /// Finds or writes the store's own record.
     STORE: "store.lua";
+    /// Raises the format in the store's own record.
+    RAISE: "raise.lua";
     /// Creates a connection.
     INSERT: "facts.lua", "insert.lua";
     /// Replaces a connection.
@@ -104,6 +106,8 @@ scripts! {
     INTEGRATION: "integration.lua";
     /// Lists integrations.
     INTEGRATIONS: "integrations.lua";
+    /// Reads an integration by its slug.
+    SLUG: "slug.lua";
     /// Writes a key.
     KEY: "key.lua";
     /// Lists or removes the keys of an integration.

@@ -13,7 +13,7 @@ const APPLICATION_ID: i64 = 0x4772_6e54;
 const OLDEST_SQLITE: i32 = 3_051_003;
 
 /// The migrations from each schema version to the next. Only ever appended to.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// Notes on the tables:
 /// - `connection.n` is the row's place in the order of ids (see `position.rs`). Every index ends in it implicitly, so
@@ -118,6 +118,12 @@ ALTER TABLE connection ADD COLUMN concern TEXT
     CHECK (concern IN ('refreshing', 'outcome_unknown', 'cooling', 'expired'));
 UPDATE connection SET concern = 'expired' WHERE status = 'expired';
 CREATE INDEX connection_concern ON connection (concern) WHERE concern IS NOT NULL;
+";
+
+/// What applications call their integrations.
+const VERSION_3: &str = "
+ALTER TABLE integration ADD COLUMN slug TEXT;
+CREATE UNIQUE INDEX integration_slug ON integration (slug) WHERE slug IS NOT NULL;
 ";
 
 /// Opens the file, checks that it is ours and migrates its schema. A file that is not ours, is damaged or was written

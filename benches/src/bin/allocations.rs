@@ -69,6 +69,13 @@ fn warm() {
     });
     let door = integration.owner(world::OWNER).connection(id);
     let owners = count(|| drop(door.credentials().now_or_never().unwrap().unwrap()));
+    let by_slug = world.broker.integration(world::slug());
+    let slugs = count(|| {
+        let connection = by_slug.connection(id);
+        drop(connection.credentials().now_or_never().unwrap().unwrap());
+    });
+    let door = by_slug.owner(world::OWNER).connection(id);
+    let slugs_owners = count(|| drop(door.credentials().now_or_never().unwrap().unwrap()));
     let peek = count(|| {
         world.broker.peek(id, |c| c.version).unwrap();
     });
@@ -94,6 +101,22 @@ fn warm() {
         "A1",
         "allocations of a warm credentials() behind its owner's door",
         owners,
+        "yup-oauth2",
+        of_yup,
+        "0",
+    );
+    tell(
+        "A1",
+        "allocations of a warm credentials() by way of its integration's slug, handle included",
+        slugs,
+        "huskarl",
+        of_huskarl,
+        "0",
+    );
+    tell(
+        "A1",
+        "allocations of a warm credentials() by slug, behind its owner's door",
+        slugs_owners,
         "yup-oauth2",
         of_yup,
         "0",

@@ -101,8 +101,8 @@ impl Builder {
         self
     }
 
-    /// The URL under which the host serves the callback: `{public_url}/callback/{integration}` is what to register with
-    /// the provider. https, or http on a loopback IP literal.
+    /// The URL under which the host serves the callback: `{public_url}/callback/{integration}`, with its slug or else its id,
+    /// is what to register with the provider. See [`Broker::callback_url`]. https, or http on a loopback IP literal.
     pub fn public_url(mut self, url: impl Into<String>) -> Self {
         self.settings.urls.public = url.into();
         self

@@ -9,31 +9,36 @@ use crate::{
     account::{Connection, ConnectionUpdate},
     connect::{Link, LinkKind, check_metadata, check_owner},
     connection::{ConnectionView, Credentials, Decision, GrantVersion, Status},
-    engine::{ledger::Change, revoke::When, scope::Scope},
+    engine::{ledger::Change, revoke::When, scope::Reach},
     error::Error,
-    id::{ConnectionId, IntegrationId},
+    id::{ConnectionId, IntegrationId, IntegrationRef},
     proxy::{ApiRequest, ApiResponse},
 };
 
 /// A connection of this broker's. Nothing is looked up before a method is called; each one says `connection_not_found` if
 /// there is no such connection. A handle that was made by way of an integration says `integration_mismatch` for one that
-/// belongs to another integration, and one that was made by way of an owner finds nothing but the owner's.
+/// belongs to another integration, or `integration_not_found` if there is no integration with its slug; one that was made by
+/// way of an owner finds nothing but the owner's.
 ///
 /// Cheap to make and to clone: it holds counted references and allocates nothing.
 #[derive(Clone, Debug)]
 pub struct ConnectionHandle {
     pub(super) shared: Shared,
     pub(super) id: ConnectionId,
-    pub(super) integration: Option<IntegrationId>,
+    pub(super) integration: Option<IntegrationRef>,
     pub(super) owner: Option<Arc<str>>,
 }
 
 impl ConnectionHandle {
-    fn scope(&self) -> Scope<'_> {
-        Scope {
+    fn reach(&self) -> Reach<'_> {
+        Reach {
             integration: self.integration.as_ref(),
             owner: self.owner.as_deref(),
         }
+    }
+
+    async fn integration(&self) -> Result<Option<IntegrationId>, Error> {
+        self.shared.integration_of(self.reach()).await
     }
 
     /// Its id; it survives a reconnect.
@@ -49,7 +54,9 @@ impl ConnectionHandle {
     /// # Cancel safety
     /// Cancel safe: reading changes nothing.
     pub async fn view(&self) -> Result<ConnectionView, Error> {
-        let found = self.shared.parts.ledger.find(self.scope(), &self.id).await?;
+        let integration = self.integration().await?;
+        let scope = self.reach().by_id(integration.as_ref());
+        let found = self.shared.parts.ledger.find(scope, &self.id).await?;
         Ok(found.record.view(found.hot))
     }
 
@@ -67,11 +74,13 @@ impl ConnectionHandle {
         if let Some(metadata) = &update.metadata {
             check_metadata(metadata)?;
         }
+        let integration = self.integration().await?;
+        let scope = self.reach().by_id(integration.as_ref());
         let updated = self
             .shared
             .parts
             .ledger
-            .update(self.scope(), &self.id, |record, hot| {
+            .update(scope, &self.id, |record, hot| {
                 if let Some(owner) = &update.owner {
                     record.facts.owner.clone_from(owner);
                 }
@@ -113,8 +122,10 @@ impl ConnectionHandle {
     }
 
     async fn end(&self, status: Status) -> Result<(), Error> {
+        let integration = self.integration().await?;
+        let scope = self.reach().by_id(integration.as_ref());
         let revoker = &self.shared.parts.revoker;
-        revoker.end(self.scope(), &self.id, status, When::Now).await
+        revoker.end(scope, &self.id, status, When::Now).await
     }
 
     /// The last 16 decisions about the connection, oldest first. No secret is in them.
@@ -125,7 +136,9 @@ impl ConnectionHandle {
     /// # Cancel safety
     /// Cancel safe: reading changes nothing.
     pub async fn history(&self) -> Result<Vec<Decision>, Error> {
-        let found = self.shared.parts.ledger.find(self.scope(), &self.id).await?;
+        let integration = self.integration().await?;
+        let scope = self.reach().by_id(integration.as_ref());
+        let found = self.shared.parts.ledger.find(scope, &self.id).await?;
         Ok(found.record.history())
     }
 
@@ -138,8 +151,10 @@ impl ConnectionHandle {
     /// # Cancel safety
     /// Cancel safe: a link is stored nowhere before it is used.
     pub async fn reconnect_link(&self) -> Result<Link, Error> {
+        let integration = self.integration().await?;
+        let scope = self.reach().by_id(integration.as_ref());
         let parts = &self.shared.parts;
-        let found = parts.ledger.find(self.scope(), &self.id).await?;
+        let found = parts.ledger.find(scope, &self.id).await?;
         let integration = found.record.integration;
         let kind = LinkKind::Reconnect {
             connection: self.id.clone(),
@@ -171,14 +186,14 @@ impl ConnectionHandle {
     /// # Cancel safety
     /// As [`ConnectionHandle::credentials`].
     pub async fn credentials_valid_for(&self, minimum: Duration) -> Result<Arc<Credentials>, Error> {
-        self.shared.credentials(&self.id, self.scope(), minimum).await
+        self.shared.credentials(&self.id, self.reach(), minimum).await
     }
 
     /// Reads the credentials in memory without counting a reference, if they are good for the usual minimum. `None` says
     /// that they would have to be fetched or refreshed first; then use [`ConnectionHandle::credentials`].
     pub fn peek<T>(&self, read: impl FnOnce(&Credentials) -> T) -> Option<T> {
         let cache = &self.shared.cache;
-        cache.hit(&self.id, self.scope(), |credentials| read(credentials))
+        cache.hit(&self.id, self.reach(), |credentials| read(credentials))
     }
 
     /// A call was refused with the credentials of `set`: gets newer ones. A hundred such reports about one set cause one
@@ -190,8 +205,10 @@ impl ConnectionHandle {
     /// # Cancel safety
     /// As [`ConnectionHandle::credentials`].
     pub async fn refused(&self, set: GrantVersion) -> Result<Arc<Credentials>, Error> {
+        let integration = self.integration().await?;
+        let scope = self.reach().by_id(integration.as_ref());
         let refresher = &self.shared.parts.refresher;
-        let entry = refresher.after_refusal(&self.id, self.scope(), set).await?;
+        let entry = refresher.after_refusal(&self.id, scope, set).await?;
         Ok(entry.credentials.clone())
     }
 
@@ -216,8 +233,10 @@ impl ConnectionHandle {
         provider: Option<&str>,
         request: ApiRequest,
     ) -> Result<ApiResponse, Error> {
+        let integration = self.integration().await?;
+        let scope = self.reach().by_id(integration.as_ref());
         let proxy = &self.shared.parts.proxy;
-        proxy.send(&self.id, self.scope(), provider, request).await
+        proxy.send(&self.id, scope, provider, request).await
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     engine::directory::Switch,
     error::{Code, Error},
     event::What,
-    id::{ConnectionId, IntegrationId},
+    id::{ConnectionId, IntegrationId, IntegrationRef},
     integration::{IntegrationUpdate, IntegrationView},
     secret::Secret,
     usage::Usage,
@@ -24,13 +24,20 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct IntegrationHandle {
     pub(super) shared: Shared,
-    pub(super) id: IntegrationId,
+    pub(super) which: IntegrationRef,
 }
 
 impl IntegrationHandle {
-    /// Its id.
-    pub fn id(&self) -> &IntegrationId {
-        &self.id
+    /// Its id, which was made at random when the integration was, and which keys, events and logs name it by. A handle by id
+    /// looks nothing up.
+    ///
+    /// # Errors
+    /// `integration_not_found`: there is none with this slug.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    pub async fn id(&self) -> Result<IntegrationId, Error> {
+        self.shared.parts.directory.stored_id_of(&self.which).await
     }
 
     /// A connection of this integration. One of another integration is `integration_mismatch`.
@@ -38,7 +45,7 @@ impl IntegrationHandle {
         ConnectionHandle {
             shared: self.shared.clone(),
             id: id.clone(),
-            integration: Some(self.id.clone()),
+            integration: Some(self.which.clone()),
             owner: None,
         }
     }
@@ -47,7 +54,7 @@ impl IntegrationHandle {
     pub fn owner(&self, owner: &str) -> OwnerHandle {
         OwnerHandle {
             shared: self.shared.clone(),
-            integration: self.id.clone(),
+            integration: self.which.clone(),
             owner: owner.into(),
         }
     }
@@ -58,7 +65,7 @@ impl IntegrationHandle {
     /// # Errors
     /// `cursor_invalid`, `cursor_mismatch`, `cursor_expired`, `limit_invalid`, `limit_too_large`, `filter_invalid`.
     pub fn connections(&self) -> ListConnections {
-        ListConnections::new(self.shared.parts.clone(), self.id.clone(), None)
+        ListConnections::new(self.shared.parts.clone(), self.which.clone(), None)
     }
 
     /// Begins to connect an account: the first half of the web server flow (RFC 6749 section 4.1, PKCE by RFC 7636).
@@ -68,7 +75,7 @@ impl IntegrationHandle {
     /// `integration_not_found`, `integration_not_configured`, `integration_disabled`, `return_to_not_allowed`,
     /// `metadata_too_large`.
     pub fn begin_connect(&self, binding: Binding) -> BeginConnect {
-        BeginConnect::new(self.shared.parts.connector.clone(), self.id.clone(), binding)
+        BeginConnect::new(self.shared.parts.connector.clone(), self.which.clone(), binding)
     }
 
     /// Begins what a connect or reconnect link stands for, and uses the link up.
@@ -80,10 +87,10 @@ impl IntegrationHandle {
     /// Dropped before it is answered, the link may be used up.
     pub async fn begin_link(&self, token: &str, binding: Binding) -> Result<BeginConnect, Error> {
         let connector = &self.shared.parts.connector;
-        connector.begin_link(&self.id, token, binding).await
+        connector.begin_link(&self.which, token, binding).await
     }
 
-    /// Finishes a connect attempt: this integration's id stands in the callback's path, `query` is the callback's raw
+    /// Finishes a connect attempt: this integration's slug or id stands in the callback's path, `query` is the callback's raw
     /// query. Denial and provider errors are outcomes; an `Err` means that the callback belongs to no attempt of this user.
     ///
     /// # Errors
@@ -93,7 +100,7 @@ impl IntegrationHandle {
     /// Once the state is taken the rest runs in a task of the broker's own; dropping this future loses nothing.
     pub async fn finish_connect(&self, query: &str, binding: &Binding) -> Result<Outcome, Error> {
         let connector = &self.shared.parts.connector;
-        connector.finish_connect(&self.id, query, binding).await
+        connector.finish_connect(&self.which, query, binding).await
     }
 
     /// A one-use link that connects a new account, with the owner inside.
@@ -104,7 +111,7 @@ impl IntegrationHandle {
     /// # Cancel safety
     /// Cancel safe: a link is stored nowhere before it is used.
     pub async fn connect_link(&self, link: NewLink) -> Result<Link, Error> {
-        self.shared.parts.connector.connect_link(&self.id, link).await
+        self.shared.parts.connector.connect_link(&self.which, link).await
     }
 
     /// The integration as it stands.
@@ -115,7 +122,8 @@ impl IntegrationHandle {
     /// # Cancel safety
     /// Cancel safe: reading changes nothing.
     pub async fn view(&self) -> Result<IntegrationView, Error> {
-        Ok(self.shared.parts.directory.load(&self.id).await?.1.view())
+        let id = self.id().await?;
+        Ok(self.shared.parts.directory.load(&id).await?.1.view())
     }
 
     /// Changes the integration. What the provider must know of is verified again.
@@ -126,12 +134,15 @@ impl IntegrationHandle {
     /// # Cancel safety
     /// Dropped before it is answered, it is changed wholly or not at all, and may not be verified yet.
     pub async fn update(&self, update: IntegrationUpdate) -> Result<IntegrationView, Error> {
-        let (changed, verify) = self.shared.parts.editor.update(&self.id, update).await?;
-        if verify {
-            self.verify().await
+        let editor = &self.shared.parts.editor;
+        let id = self.id().await?;
+        let (changed, verify) = editor.update(&id, update).await?;
+        let changed = if verify {
+            editor.verify(&id).await?
         } else {
-            Ok(changed.view())
-        }
+            changed
+        };
+        Ok(changed.view())
     }
 
     /// Replaces the client secret and verifies it.
@@ -142,8 +153,10 @@ impl IntegrationHandle {
     /// # Cancel safety
     /// As [`IntegrationHandle::update`].
     pub async fn set_client_secret(&self, secret: Secret) -> Result<IntegrationView, Error> {
-        self.shared.parts.editor.set_secret(&self.id, &secret).await?;
-        self.verify().await
+        let editor = &self.shared.parts.editor;
+        let id = self.id().await?;
+        editor.set_secret(&id, &secret).await?;
+        Ok(editor.verify(&id).await?.view())
     }
 
     /// Asks the provider whether client id and secret are right. Wrong ones make a draft of the integration; a provider
@@ -155,7 +168,8 @@ impl IntegrationHandle {
     /// # Cancel safety
     /// Dropped before it is answered, what the provider said may not be written down: ask again.
     pub async fn verify(&self) -> Result<IntegrationView, Error> {
-        Ok(self.shared.parts.editor.verify(&self.id).await?.view())
+        let id = self.id().await?;
+        Ok(self.shared.parts.editor.verify(&id).await?.view())
     }
 
     /// Switches the integration off: within a second no process serves its connections. Running refreshes store their
@@ -182,7 +196,8 @@ impl IntegrationHandle {
     }
 
     async fn switch(&self, to: &Switch, what: What) -> Result<IntegrationView, Error> {
-        Ok(self.shared.parts.editor.switch(&self.id, to, what).await?.view())
+        let id = self.id().await?;
+        Ok(self.shared.parts.editor.switch(&id, to, what).await?.view())
     }
 
     /// Freezes the integration, after a suspected leak say: within a second no process serves or refreshes its
@@ -199,19 +214,22 @@ impl IntegrationHandle {
     /// # Cancel safety
     /// Dropped before it is answered, the integration is frozen wholly or not at all.
     pub async fn freeze(&self, reason: &str) -> Result<IntegrationView, Error> {
-        self.shared.freeze(&self.id, reason).await
+        let id = self.id().await?;
+        self.shared.freeze(&id, reason).await
     }
 
-    /// Removes the integration, which must have no connections, and its keys.
+    /// Removes the integration, which must have no connections, and its keys. Its slug is free then.
     ///
     /// # Errors
-    /// `integration_in_use`, `integration_not_found`; `store_unavailable`, after which the call may be repeated.
+    /// `integration_in_use`, `integration_not_found`; `store_unavailable`, after which the call may be repeated, by the id:
+    /// the integration may be gone, and keys of it left.
     ///
     /// # Cancel safety
     /// It runs in a task of the broker's own: no key outlives its integration because a caller went away.
     pub async fn delete(&self) -> Result<(), Error> {
-        let (parts, id) = (self.shared.parts.clone(), self.id.clone());
+        let (parts, which) = (self.shared.parts.clone(), self.which.clone());
         let work = async move {
+            let id = parts.directory.stored_id_of(&which).await?;
             let removed = parts.editor.remove(&id, &*parts.stores.connections).await;
             let gone = match &removed {
                 Ok(()) => true,
@@ -236,17 +254,14 @@ impl IntegrationHandle {
     /// Cancel safe: reading changes nothing.
     pub async fn usage(&self) -> Result<Usage, Error> {
         let parts = &self.shared.parts;
-        let limit = parts.directory.get(&self.id).await?.body.monthly_limit;
-        parts.meter.usage(&self.id, limit).await
+        let integration = parts.directory.find(&self.which).await?;
+        let limit = integration.body.monthly_limit;
+        parts.meter.usage(&integration.id, limit).await
     }
 }
 
 #[async_trait]
 impl Integration for IntegrationHandle {
-    fn id(&self) -> &IntegrationId {
-        self.id()
-    }
-
     fn connection(&self, id: &ConnectionId) -> Arc<dyn Connection> {
         Arc::new(self.connection(id))
     }

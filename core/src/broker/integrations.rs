@@ -3,7 +3,7 @@
 use super::{Broker, parts::Shared};
 use crate::{
     error::{Code, Error},
-    id::IntegrationId,
+    id::{IntegrationId, Slug},
     integration::{IntegrationView, NewIntegration},
 };
 
@@ -12,14 +12,39 @@ impl Broker {
     /// provider cannot be reached, it is a draft, and `state_reason` says why.
     ///
     /// # Errors
-    /// `offering_unknown`, `field_invalid`, `scope_invalid`, `redirect_uri_invalid`, `option_invalid`.
+    /// `slug_taken`, `offering_unknown`, `field_invalid`, `scope_invalid`, `redirect_uri_invalid`, `option_invalid`.
     ///
     /// # Cancel safety
     /// Dropped before it is answered, there may be a draft that is not verified.
     pub async fn create_integration(&self, new: NewIntegration) -> Result<IntegrationView, Error> {
         let editor = &self.shared.parts.editor;
-        let id = editor.create(new).await?;
+        let id = editor.create(&new).await?;
         Ok(editor.verify(&id).await?.view())
+    }
+
+    /// The integration that the application calls `slug`, as it is declared: created if there is none, else changed where it
+    /// differs, and left alone if it does not differ. For every process to call when it starts: of many that do so at once,
+    /// one makes the integration.
+    ///
+    /// What is not declared is taken away, such as a limit that was set in another way. One that is switched off or frozen
+    /// stays so. The client id and secret are verified with the provider when it is created, when they or an option changed,
+    /// and for as long as it is a draft; a draft is no error, and its `state_reason` says why.
+    ///
+    /// # Errors
+    /// `offering_mismatch` if it is of another offering; `field_invalid` with the reason `slug` if `new` has another slug; as
+    /// [`Broker::create_integration`]. `integration_conflict` if others keep changing it.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is answered, it is created or changed wholly or not at all, and may not be verified. Call it again.
+    pub async fn ensure_integration(
+        &self,
+        slug: &Slug,
+        mut new: NewIntegration,
+    ) -> Result<IntegrationView, Error> {
+        if new.slug.get_or_insert_with(|| slug.clone()) != slug {
+            return Err(Error::new(Code::FieldInvalid).because("slug"));
+        }
+        Ok(self.shared.parts.editor.ensure(slug, &new).await?.view())
     }
 
     /// All integrations.

@@ -22,7 +22,7 @@ use crate::{
     connection::{ConnectionView, Status},
     engine::{ledger::record::Record, pages::pages},
     error::{Code, Error},
-    id::{ConnectionId, IntegrationId},
+    id::{ConnectionId, IntegrationId, IntegrationRef},
     integration::Environment,
     store::{ConnectionFilter, Page, StatusFilter, Stored},
     time::Timestamp,
@@ -40,7 +40,7 @@ const CURSOR_LIFE_MS: i64 = 24 * 3600 * 1000;
 #[must_use = "await it to read"]
 pub struct ListConnections {
     parts: Arc<Parts>,
-    integration: IntegrationId,
+    integration: IntegrationRef,
     /// Behind an owner's door: whose.
     door: Option<Arc<str>>,
     query: ConnectionQuery,
@@ -54,7 +54,7 @@ struct Cursor {
 }
 
 impl ListConnections {
-    pub(super) fn new(parts: Arc<Parts>, integration: IntegrationId, door: Option<Arc<str>>) -> Self {
+    pub(super) fn new(parts: Arc<Parts>, integration: IntegrationRef, door: Option<Arc<str>>) -> Self {
         Self {
             parts,
             integration,
@@ -138,7 +138,7 @@ impl ListConnections {
         };
         let page = self.rows(&asked, asked.before.as_ref()).await?;
         let next_cursor = match (page.more, page.items.last()) {
-            (true, Some(last)) => Some(self.seal(last.row.id.clone(), asked.digest).await?),
+            (true, Some(last)) => Some(self.seal(last.row.id.clone(), &asked).await?),
             _ => None,
         };
         Ok(ConnectionPage::new(
@@ -163,7 +163,7 @@ impl ListConnections {
         };
         let email = query.email_contains.to_lowercase();
         let filter = ConnectionFilter {
-            integration: self.integration.clone(),
+            integration: self.parts.directory.id_of(&self.integration).await?,
             status: query.status.map_or(StatusFilter::Live, StatusFilter::Only),
             environment: query.environment,
             email_contains: Some(email).filter(|text| !text.is_empty()),
@@ -180,7 +180,7 @@ impl ListConnections {
         }
         let digest = digest(&filter);
         let before = match &query.cursor {
-            Some(cursor) if first => Some(self.open(cursor, &digest).await?),
+            Some(cursor) if first => Some(self.open(cursor, &filter.integration, &digest).await?),
             _ => None,
         };
         Ok(Some(Asked {
@@ -193,42 +193,38 @@ impl ListConnections {
 
     async fn rows(&self, asked: &Asked, before: Option<&ConnectionId>) -> Result<Page<Stored>, Error> {
         // A store that was copied, or that is being filled, shows a part of the truth.
-        if let Ok(integration) = self.parts.directory.get(&self.integration).await {
+        if let Ok(integration) = self.parts.directory.get(&asked.filter.integration).await {
             integration.body.ensure_not_migrated()?;
         }
         let store = &self.parts.stores.connections;
         Ok(store.list_connections(&asked.filter, before, asked.limit).await?)
     }
 
-    fn context(&self) -> SealContext<'_> {
-        SealContext {
-            purpose: Purpose::Cursor,
-            integration: self.integration.as_str(),
-            subject: "",
-            epoch: 0,
-            generation: 0,
-        }
-    }
-
-    async fn seal(&self, before: ConnectionId, filter: [u8; 32]) -> Result<String, Error> {
+    async fn seal(&self, before: ConnectionId, asked: &Asked) -> Result<String, Error> {
         let cursor = Cursor {
             before,
-            filter,
+            filter: asked.digest,
             issued_at: self.parts.clock.wall(),
         };
         let plain = serde_json::to_vec(&cursor).map_err(|_| Error::new(Code::Internal))?;
-        let sealed = self.parts.vault.seal(&self.context(), &plain).await?;
+        let context = cursor_context(&asked.filter.integration);
+        let sealed = self.parts.vault.seal(&context, &plain).await?;
         Ok(BASE64_URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    async fn open(&self, text: &str, filter: &[u8; 32]) -> Result<ConnectionId, Error> {
+    async fn open(
+        &self,
+        text: &str,
+        integration: &IntegrationId,
+        filter: &[u8; 32],
+    ) -> Result<ConnectionId, Error> {
         if text.len() > 4096 {
             return Err(Code::CursorInvalid.into());
         }
         let sealed = BASE64_URL_SAFE_NO_PAD
             .decode(text)
             .map_err(|_| Code::CursorInvalid)?;
-        let opened = match self.parts.vault.open(&self.context(), &sealed).await {
+        let opened = match self.parts.vault.open(&cursor_context(integration), &sealed).await {
             Ok(opened) => opened,
             Err(error @ VaultError::Unavailable(_)) => return Err(error.into()),
             Err(_) => return Err(Code::CursorInvalid.into()),
@@ -241,6 +237,16 @@ impl ListConnections {
             return Err(Code::CursorExpired.into());
         }
         Ok(cursor.before)
+    }
+}
+
+fn cursor_context(integration: &IntegrationId) -> SealContext<'_> {
+    SealContext {
+        purpose: Purpose::Cursor,
+        integration: integration.as_str(),
+        subject: "",
+        epoch: 0,
+        generation: 0,
     }
 }
 

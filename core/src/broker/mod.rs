@@ -25,9 +25,9 @@ use parts::Shared;
 
 use crate::{
     connection::Credentials,
-    engine::{background::flush_uses, scope::Scope},
+    engine::{background::flush_uses, scope::Reach},
     error::Error,
-    id::{ConnectionId, IntegrationId},
+    id::{ConnectionId, IntegrationRef, Slug},
     integration::Offering,
 };
 
@@ -57,12 +57,18 @@ impl Broker {
         self.shared.parts.directory.offerings().cloned().collect()
     }
 
-    /// An integration, and what belongs to it. Nothing is looked up yet.
-    pub fn integration(&self, id: &IntegrationId) -> IntegrationHandle {
+    /// An integration by its slug or id, and what belongs to it: `broker.integration("acme")`. Nothing is looked up yet.
+    pub fn integration(&self, which: impl Into<IntegrationRef>) -> IntegrationHandle {
         IntegrationHandle {
             shared: self.shared.clone(),
-            id: id.clone(),
+            which: which.into(),
         }
+    }
+
+    /// The callback URL of the integration with this slug, to register with the provider. It is known before there is such an
+    /// integration.
+    pub fn callback_url(&self, slug: &Slug) -> String {
+        self.shared.parts.directory.callback_url(slug)
     }
 
     /// A connection, whichever integration it belongs to. Nothing is looked up yet. Code that serves a signed-in user
@@ -86,14 +92,14 @@ impl Broker {
     /// As there.
     pub async fn credentials(&self, id: &ConnectionId) -> Result<Arc<Credentials>, Error> {
         let minimum = self.shared.parts.minimum;
-        self.shared.credentials(id, Scope::default(), minimum).await
+        self.shared.credentials(id, Reach::default(), minimum).await
     }
 
     /// Short for [`connection(id)`](Broker::connection)[`.peek(read)`](ConnectionHandle::peek), without counting a reference
     /// to anything.
     pub fn peek<T>(&self, id: &ConnectionId, read: impl FnOnce(&Credentials) -> T) -> Option<T> {
         let cache = &self.shared.cache;
-        cache.hit(id, Scope::default(), |credentials| read(credentials))
+        cache.hit(id, Reach::default(), |credentials| read(credentials))
     }
 
     /// Whether the store can be read and the vault can seal.

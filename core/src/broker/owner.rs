@@ -9,7 +9,7 @@ use crate::{
     account::{Connection, ConnectionPage, ConnectionQuery, Integration},
     connect::{BeginConnect, Binding, Link, NewLink},
     error::{Code, Error},
-    id::{ConnectionId, IntegrationId},
+    id::{ConnectionId, IntegrationRef},
 };
 
 /// The connections of one owner at one integration: for the code that serves a signed-in user. Whatever belongs to somebody
@@ -19,16 +19,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct OwnerHandle {
     pub(super) shared: Shared,
-    pub(super) integration: IntegrationId,
+    pub(super) integration: IntegrationRef,
     pub(super) owner: Arc<str>,
 }
 
 impl OwnerHandle {
-    /// The integration's id.
-    pub fn id(&self) -> &IntegrationId {
-        &self.integration
-    }
-
     /// Whose connections these are.
     pub fn name(&self) -> &str {
         &self.owner
@@ -87,10 +82,6 @@ impl OwnerHandle {
 
 #[async_trait]
 impl Integration for OwnerHandle {
-    fn id(&self) -> &IntegrationId {
-        self.id()
-    }
-
     fn connection(&self, id: &ConnectionId) -> Arc<dyn Connection> {
         Arc::new(self.connection(id))
     }

@@ -20,13 +20,13 @@ use crate::{
         protocol::Policy,
         refresh::{self, Refresher, UnsavedSets, Want},
         revoke::Revoker,
-        scope::Scope,
+        scope::Reach,
         upstream::Upstream,
     },
-    error::Error,
+    error::{Code, Error},
     event::EventSink,
     health::Doctor,
-    id::ConnectionId,
+    id::{ConnectionId, IntegrationId},
     keys::Keys,
     provider::{Provider, Transport},
     proxy::{Proxy, ProxyClient},
@@ -112,17 +112,36 @@ impl Shared {
     pub(super) async fn credentials(
         &self,
         id: &ConnectionId,
-        scope: Scope<'_>,
+        reach: Reach<'_>,
         minimum: Duration,
     ) -> Result<Arc<Credentials>, Error> {
         if minimum <= self.parts.minimum
-            && let Some(hit) = self.cache.hit(id, scope, Arc::clone)
+            && let Some(hit) = self.cache.hit(id, reach, Arc::clone)
         {
             return Ok(hit);
         }
+        let integration = self.integration_of(reach).await?;
         let want = Want { minimum, not: None };
+        let scope = reach.by_id(integration.as_ref());
         let entry = self.parts.refresher.serve(id, scope, want).await?;
         Ok(entry.credentials.clone())
+    }
+
+    /// The id of the integration that a handle reaches into.
+    ///
+    /// # Errors
+    /// `integration_not_found`; behind an owner's door nothing else exists: `connection_not_found`.
+    pub(super) async fn integration_of(&self, reach: Reach<'_>) -> Result<Option<IntegrationId>, Error> {
+        let Some(which) = reach.integration else {
+            return Ok(None);
+        };
+        match self.parts.directory.id_of(which).await {
+            Ok(id) => Ok(Some(id)),
+            Err(error) if error.code() == Code::IntegrationNotFound && reach.owner.is_some() => {
+                Err(Code::ConnectionNotFound.into())
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -251,6 +251,10 @@ macro_rules! integration_conformance {
                 an_insert_race_has_one_winner
                 writes_need_the_revision
                 a_swap_race_has_one_winner
+                a_taken_slug_stays
+                a_slug_race_has_one_winner
+                a_swap_keeps_the_slug
+                a_removal_frees_the_slug
                 the_list_is_by_id
                 every_write_moves_the_version
                 a_dropped_write_is_whole;

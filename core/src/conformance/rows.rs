@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     connection::{Attention, Status},
-    id::{ConnectionId, IntegrationId},
+    id::{ConnectionId, IntegrationId, Slug},
     integration::Environment,
     store::{
         ConnectionFilter, ConnectionRow, ConnectionStore, Index, Inserted, Revision, StatusFilter, Stored,
@@ -36,6 +36,10 @@ pub(super) fn connection(id: &str) -> ConnectionId {
 
 pub(super) fn integration(id: &str) -> IntegrationId {
     IntegrationId::new(id).unwrap()
+}
+
+pub(super) fn slug(text: &str) -> Slug {
+    Slug::new(text).unwrap()
 }
 
 /// An environment of which no list of a store's own can know.

@@ -15,7 +15,7 @@ use crate::{
     connection::Status,
     engine::scope::Scope,
     error::{Code, Error},
-    id::{ConnectionId, IntegrationId},
+    id::{ConnectionId, IntegrationId, IntegrationRef},
     integration::IntegrationState,
     oauth::{Pkce, RedirectUri, State},
     provider::AuthorizeRequest,
@@ -30,7 +30,7 @@ pub(crate) const ATTEMPT_LIFE: Duration = Duration::from_secs(600);
 #[must_use = "await it to begin"]
 pub struct BeginConnect {
     connector: Arc<Connector>,
-    integration: IntegrationId,
+    integration: IntegrationRef,
     binding: Binding,
     /// `None` if the host did not say: nobody for a new connection, its present owner for a reconnect.
     owner: Option<String>,
@@ -43,7 +43,7 @@ pub struct BeginConnect {
 }
 
 impl BeginConnect {
-    pub(crate) fn new(connector: Arc<Connector>, integration: IntegrationId, binding: Binding) -> Self {
+    pub(crate) fn new(connector: Arc<Connector>, integration: IntegrationRef, binding: Binding) -> Self {
         Self {
             connector,
             integration,
@@ -105,7 +105,7 @@ impl BeginConnect {
             return Err(Error::new(Code::FieldInvalid).because("owner"));
         }
         check_metadata(&self.metadata)?;
-        let integration = connector.directory.get(&self.integration).await?;
+        let integration = connector.directory.find(&self.integration).await?;
         integration.usable()?;
         if integration.body.state() != IntegrationState::Configured {
             return Err(Code::IntegrationNotConfigured.into());
@@ -115,7 +115,7 @@ impl BeginConnect {
         }
         let login_hint = match &self.reconnect {
             Some(id) => {
-                let (owner, email) = self.reconnectable(id).await?;
+                let (owner, email) = self.reconnectable(&integration.id, id).await?;
                 self.owner = Some(owner);
                 Some(email)
             }
@@ -134,7 +134,7 @@ impl BeginConnect {
             .authorize_url(&client, &request)
             .map_err(|_| Error::new(Code::OptionInvalid).because("login_url"))?;
         let attempt = Attempt {
-            integration: self.integration.clone(),
+            integration: integration.id.clone(),
             verifier: pkce.verifier.expose().to_owned(),
             token_host: integration.provider.token_host(&client),
             owner: self.owner.unwrap_or_default(),
@@ -167,11 +167,15 @@ impl BeginConnect {
     }
 
     /// The connection's owner, and its user's e-mail address, if it may be connected again.
-    async fn reconnectable(&self, id: &ConnectionId) -> Result<(String, String), Error> {
+    async fn reconnectable(
+        &self,
+        integration: &IntegrationId,
+        id: &ConnectionId,
+    ) -> Result<(String, String), Error> {
         let found = self.connector.ledger.read(id).await?;
         let record = found.ok_or(Code::ConnectionNotFound)?.record;
         let scope = Scope {
-            integration: Some(&self.integration),
+            integration: Some(integration),
             owner: self.door.as_deref(),
         };
         scope.admit(&record.integration, &record.facts.owner)?;

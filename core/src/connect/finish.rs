@@ -6,7 +6,7 @@ use super::{Attempt, Binding, Outcome, attempt_context, connector::Connector};
 use crate::{
     engine::directory::Loaded,
     error::{Code, Error},
-    id::IntegrationId,
+    id::IntegrationRef,
     oauth::Callback,
     provider::AuthorizeError,
     store::Taken,
@@ -20,7 +20,7 @@ impl Connector {
     /// All of it runs in a task of the broker's own: a closed tab loses nothing.
     pub(crate) async fn finish_connect(
         self: &Arc<Self>,
-        path: &IntegrationId,
+        path: &IntegrationRef,
         query: &str,
         binding: &Binding,
     ) -> Result<Outcome, Error> {
@@ -39,13 +39,13 @@ impl Connector {
 
     async fn take_and_judge(
         self: &Arc<Self>,
-        path: &IntegrationId,
+        path: &IntegrationRef,
         callback: Callback,
         key: [u8; 32],
         guard: [u8; 32],
     ) -> Result<Outcome, Error> {
         // Everything that can be missing is fetched before the state is used up.
-        let integration = self.directory.get(path).await?;
+        let integration = self.directory.find(path).await?;
         let now = self.clock.wall();
         let sealed = match self.pending.take_pending(&key, &guard, now).await? {
             Taken::Row(sealed) => sealed,
@@ -53,14 +53,14 @@ impl Connector {
             Taken::Missing => return Err(Code::StateUnknown.into()),
         };
         // The attempt is bound to its integration under the seal: another one in the path does not open it.
-        let opened = match self.vault.open(&attempt_context(path), &sealed).await {
+        let opened = match self.vault.open(&attempt_context(&integration.id), &sealed).await {
             Ok(opened) => opened,
             Err(VaultError::Tampered) => return Err(Code::CallbackIntegrationMismatch.into()),
             Err(error) => return Err(error.into()),
         };
         let attempt: Attempt = serde_json::from_slice(opened.expose())
             .map_err(|_| Error::new(Code::StoreCorrupt).because("session_corrupt"))?;
-        if attempt.integration != *path {
+        if attempt.integration != integration.id {
             return Err(Code::CallbackIntegrationMismatch.into());
         }
         Ok(self.judge(&integration, &attempt, callback).await)

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::{BeginConnect, Binding, check_metadata, check_owner, connector::Connector};
 use crate::{
     error::{Code, Error},
-    id::{ConnectionId, IntegrationId},
+    id::{ConnectionId, IntegrationId, IntegrationRef},
     oauth::RedirectUri,
     random,
     store::{PendingRow, Put},
@@ -137,12 +137,12 @@ impl Connector {
     /// A one-use link that connects a new account.
     pub(crate) async fn connect_link(
         &self,
-        integration: &IntegrationId,
+        integration: &IntegrationRef,
         link: NewLink,
     ) -> Result<Link, Error> {
         check_owner(&link.owner)?;
         check_metadata(&link.metadata)?;
-        let loaded = self.directory.get(integration).await?;
+        let loaded = self.directory.find(integration).await?;
         if let Some(uri) = &link.redirect_uri {
             RedirectUri::choose(&loaded.body.redirect_uris, uri)?;
         }
@@ -152,7 +152,7 @@ impl Connector {
             redirect_uri,
         } = link;
         self.seal_link(
-            integration,
+            &loaded.id,
             LinkKind::Connect {
                 owner,
                 metadata,
@@ -180,7 +180,7 @@ impl Connector {
     /// Uses a link up, and prepares the attempt that it stands for.
     pub(crate) async fn begin_link(
         self: &Arc<Self>,
-        integration: &IntegrationId,
+        integration: &IntegrationRef,
         token: &str,
         binding: Binding,
     ) -> Result<BeginConnect, Error> {
@@ -190,7 +190,8 @@ impl Connector {
         let sealed = BASE64_URL_SAFE_NO_PAD
             .decode(token)
             .map_err(|_| Code::LinkInvalid)?;
-        let opened = match self.vault.open(&context(integration), &sealed).await {
+        let integration = self.directory.id_of(integration).await?;
+        let opened = match self.vault.open(&context(&integration), &sealed).await {
             Ok(opened) => opened,
             Err(error @ VaultError::Unavailable(_)) => return Err(error.into()),
             Err(_) => return Err(Code::LinkInvalid.into()),
@@ -208,7 +209,7 @@ impl Connector {
         if self.pending.put_pending(&marker).await? == Put::Occupied {
             return Err(Code::LinkUsed.into());
         }
-        let begin = BeginConnect::new(self.clone(), integration.clone(), binding);
+        let begin = BeginConnect::new(self.clone(), integration.into(), binding);
         Ok(match link.kind {
             LinkKind::Connect {
                 owner,

@@ -3,7 +3,7 @@
 use super::{CopyError, Run};
 use crate::{
     engine::directory::{Body, Mark, Role},
-    id::IntegrationId,
+    id::{IntegrationId, Slug},
     store::{Inserted, Removed, StoredIntegration, Swap},
 };
 
@@ -39,10 +39,10 @@ impl Run<'_> {
                 (Some(_), Some(_)) => return Err(CopyError::OtherTarget),
                 (None, _) => {}
             }
-            if !self.put_closed(id, &body, target.as_ref(), marked).await? {
+            if !self.put_closed(&source, &body, target.as_ref(), marked).await? {
                 continue;
             }
-            let closed = self.with_mark(&body, Role::Moved).encode(id)?;
+            let closed = self.with_mark(&body, Role::Moved).encode(id, slug_of(&source))?;
             let swap = self.from.integrations.swap_integration(&closed, source.revision);
             match swap.await.map_err(CopyError::source)? {
                 Swap::Swapped(_) => return Ok(Some(false)),
@@ -55,16 +55,29 @@ impl Run<'_> {
     /// `false` if somebody else wrote it meanwhile.
     async fn put_closed(
         &self,
-        id: &IntegrationId,
+        source: &StoredIntegration,
         body: &Body,
         target: Option<&StoredIntegration>,
         marked: Option<Mark>,
     ) -> Result<bool, CopyError> {
-        let row = self.with_mark(body, Role::Arriving).encode(id)?;
+        let slug = slug_of(source);
+        let row = self
+            .with_mark(body, Role::Arriving)
+            .encode(&source.row.id, slug)?;
         let Some(there) = target else {
             let insert = self.to.integrations.insert_integration(&row);
-            let inserted = insert.await.map_err(CopyError::target)?;
-            return Ok(matches!(inserted, Inserted::Created(_)));
+            if let Inserted::Created(_) = insert.await.map_err(CopyError::target)? {
+                return Ok(true);
+            }
+            if let Some(slug) = slug {
+                let holder = self.to.integrations.integration_by_slug(slug);
+                let holder = holder.await.map_err(CopyError::target)?;
+                if holder.is_some_and(|holder| holder.row.id != row.id) {
+                    let what = format!("another integration has the slug {slug} in the target");
+                    return Err(CopyError::Mismatch(what));
+                }
+            }
+            return Ok(false);
         };
         let before = body.mark.map(|mark| mark.copy);
         let ours = marked.is_some_and(|mark| match mark.role {
@@ -97,7 +110,9 @@ impl Run<'_> {
             if !arriving {
                 return Ok(());
             }
-            let row = self.with_mark(&body, Role::Arrived).encode(id)?;
+            let row = self
+                .with_mark(&body, Role::Arrived)
+                .encode(id, slug_of(&stored))?;
             let swap = self.to.integrations.swap_integration(&row, stored.revision);
             if let Swap::Swapped(_) = swap.await.map_err(CopyError::target)? {
                 return Ok(());
@@ -145,6 +160,10 @@ impl Run<'_> {
             ..body.clone()
         }
     }
+}
+
+fn slug_of(stored: &StoredIntegration) -> Option<&Slug> {
+    stored.row.slug.as_ref()
 }
 
 fn read(stored: &StoredIntegration) -> Result<Body, CopyError> {

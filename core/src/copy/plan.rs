@@ -117,7 +117,7 @@ mod tests {
                 mark: mark.map(|(copy, role)| Mark { copy, role }),
             };
             StoredIntegration {
-                row: body.encode(&id.parse().unwrap()).unwrap(),
+                row: body.encode(&id.parse().unwrap(), None).unwrap(),
                 revision: Revision {
                     counter: 1,
                     write: name,
@@ -239,6 +239,7 @@ mod tests {
         let unreadable = vec![StoredIntegration {
             row: IntegrationRow {
                 id: "a".parse().unwrap(),
+                slug: None,
                 body: b"{}".as_slice().into(),
             },
             revision: Revision { counter: 1, write: 1 },

@@ -2,8 +2,36 @@
 
 use crate::{
     error::{Code, Error},
-    id::IntegrationId,
+    id::{IntegrationId, IntegrationRef, Slug},
 };
+
+/// How far a handle reaches, as it was made. Rows know their integration by id, so that a slug is looked up before rows are
+/// asked for; memory knows both.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reach<'a> {
+    pub(crate) integration: Option<&'a IntegrationRef>,
+    pub(crate) owner: Option<&'a str>,
+}
+
+impl<'a> Reach<'a> {
+    /// What is left to ask of a connection whose integration has this id and slug; `None` if it is not the one.
+    #[inline]
+    pub(crate) fn inside(self, id: &IntegrationId, slug: Option<&Slug>) -> Option<Scope<'a>> {
+        let inside = self.integration.is_none_or(|which| which.means(id, slug));
+        inside.then_some(Scope {
+            integration: None,
+            owner: self.owner,
+        })
+    }
+
+    /// The same reach, once the integration's id is known.
+    pub(crate) fn by_id(self, integration: Option<&'a IntegrationId>) -> Scope<'a> {
+        Scope {
+            integration,
+            owner: self.owner,
+        }
+    }
+}
 
 /// Which connections may be reached: all, those of an integration, or those of one owner there.
 #[derive(Clone, Copy, Debug, Default)]

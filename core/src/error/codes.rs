@@ -93,6 +93,8 @@ codes! {
     IntegrationFreezing, "integration_freezing", 409, Retry, "The connections of the frozen integration are still being revoked; enable it when that is done.";
     IntegrationInUse, "integration_in_use", 409, Request, "The integration still has connections; delete them first.";
     IntegrationConflict, "integration_conflict", 409, Retry, "The integration was changed meanwhile; read it again and repeat.";
+    SlugTaken, "slug_taken", 409, Request, "Another integration has this slug; choose another one, or use that integration.";
+    OfferingMismatch, "offering_mismatch", 409, Configuration, "The integration with this slug is of another offering, and keeps it; declare that one, or choose another slug.";
     OfferingUnknown, "offering_unknown", 400, Request, "There is no such offering; list the offerings.";
     ScopeInvalid, "scope_invalid", 400, Request, "A scope is not valid, or a required scope is missing.";
     OptionInvalid, "option_invalid", 400, Request, "A provider option is unknown or has a value that is not allowed.";

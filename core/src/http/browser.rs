@@ -14,7 +14,6 @@ use super::{
 use crate::{
     connect::{Binding, Outcome},
     error::{Code, Error},
-    id::IntegrationId,
 };
 
 /// Refuses requests that are no navigation of a whole window. An image or a frame on another site cannot begin an attempt
@@ -42,7 +41,7 @@ fn check_navigation(headers: &HeaderMap) -> Result<(), Error> {
 pub(super) fn connect(call: Call) -> Reply {
     Box::pin(async move {
         check_navigation(call.headers())?;
-        let integration: IntegrationId = call.id("integrationId")?;
+        let integration = call.broker().integration(call.integration()?);
         let query = Query::lenient(call.parts.uri.query(), &["public_key", "link", "redirect_uri"])?;
         let secret = Cookies::secret()?;
         let binding = Binding::new(secret.as_bytes());
@@ -53,10 +52,10 @@ pub(super) fn connect(call: Call) -> Reply {
             (None, Some(_)) if query.get("redirect_uri").is_some() => {
                 return Err(Problem::from(Code::ParameterInvalid).because("redirect_uri"));
             }
-            (None, Some(link)) => broker.integration(&integration).begin_link(link, binding).await?,
+            (None, Some(link)) => integration.begin_link(link, binding).await?,
             (Some(public), None) => {
                 key::public(broker, &call.shared.admin, public, &integration).await?;
-                let begin = broker.integration(&integration).begin_connect(binding);
+                let begin = integration.begin_connect(binding);
                 match query.get("redirect_uri") {
                     Some(uri) => begin.return_to(uri),
                     None => begin,
@@ -89,7 +88,7 @@ fn state_of(query: &str) -> Option<String> {
 pub(super) fn callback(call: Call) -> Reply {
     Box::pin(async move {
         check_navigation(call.headers())?;
-        let integration: IntegrationId = call.id("integrationId")?;
+        let integration = call.broker().integration(call.integration()?);
         let query = call.parts.uri.query().unwrap_or_default();
         let state = state_of(query).unwrap_or_default();
         let cookies = call.shared.cookies;
@@ -98,11 +97,7 @@ pub(super) fn callback(call: Call) -> Reply {
             // Something that nobody has begun with.
             None => Binding::new(Cookies::secret()?.as_bytes()),
         };
-        let outcome = call
-            .broker()
-            .integration(&integration)
-            .finish_connect(query, &binding)
-            .await?;
+        let outcome = integration.finish_connect(query, &binding).await?;
         let mut response = show(outcome);
         // The attempt is over, whatever came of it.
         if let Some(cleared) = cookies.clear(&state) {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Broker, ConnectionHandle,
     error::{Code, Error},
-    id::IdError,
+    id::{IdError, IntegrationId, IntegrationRef, Slug},
 };
 
 /// What a handler is given.
@@ -71,6 +71,15 @@ impl Call {
     /// An id in the path. An id needs no percent-encoding, so a segment with a `%` is none.
     pub(super) fn id<T: std::str::FromStr<Err = IdError>>(&self, name: &str) -> Result<T, IdError> {
         self.segment(name).parse()
+    }
+
+    /// The integration in the path, by its id or its slug. A generated id has a `_`, and a slug none.
+    pub(super) fn integration(&self) -> Result<IntegrationRef, IdError> {
+        let text = self.segment("integrationId");
+        match Slug::new(text) {
+            Ok(slug) => Ok(slug.into()),
+            Err(_) => Ok(IntegrationId::new(text)?.into()),
+        }
     }
 
     /// The query, by its route's parameters.

@@ -152,6 +152,7 @@ pub(super) const CALLBACK: &[Code] = &[
 ];
 
 pub(super) const DEFINING: &[Code] = &[
+    Code::SlugTaken,
     Code::OfferingUnknown,
     Code::ScopeInvalid,
     Code::RedirectUriInvalid,

@@ -9,18 +9,12 @@ use super::{
     problem::Problem,
     shape_admin::{CreateKey, CreatedKey, KeysBody},
 };
-use crate::{
-    error::Code,
-    id::{IntegrationId, KeyId},
-    store::KeyKind,
-    time::Timestamp,
-};
+use crate::{error::Code, id::KeyId, store::KeyKind, time::Timestamp};
 
 /// `GET /api/v1/integrations/{integrationId}/keys`.
 pub(super) fn list(call: Call) -> Reply {
     Box::pin(async move {
-        let id: IntegrationId = call.id("integrationId")?;
-        call.broker().integration(&id).view().await?;
+        let id = call.broker().integration(call.integration()?).view().await?.id;
         let rows = call.broker().keys(Some(&id)).await?;
         let keys = rows.iter().map(Into::into).collect();
         Ok(answer::json(StatusCode::OK, &KeysBody { keys }))
@@ -30,7 +24,7 @@ pub(super) fn list(call: Call) -> Reply {
 /// `POST /api/v1/integrations/{integrationId}/keys`.
 pub(super) fn create(call: Call) -> Reply {
     Box::pin(async move {
-        let id: IntegrationId = call.id("integrationId")?;
+        let which = call.integration()?;
         let CreateKey { kind, expires_at } = call.json_or_empty()?;
         let kind = match kind.as_deref() {
             None | Some("api") => KeyKind::Api,
@@ -46,6 +40,7 @@ pub(super) fn create(call: Call) -> Reply {
             }
             None => None,
         };
+        let id = call.broker().integration(which).id().await?;
         let key = call.broker().mint_key(kind, Some(&id), expires_at).await?;
         Ok(answer::json(StatusCode::CREATED, &CreatedKey::from(&key)))
     })
@@ -54,8 +49,9 @@ pub(super) fn create(call: Call) -> Reply {
 /// `DELETE /api/v1/integrations/{integrationId}/keys/{keyId}`.
 pub(super) fn revoke(call: Call) -> Reply {
     Box::pin(async move {
-        let id: IntegrationId = call.id("integrationId")?;
+        let which = call.integration()?;
         let key: KeyId = call.id("keyId")?;
+        let id = call.broker().integration(which).id().await?;
         call.broker().revoke_key(Some(&id), &key).await?;
         Ok(answer::no_content())
     })

@@ -13,8 +13,11 @@ use super::{
     },
 };
 use crate::{
-    Broker, IntegrationUpdate, NewIntegration, NewKey, error::Error, id::IntegrationId,
-    integration::IntegrationView, store::KeyKind,
+    Broker, IntegrationUpdate, NewIntegration, NewKey,
+    error::{Code, Error},
+    id::{IntegrationId, Slug},
+    integration::IntegrationView,
+    store::KeyKind,
 };
 
 fn shown(integration: Result<IntegrationView, Error>) -> Result<Response<Body>, Problem> {
@@ -34,7 +37,9 @@ pub(super) fn create(call: Call) -> Reply {
     Box::pin(async move {
         let new: CreateIntegration = call.json()?;
         let broker = call.broker();
+        let slug = new.slug.as_deref().map(Slug::new).transpose();
         let new = NewIntegration {
+            slug: slug.map_err(|_| Problem::from(Code::FieldInvalid).because("slug"))?,
             name: new.name,
             offering: new.offering,
             client_id: new.client_id,
@@ -86,15 +91,15 @@ pub(super) fn list(call: Call) -> Reply {
 /// `GET /api/v1/integrations/{integrationId}`.
 pub(super) fn get(call: Call) -> Reply {
     Box::pin(async move {
-        let id: IntegrationId = call.id("integrationId")?;
-        shown(call.broker().integration(&id).view().await)
+        let which = call.integration()?;
+        shown(call.broker().integration(which).view().await)
     })
 }
 
 /// `PATCH /api/v1/integrations/{integrationId}`.
 pub(super) fn update(call: Call) -> Reply {
     Box::pin(async move {
-        let id: IntegrationId = call.id("integrationId")?;
+        let which = call.integration()?;
         let UpdateIntegration {
             name,
             client_id,
@@ -111,18 +116,18 @@ pub(super) fn update(call: Call) -> Reply {
             monthly_limit,
             options,
         };
-        shown(call.broker().integration(&id).update(update).await)
+        shown(call.broker().integration(which).update(update).await)
     })
 }
 
 /// `PUT /api/v1/integrations/{integrationId}/secret`.
 pub(super) fn secret(call: Call) -> Reply {
     Box::pin(async move {
-        let id: IntegrationId = call.id("integrationId")?;
+        let which = call.integration()?;
         let NewSecret { client_secret } = call.json()?;
         shown(
             call.broker()
-                .integration(&id)
+                .integration(which)
                 .set_client_secret(client_secret.0)
                 .await,
         )
@@ -132,32 +137,32 @@ pub(super) fn secret(call: Call) -> Reply {
 /// `POST /api/v1/integrations/{integrationId}/verify`.
 pub(super) fn verify(call: Call) -> Reply {
     Box::pin(async move {
-        let id: IntegrationId = call.id("integrationId")?;
-        shown(call.broker().integration(&id).verify().await)
+        let which = call.integration()?;
+        shown(call.broker().integration(which).verify().await)
     })
 }
 
 /// `POST /api/v1/integrations/{integrationId}/disable`.
 pub(super) fn disable(call: Call) -> Reply {
     Box::pin(async move {
-        let id: IntegrationId = call.id("integrationId")?;
-        shown(call.broker().integration(&id).disable().await)
+        let which = call.integration()?;
+        shown(call.broker().integration(which).disable().await)
     })
 }
 
 /// `POST /api/v1/integrations/{integrationId}/enable`.
 pub(super) fn enable(call: Call) -> Reply {
     Box::pin(async move {
-        let id: IntegrationId = call.id("integrationId")?;
-        shown(call.broker().integration(&id).enable().await)
+        let which = call.integration()?;
+        shown(call.broker().integration(which).enable().await)
     })
 }
 
 /// `DELETE /api/v1/integrations/{integrationId}`.
 pub(super) fn delete(call: Call) -> Reply {
     Box::pin(async move {
-        let id: IntegrationId = call.id("integrationId")?;
-        call.broker().integration(&id).delete().await?;
+        let which = call.integration()?;
+        call.broker().integration(which).delete().await?;
         Ok(answer::no_content())
     })
 }

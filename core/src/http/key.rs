@@ -165,7 +165,7 @@ pub(super) async fn public(
     broker: &Broker,
     admin: &AdminKeys,
     text: &str,
-    integration: &IntegrationId,
+    integration: &IntegrationHandle,
 ) -> Result<(), Error> {
     if admin.hold(text) {
         return Err(Code::KeyInUrl.into());
@@ -174,7 +174,7 @@ pub(super) async fn public(
     if key.kind != KeyKind::Public {
         return Err(Code::KeyInUrl.into());
     }
-    if key.integration.as_ref() == Some(integration) {
+    if key.integration == Some(integration.id().await?) {
         Ok(())
     } else {
         Err(Code::IntegrationMismatch.into())

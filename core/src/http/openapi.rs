@@ -177,6 +177,10 @@ fn path_parameter(name: &str) -> Value {
             "The name of the connection's provider.",
             json!({ "type": "string" }),
         ),
+        "integrationId" => (
+            "The integration's id, or its slug.",
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$" }),
+        ),
         _ => (
             "An id as the broker gave it.",
             json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$" }),

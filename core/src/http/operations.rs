@@ -8,7 +8,6 @@ use super::{
     shape_admin::{IntegrationBody, IntegrationsBody},
     shape_health::{FreezeWish, HealthBody},
 };
-use crate::id::IntegrationId;
 
 /// `GET /api/v1/health`.
 pub(super) fn health(call: Call) -> Reply {
@@ -31,9 +30,9 @@ pub(super) fn freeze_all(call: Call) -> Reply {
 /// `POST /api/v1/integrations/{integrationId}/freeze`.
 pub(super) fn freeze(call: Call) -> Reply {
     Box::pin(async move {
-        let id: IntegrationId = call.id("integrationId")?;
+        let which = call.integration()?;
         let FreezeWish { reason } = call.json()?;
-        let frozen = call.broker().integration(&id).freeze(&reason).await?;
+        let frozen = call.broker().integration(which).freeze(&reason).await?;
         Ok(answer::json(StatusCode::OK, &IntegrationBody::from(frozen)))
     })
 }

@@ -52,6 +52,10 @@ impl From<Offering> for OfferingBody {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CreateIntegration {
+    /// What the application calls it, for good: its callback URL has it, and paths take it for the id. No two integrations
+    /// have one slug.
+    #[schemars(extend("pattern" = "^[a-z][a-z0-9-]{0,62}$"))]
+    pub(super) slug: Option<String>,
     /// What people call it: 1 to 200 characters.
     pub(super) name: String,
     /// The offering's id, `provider/environment`.
@@ -117,6 +121,8 @@ pub(super) struct NewSecret {
 pub(super) struct IntegrationBody {
     /// Its id.
     integration_id: String,
+    /// What the application calls it; null if it does not. Paths take it for the id.
+    slug: Option<String>,
     /// What people call it.
     name: String,
     /// The offering's id.
@@ -147,6 +153,7 @@ impl From<IntegrationView> for IntegrationBody {
     fn from(integration: IntegrationView) -> Self {
         Self {
             integration_id: integration.id.to_string(),
+            slug: integration.slug.map(|slug| slug.to_string()),
             name: integration.name,
             offering: integration.offering,
             client_id: integration.client_id,

@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Inserted, Removed, Revision, StoreError, Swap};
-use crate::id::IntegrationId;
+use crate::id::{IntegrationId, Slug};
 
 /// A row to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IntegrationRow {
     /// The row's id.
     pub id: IntegrationId,
+    /// What the application calls it. Unique; given when the row is created, and kept for as long as the row exists.
+    pub slug: Option<Slug>,
     /// Opaque.
     pub body: Bytes,
 }
@@ -29,7 +31,8 @@ pub struct StoredIntegration {
 /// Keeps integrations. There are few of them, and they change seldom.
 #[async_trait]
 pub trait IntegrationStore: fmt::Debug + Send + Sync + 'static {
-    /// Creates the row unless its id is taken.
+    /// Creates the row unless its id or its slug is taken. Of any two calls with one slug, in any processes, one creates a
+    /// row.
     ///
     /// # Errors
     /// Unknown outcome: the row may have been created. Read it to find out.
@@ -47,7 +50,16 @@ pub trait IntegrationStore: fmt::Debug + Send + Sync + 'static {
     /// Cancel safe: a read changes nothing.
     async fn integration(&self, id: &IntegrationId) -> Result<Option<StoredIntegration>, StoreError>;
 
-    /// Replaces the row if its revision is `expected`.
+    /// Reads the row with this slug.
+    ///
+    /// # Errors
+    /// As [`IntegrationStore::integration`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
+    async fn integration_by_slug(&self, slug: &Slug) -> Result<Option<StoredIntegration>, StoreError>;
+
+    /// Replaces the body of the row if its revision is `expected`. The row keeps its slug, whatever `next` says.
     ///
     /// # Errors
     /// Unknown outcome: the row may have been replaced. Read it before trying again.
@@ -57,7 +69,7 @@ pub trait IntegrationStore: fmt::Debug + Send + Sync + 'static {
     /// overwrites a newer row.
     async fn swap_integration(&self, next: &IntegrationRow, expected: Revision) -> Result<Swap, StoreError>;
 
-    /// Removes the row if its revision is `expected`.
+    /// Removes the row if its revision is `expected`. Its slug is free then.
     ///
     /// # Errors
     /// Unknown outcome: the row may be gone. Trying again reports [`Removed::Missing`] then.

@@ -18,8 +18,8 @@ use crate::{
     time::Timestamp,
 };
 
-/// A provider called `fake` with the offering `fake/production`. It asks [`FakeUpstream`], through the transport that
-/// the broker was given.
+/// A provider called `fake` with the offerings `fake/production` and `fake/sandbox`. It asks [`FakeUpstream`], through the
+/// transport that the broker was given.
 #[derive(Debug)]
 pub struct FakeProvider {
     upstream: FakeUpstream,
@@ -29,19 +29,18 @@ pub struct FakeProvider {
 impl FakeProvider {
     /// The provider of these servers.
     pub fn new(upstream: &FakeUpstream) -> Self {
+        let offering = |environment: Environment| Offering {
+            id: format!("fake/{environment}"),
+            provider: "fake".to_owned(),
+            environment,
+            label: "Fake".to_owned(),
+            required_scopes: vec!["api".to_owned()],
+            optional_scopes: vec!["web".to_owned()],
+        };
+        let offerings = [Environment::PRODUCTION, Environment::SANDBOX].map(offering);
         Self {
             upstream: upstream.clone(),
-            facts: ProviderFacts::new(
-                "fake",
-                [Offering {
-                    id: "fake/production".to_owned(),
-                    provider: "fake".to_owned(),
-                    environment: Environment::PRODUCTION,
-                    label: "Fake".to_owned(),
-                    required_scopes: vec!["api".to_owned()],
-                    optional_scopes: vec!["web".to_owned()],
-                }],
-            ),
+            facts: ProviderFacts::new("fake", offerings),
         }
     }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::store::{FaultyStore, Op};
 use crate::{
     connection::Attention,
-    id::{ConnectionId, IntegrationId, KeyId},
+    id::{ConnectionId, IntegrationId, KeyId, Slug},
     store::{
         Changes, Charged, ConnectionFilter, ConnectionRow, ConnectionStore, DayCount, DueEntry, HotFacts,
         Inserted, IntegrationRow, IntegrationStore, KeyInserted, KeyRevoked, KeyRow, KeyStore, ListEntry,
@@ -128,6 +128,14 @@ impl IntegrationStore for FaultyStore {
     async fn integration(&self, id: &IntegrationId) -> Result<Option<StoredIntegration>, StoreError> {
         self.call(Op::Integrations, self.inner.integrations.integration(id))
             .await
+    }
+
+    async fn integration_by_slug(&self, slug: &Slug) -> Result<Option<StoredIntegration>, StoreError> {
+        self.call(
+            Op::Integrations,
+            self.inner.integrations.integration_by_slug(slug),
+        )
+        .await
     }
 
     async fn swap_integration(&self, next: &IntegrationRow, expected: Revision) -> Result<Swap, StoreError> {

@@ -8,6 +8,7 @@ use grantry::{
     connect::NewLink,
     connection::Status,
     error::{Code, Error},
+    id::Slug,
     integration::IntegrationState,
     secret::Secret,
     store::KeyKind,
@@ -91,6 +92,9 @@ pub fn operations() -> Vec<Operation> {
 
         op("Broker::create_integration", |s| async move { s.broker().create_integration(new_integration("New")).await.map(drop) })
             .judged(there_whole_or_not),
+        op("Broker::ensure_integration", |s| async move { s.broker().ensure_integration(&slug(), new_integration("New")).await.map(drop) })
+            .judged(there_whole_or_not),
+        op("IntegrationHandle::id", |s| async move { s.handle().id().await.map(drop) }),
         op("IntegrationHandle::view", |s| async move { s.handle().view().await.map(drop) }),
         op("Broker::integrations", |s| async move { s.broker().integrations().await.map(drop) }),
         op("IntegrationHandle::update", |s| async move { s.handle().update(renamed()).await.map(drop) })
@@ -179,6 +183,10 @@ async fn labelled_whole_or_not(after: Aftermath) {
     let labelled = connection.owner == "bob";
     assert_eq!(connection.metadata.contains_key("team"), labelled);
     assert!(!after.done() || labelled);
+}
+
+fn slug() -> Slug {
+    Slug::new("new").unwrap()
 }
 
 /// A draft that nobody verified yet says so, and can be verified later.

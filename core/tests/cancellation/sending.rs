@@ -208,9 +208,9 @@ async fn a_dropped_call_is_counted_once_at_most_and_spends_no_token_twice() {
     let all = async {
         for within in [false, true] {
             let end = |world: &World, _: &Api| world.clock.step(SESSION);
-            drop_everywhere(end, || ApiRequest::get("/x"), within, within).await;
+            Box::pin(drop_everywhere(end, || ApiRequest::get("/x"), within, within)).await;
             let refuse = |_: &World, api: &Api| *api.refused.borrow_mut() = "bearer access-0-0".to_owned();
-            drop_everywhere(refuse, parts, !within, within).await;
+            Box::pin(drop_everywhere(refuse, parts, !within, within)).await;
         }
     };
     tokio::task::LocalSet::new().run_until(Box::pin(all)).await;

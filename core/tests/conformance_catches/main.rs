@@ -16,7 +16,7 @@ use std::{
 use futures_util::FutureExt as _;
 use grantry::{
     conformance::{self, Fixture},
-    id::ConnectionId,
+    id::{ConnectionId, IntegrationId, Slug},
     store::{HotFacts, MemoryStore, PendingRow},
 };
 
@@ -38,6 +38,8 @@ struct Shared {
     hot: Mutex<HashMap<ConnectionId, HotFacts>>,
     first_emails: Mutex<HashMap<ConnectionId, String>>,
     last_revisions: Mutex<HashMap<ConnectionId, grantry::store::Revision>>,
+    /// What rows show in place of the slugs that they have.
+    slugs: Mutex<HashMap<IntegrationId, Option<Slug>>>,
     pending: Mutex<HashMap<[u8; 32], PendingRow>>,
     sequence: naive::Sequence,
 }
@@ -204,6 +206,10 @@ faults! {
     IntegrationSwapIgnoresRevision => integration::writes_need_the_revision;
     IntegrationRevisionKept => integration::writes_need_the_revision;
     IntegrationRacySwap => integration::a_swap_race_has_one_winner;
+    SlugIgnored => integration::a_taken_slug_stays;
+    RacySlug => integration::a_slug_race_has_one_winner;
+    SwapTakesSlug => integration::a_swap_keeps_the_slug;
+    SlugOutlivesRow => integration::a_removal_frees_the_slug;
     IntegrationsDescending => integration::the_list_is_by_id;
     IntegrationsRepeat => integration::the_list_is_by_id;
     VersionStands => integration::every_write_moves_the_version;

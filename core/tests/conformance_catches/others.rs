@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 
 use grantry::{
     async_trait,
-    id::{IntegrationId, KeyId},
+    id::{IntegrationId, KeyId, Slug},
     store::{
         Charged, DayCount, Inserted, IntegrationRow, IntegrationStore, KeyInserted, KeyKind, KeyRevoked,
         KeyRow, KeyStore, PendingRow, PendingStore, Put, Removed, Revision, StoreError, StoredIntegration,
@@ -15,9 +15,53 @@ use grantry::{
 
 use crate::{Broken, Fault};
 
+impl Broken {
+    /// A row with the slug that a fault gave it.
+    fn with_slug(&self, mut stored: StoredIntegration) -> StoredIntegration {
+        if let Some(slug) = self.shared.slugs.lock().unwrap().get(&stored.row.id) {
+            stored.row.slug.clone_from(slug);
+        }
+        stored
+    }
+
+    /// Inserts a row though its slug may be taken.
+    async fn insert_unchecked(&self, row: &IntegrationRow) -> Result<Inserted, StoreError> {
+        let bare = IntegrationRow {
+            slug: None,
+            ..row.clone()
+        };
+        let inserted = self.inner.insert_integration(&bare).await?;
+        if matches!(inserted, Inserted::Created(_)) {
+            let slug = row.slug.clone();
+            self.shared.slugs.lock().unwrap().insert(row.id.clone(), slug);
+        }
+        Ok(inserted)
+    }
+}
+
 #[async_trait]
 impl IntegrationStore for Broken {
     async fn insert_integration(&self, row: &IntegrationRow) -> Result<Inserted, StoreError> {
+        match (self.fault, &row.slug) {
+            (Fault::SlugIgnored, Some(_)) => return self.insert_unchecked(row).await,
+            (Fault::RacySlug, Some(slug)) => {
+                let taken = self.integration_by_slug(slug).await?;
+                self.dawdle(Fault::RacySlug).await;
+                return match taken {
+                    Some(_) => Ok(Inserted::Occupied),
+                    None => self.insert_unchecked(row).await,
+                };
+            }
+            (Fault::SlugOutlivesRow, Some(_)) => {
+                // Of every row that was, a slug is left.
+                let slugs = &mut *self.shared.slugs.lock().unwrap();
+                if slugs.values().any(|slug| *slug == row.slug) {
+                    return Ok(Inserted::Occupied);
+                }
+                slugs.insert(row.id.clone(), row.slug.clone());
+            }
+            _ => {}
+        }
         let inserted = self.inner.insert_integration(row).await?;
         if self.has(Fault::IntegrationReplaced)
             && let Some(stored) = self.inner.integration(&row.id).await?
@@ -29,14 +73,25 @@ impl IntegrationStore for Broken {
     }
 
     async fn integration(&self, id: &IntegrationId) -> Result<Option<StoredIntegration>, StoreError> {
-        self.inner.integration(id).await
+        let stored = self.inner.integration(id).await?;
+        Ok(stored.map(|stored| self.with_slug(stored)))
+    }
+
+    async fn integration_by_slug(&self, slug: &Slug) -> Result<Option<StoredIntegration>, StoreError> {
+        let rows = self.list_integrations(None, u32::MAX).await?;
+        let named = |stored: &StoredIntegration| stored.row.slug.as_ref() == Some(slug);
+        Ok(rows.into_iter().find(named))
     }
 
     async fn swap_integration(&self, next: &IntegrationRow, expected: Revision) -> Result<Swap, StoreError> {
-        let Some(stored) = self.inner.integration(&next.id).await? else {
+        let Some(stored) = self.integration(&next.id).await? else {
             return Ok(Swap::Missing);
         };
         match self.fault {
+            Fault::SwapTakesSlug if stored.revision == expected => {
+                let slug = next.slug.clone();
+                self.shared.slugs.lock().unwrap().insert(next.id.clone(), slug);
+            }
             Fault::IntegrationRevisionKept if stored.revision == expected && stored.row == *next => {
                 return Ok(Swap::Swapped(expected));
             }
@@ -67,7 +122,8 @@ impl IntegrationStore for Broken {
         after: Option<&IntegrationId>,
         limit: u32,
     ) -> Result<Vec<StoredIntegration>, StoreError> {
-        let mut rows = self.inner.list_integrations(None, u32::MAX).await?;
+        let rows = self.inner.list_integrations(None, u32::MAX).await?;
+        let mut rows: Vec<_> = rows.into_iter().map(|stored| self.with_slug(stored)).collect();
         if let Some(after) = after {
             rows.retain(|stored| match self.fault {
                 Fault::IntegrationsRepeat => stored.row.id >= *after,

@@ -13,6 +13,7 @@ mod connects;
 mod crash;
 mod late;
 mod owners;
+mod slugs;
 #[path = "../support/mod.rs"]
 mod support;
 mod two;

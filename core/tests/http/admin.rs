@@ -113,6 +113,148 @@ async fn an_integration_from_beginning_to_end() {
 }
 
 #[tokio::test]
+async fn a_slug_stands_for_the_id_in_paths() {
+    let world = World::new().await;
+    let mut named = new();
+    named["slug"] = json!("acme");
+    let made = world.admin("POST", ALL).json(named.clone()).granted(201).await;
+    let id = made["integrationId"].as_str().unwrap().to_owned();
+    assert_eq!(made["slug"], "acme");
+    assert_eq!(
+        made["callbackUrl"],
+        "https://app.example/integrations/callback/acme"
+    );
+    let by_id = world.admin("GET", &format!("{ALL}/{id}")).granted(200).await;
+    let by_slug = world.admin("GET", &format!("{ALL}/acme")).granted(200).await;
+    assert_eq!(by_id, by_slug);
+    let list = world.admin("GET", ALL).granted(200).await;
+    let slugs: Vec<_> = list["integrations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| &i["slug"])
+        .collect();
+    assert!(
+        slugs.contains(&&json!("acme")) && slugs.contains(&&json!(null)),
+        "{slugs:?}"
+    );
+
+    let before = world.fake.calls("verify");
+    world
+        .admin("POST", ALL)
+        .json(named.clone())
+        .refused(409, "slug_taken")
+        .await;
+    for bad in ["", "Acme", "int_1", "a/b"] {
+        named["slug"] = json!(bad);
+        world
+            .admin("POST", ALL)
+            .json(named.clone())
+            .refused(400, "field_invalid")
+            .await;
+    }
+    assert_eq!(world.fake.calls("verify"), before, "nothing was done");
+    world
+        .admin("PATCH", &format!("{ALL}/acme"))
+        .json(json!({ "slug": "other" }))
+        .refused(400, "field_unknown")
+        .await;
+
+    let one = format!("{ALL}/acme");
+    for (action, state) in [
+        ("disable", "disabled"),
+        ("enable", "configured"),
+        ("verify", "configured"),
+    ] {
+        let shown = world.admin("POST", &format!("{one}/{action}")).granted(200).await;
+        assert_eq!(
+            (&shown["state"], &shown["integrationId"]),
+            (&json!(state), &json!(id))
+        );
+    }
+    let patch = json!({ "name": "Renamed" });
+    let changed = world.admin("PATCH", &one).json(patch).granted(200).await;
+    assert_eq!(
+        (&changed["name"], &changed["slug"]),
+        (&json!("Renamed"), &json!("acme"))
+    );
+    let keys = format!("{one}/keys");
+    let key = world.admin("POST", &keys).json(json!({})).granted(201).await;
+    let listed = world.admin("GET", &keys).granted(200).await;
+    assert_eq!(
+        listed,
+        world.admin("GET", &format!("{ALL}/{id}/keys")).granted(200).await
+    );
+    assert_eq!(listed["keys"].as_array().unwrap().len(), 3);
+    let got = world
+        .admin("DELETE", &format!("{keys}/{}", key["keyId"].as_str().unwrap()))
+        .send()
+        .await;
+    assert_eq!(got.status, 204);
+    world
+        .admin("GET", &format!("{ALL}/none/keys"))
+        .refused(404, "integration_not_found")
+        .await;
+
+    let got = world.admin("DELETE", &one).send().await;
+    assert_eq!(got.status, 204);
+    world
+        .admin("GET", &one)
+        .refused(404, "integration_not_found")
+        .await;
+    named["slug"] = json!("acme");
+    let again = world.admin("POST", ALL).json(named).granted(201).await;
+    assert_ne!(again["integrationId"], json!(id));
+}
+
+/// Both browser routes by slug. A public key is bound to the id, and opens no other integration.
+#[tokio::test]
+async fn a_browser_connects_by_slug() {
+    let world = World::new().await;
+    let mut named = new();
+    named["slug"] = json!("acme");
+    let made = world.admin("POST", ALL).json(named).granted(201).await;
+    let (api, public) = (
+        made["apiKey"].as_str().unwrap(),
+        made["publicKey"].as_str().unwrap(),
+    );
+    let begin = async |which: &str, key: &str| {
+        let target = format!("/connect/{which}?public_key={key}&redirect_uri=https://app.example/done");
+        world.bare("GET", &target).send().await
+    };
+    assert_eq!(begin("acme", &world.public_key).await.status, 403);
+    assert_eq!(begin("none", public).await.status, 404);
+    let begun = begin("acme", public).await;
+    assert_eq!(begun.status, 303, "{}", begun.text());
+    let state = begun
+        .header("location")
+        .split_once("state=")
+        .unwrap()
+        .1
+        .to_owned();
+    let back = async |which: &str| {
+        let target = format!("/callback/{which}?code=c&state={state}");
+        world
+            .bare("GET", &target)
+            .header("cookie", begun.cookie())
+            .send()
+            .await
+    };
+    assert_eq!(back("none").await.status, 404, "the state is not used up");
+    let done = back("acme").await;
+    let location = done.header("location");
+    let connection = location
+        .strip_prefix("https://app.example/done?connection_id=")
+        .unwrap();
+    let shown = world
+        .bare("GET", &format!("/api/v1/connections/{connection}"))
+        .key(api)
+        .granted(200)
+        .await;
+    assert_eq!(shown["integrationId"], made["integrationId"]);
+}
+
+#[tokio::test]
 async fn the_provider_is_asked_before_the_answer() {
     let world = World::new().await;
     let refuse = |reason| Plan::Fails(Failure::refused(Verdict::ClientMisconfigured, reason));

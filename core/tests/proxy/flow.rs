@@ -315,7 +315,7 @@ async fn a_connection_of_another_integration_sends_nothing() {
         .integration(&world.integration)
         .connection(&world.connection);
     assert_eq!(here.send(ApiRequest::get("/a")).await.unwrap().status, 200);
-    let other = world.broker.integration(&IntegrationId::generate());
+    let other = world.broker.integration(IntegrationId::generate());
     let error = other
         .connection(&world.connection)
         .send(ApiRequest::get("/a"))

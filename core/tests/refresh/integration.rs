@@ -127,6 +127,7 @@ async fn one_integration_that_cannot_be_read_stands_in_nobody_s_way() {
     let stored = world.memory.integration(&other).await.unwrap().unwrap();
     let broken = IntegrationRow {
         id: other,
+        slug: None,
         body: b"{}"[..].into(),
     };
     let _ = world

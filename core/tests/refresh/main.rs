@@ -12,6 +12,7 @@
 mod answers;
 mod confirm;
 mod ended;
+mod ensure;
 mod freeze;
 mod health;
 mod herd;
@@ -23,6 +24,7 @@ mod processes;
 mod refusals;
 mod rollback;
 mod shutdown;
+mod slug;
 #[path = "../support/mod.rs"]
 mod support;
 mod unknown;

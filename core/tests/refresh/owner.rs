@@ -91,7 +91,7 @@ async fn what_belongs_to_others_is_not_found_and_not_touched() {
     let elsewhere = world
         .one
         .broker
-        .integration(&grantry::id::IntegrationId::generate());
+        .integration(grantry::id::IntegrationId::generate());
     let stranger = elsewhere.owner("ann").connection(&ann);
     assert_eq!(all(&stranger).await, vec![Some(Code::ConnectionNotFound); 9]);
     assert_eq!([world.row(&ann).await, world.row(&nobody).await], rows);

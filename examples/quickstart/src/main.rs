@@ -5,7 +5,7 @@
 use std::error::Error;
 
 use grantry::{
-    Broker, NewIntegration, connect::Binding, connect::Outcome, proxy::ApiRequest, secret::Secret,
+    Broker, NewIntegration, connect::Binding, connect::Outcome, id::Slug, proxy::ApiRequest, secret::Secret,
     vault::Keyring,
 };
 use grantry_provider_salesforce::Salesforce;
@@ -28,8 +28,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .allow_loopback_upstream()
         .build()?;
 
+    // What your application calls it. The callback URL follows from that: register it with the provider beforehand.
+    let acme = Slug::new("acme")?;
+    salesforce.register_client(Client {
+        callbacks: vec![broker.callback_url(&acme)],
+        ..Client::default()
+    });
+    // For every process to call when it starts: one of them makes the integration, and it is changed where it differs.
     let integration = broker
-        .create_integration(
+        .ensure_integration(
+            &acme,
             NewIntegration::new(
                 "My app",
                 "salesforce/production",
@@ -40,21 +48,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .option("loginUrl", salesforce.login_url()),
         )
         .await?;
-    println!("integration {} is {}", integration.id, integration.state.as_str());
-    salesforce.register_client(Client {
-        callbacks: vec![integration.callback_url.clone()],
-        ..Client::default()
-    });
+    println!("integration {acme} is {}", integration.state.as_str());
 
     // Your signed-in user clicks "connect": bind the attempt to the session, and send the browser to `start.url`.
     let session = "the session id of user 42";
-    let user = broker.integration(&integration.id).owner("user-42");
+    let user = broker.integration(&acme).owner("user-42");
     let start = user.begin_connect(Binding::new(session)).await?;
     let callback = salesforce.approve(&start.url, "sarah@acme.com")?;
     // The browser returns to your callback route: pass its query on, with the same binding.
     let query = callback.split_once('?').map_or("", |(_, query)| query);
     let outcome = broker
-        .integration(&integration.id)
+        .integration(&acme)
         .finish_connect(query, &Binding::new(session))
         .await?;
     let Outcome::Connected { connection, .. } = outcome else {

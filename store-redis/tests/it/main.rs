@@ -12,3 +12,4 @@ mod opening;
 mod outage;
 mod reaching;
 mod replica;
+mod slugs;

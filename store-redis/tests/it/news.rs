@@ -45,6 +45,7 @@ async fn tells_what_matters(address: &str) {
 
     let integration = IntegrationRow {
         id: IntegrationId::new("int_1").unwrap(),
+        slug: None,
         body: Bytes::from_static(b"body"),
     };
     let _ = store.insert_integration(&integration).await.unwrap();
@@ -86,6 +87,7 @@ async fn a_listener_survives_its_server() {
     let store = RedisStore::open(&server.address()).await.unwrap();
     let integration = IntegrationRow {
         id: IntegrationId::new("int_1").unwrap(),
+        slug: None,
         body: Bytes::new(),
     };
     let _ = store.insert_integration(&integration).await.unwrap();

@@ -216,7 +216,7 @@ async fn data_of_others_is_left_as_it_is() {
     assert_eq!(refused(&server.address()).await, "redis_foreign_data");
     assert_eq!(server.command(&["GET", "grantry:{s}:store"]), "$6\r\ntheirs\r\n");
 
-    for (field, value) in [("format", "2"), ("buckets", "many")] {
+    for (field, value) in [("format", "3"), ("buckets", "many")] {
         server.command(&["FLUSHALL"]);
         server.command(&["HSET", "grantry:{s}:store", field, value]);
         assert_eq!(refused(&server.address()).await, "redis_other_release");
@@ -228,13 +228,13 @@ async fn a_newer_release_s_store_is_left_as_it_is() {
     let server = Server::start(&[]);
     insert(&RedisStore::open(&server.address()).await.unwrap(), "con_1").await;
     // The second record lacks a field that this release adds to incomplete records of its own format.
-    for newer in [["HSET", "format", "2"], ["HDEL", "buckets", "moved"]] {
+    for newer in [["HSET", "format", "3"], ["HDEL", "buckets", "moved"]] {
         let [command, field, value] = newer;
         server.command(&[command, "grantry:{s}:store", field, value]);
         let before = changes(&server);
         let error = RedisStore::open(&server.address()).await.unwrap_err();
         assert_eq!(error.code(), "redis_other_release");
-        assert!(error.to_string().contains("format 2"), "{error}");
+        assert!(error.to_string().contains("format 3"), "{error}");
         assert_eq!(changes(&server), before, "nothing was written");
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 pub(crate) use entry::Entry;
 use upsert::upsert;
 
-use super::{freshness::Freshness, scope::Scope};
+use super::{freshness::Freshness, scope::Reach};
 use crate::{
     connection::Credentials,
     id::ConnectionId,
@@ -47,7 +47,7 @@ impl Cache {
     pub(crate) fn hit<T>(
         &self,
         id: &ConnectionId,
-        scope: Scope<'_>,
+        reach: Reach<'_>,
         read: impl FnOnce(&Arc<Credentials>) -> T,
     ) -> Option<T> {
         let entries = self.entries.pin();
@@ -56,6 +56,7 @@ impl Cache {
         if now.0 >= entry.soft.load(Ordering::Relaxed) || !entry.serving.serves() || !self.freshness.holds() {
             return None;
         }
+        let scope = reach.inside(entry.integration(), entry.serving.slug())?;
         if !entry.knows(scope) || entry.admit(scope).is_err() {
             return None;
         }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Code, Error},
-    id::IntegrationId,
+    id::{IntegrationId, Slug},
     integration::{IntegrationState, Options},
     store::{IntegrationRow, StoredIntegration},
     time::Timestamp,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What stands in the body of an integration's row.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Body {
     pub(crate) name: String,
     pub(crate) offering: String,
@@ -96,10 +96,11 @@ impl Body {
 
     /// # Errors
     /// `internal`: it cannot be put into bytes. Nothing that could not be read again is ever written.
-    pub(crate) fn encode(&self, id: &IntegrationId) -> Result<IntegrationRow, Error> {
+    pub(crate) fn encode(&self, id: &IntegrationId, slug: Option<&Slug>) -> Result<IntegrationRow, Error> {
         let body = serde_json::to_vec(self).map_err(|_| Error::new(Code::Internal).because("row_encode"))?;
         Ok(IntegrationRow {
             id: id.clone(),
+            slug: slug.cloned(),
             body: body.into(),
         })
     }

@@ -7,6 +7,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use super::{
     Directory,
     body::{Body, Freeze, Switch, secret_context},
+    ensure::declare,
     limits,
     loaded::Loaded,
 };
@@ -15,7 +16,7 @@ use crate::{
     error::{Code, Error},
     event::What,
     id::IntegrationId,
-    integration::{IntegrationUpdate, NewIntegration, Offering},
+    integration::{IntegrationUpdate, NewIntegration, Offering, Options},
     oauth::RedirectUri,
     provider::{Failure, Verdict},
     secret::Secret,
@@ -36,50 +37,41 @@ impl Editor {
     /// Creates an integration, not verified yet.
     ///
     /// # Errors
-    /// `offering_unknown`, `field_invalid`, `scope_invalid`, `redirect_uri_invalid`, `option_invalid`; `store_moved`,
-    /// `store_arriving`.
-    pub(crate) async fn create(&self, new: NewIntegration) -> Result<IntegrationId, Error> {
+    /// `slug_taken`, `offering_unknown`, `field_invalid`, `scope_invalid`, `redirect_uri_invalid`, `option_invalid`;
+    /// `store_moved`, `store_arriving`.
+    pub(crate) async fn create(&self, new: &NewIntegration) -> Result<IntegrationId, Error> {
         let (offering, _) = self.directory.offering(&new.offering)?;
         self.directory.ensure_none_migrated().await?;
-        let NewIntegration {
-            name,
-            client_id,
-            client_secret,
-            scopes,
-            redirect_uris,
-            monthly_limit,
-            options,
-            ..
-        } = new;
-        check_secret(&client_secret)?;
+        let store = &self.directory.store;
+        if let Some(slug) = &new.slug
+            && store.integration_by_slug(slug).await?.is_some()
+        {
+            return Err(Code::SlugTaken.into());
+        }
+        check_secret(&new.client_secret)?;
         let id = IntegrationId::generate();
         let mut body = Body {
-            name,
+            name: String::new(),
             offering: offering.id.clone(),
-            client_id,
-            secret: self.seal_secret(&id, &client_secret).await?,
-            scopes: if scopes.is_empty() {
-                offering.required_scopes.clone()
-            } else {
-                scopes
-            },
-            redirect_uris,
-            monthly_limit,
-            options,
+            client_id: String::new(),
+            secret: self.seal_secret(&id, &new.client_secret).await?,
+            scopes: Vec::new(),
+            redirect_uris: Vec::new(),
+            monthly_limit: None,
+            options: Options::new(),
             verified: false,
             state_reason: "not_verified".to_owned(),
             switch: Switch::On,
             created_at: self.clock.wall(),
             mark: None,
         };
+        declare(&mut body, new, &offering);
         self.check(&mut body, &offering)?;
-        match self
-            .directory
-            .store
-            .insert_integration(&body.encode(&id)?)
-            .await?
-        {
+        let row = body.encode(&id, new.slug.as_ref())?;
+        match store.insert_integration(&row).await? {
             Inserted::Created(_) => Ok(id),
+            // The id is random.
+            Inserted::Occupied if new.slug.is_some() => Err(Code::SlugTaken.into()),
             Inserted::Occupied => Err(Code::IntegrationConflict.into()),
         }
     }
@@ -217,7 +209,7 @@ impl Editor {
         if let Swap::Swapped(_) = self
             .directory
             .store
-            .swap_integration(&body.encode(id)?, stored.revision)
+            .swap_integration(&body.encode(id, stored.row.slug.as_ref())?, stored.revision)
             .await?
         {
             self.journal.emit(id, None, What::FreezeDone);
@@ -280,25 +272,36 @@ impl Editor {
             loaded.body.ensure_not_migrated()?;
             let mut body = loaded.body.clone();
             change(&mut body, stored.revision, &loaded.offering)?;
-            let row = body.encode(id)?;
-            match self
-                .directory
-                .store
-                .swap_integration(&row, stored.revision)
-                .await?
-            {
-                Swap::Swapped(revision) => {
-                    return self.directory.keep(&StoredIntegration { row, revision }).await;
-                }
-                Swap::Conflict => {}
-                Swap::Missing => return Err(Code::IntegrationNotFound.into()),
+            if let Some(changed) = self.replace(&stored, &body).await? {
+                return Ok(changed);
             }
         }
         Err(Code::IntegrationConflict.into())
     }
 
+    /// Puts another body in place of the one that was read; `None` if the row is another one by now, or gone.
+    pub(super) async fn replace(
+        &self,
+        stored: &StoredIntegration,
+        body: &Body,
+    ) -> Result<Option<Arc<Loaded>>, Error> {
+        let row = body.encode(&stored.row.id, stored.row.slug.as_ref())?;
+        match self
+            .directory
+            .store
+            .swap_integration(&row, stored.revision)
+            .await?
+        {
+            Swap::Swapped(revision) => {
+                let kept = self.directory.keep(&StoredIntegration { row, revision }).await?;
+                Ok(Some(kept))
+            }
+            Swap::Conflict | Swap::Missing => Ok(None),
+        }
+    }
+
     /// Checks everything that can be checked without asking the provider.
-    fn check(&self, body: &mut Body, offering: &Offering) -> Result<(), Error> {
+    pub(super) fn check(&self, body: &mut Body, offering: &Offering) -> Result<(), Error> {
         let invalid = |field| Error::new(Code::FieldInvalid).because(field);
         let visible = |text: &str| text.chars().all(|c| !c.is_control());
         if !(1..=200).contains(&body.name.chars().count()) || !visible(&body.name) {
@@ -333,7 +336,7 @@ impl Editor {
             .map_err(|error| Error::new(Code::OptionInvalid).because(error.name))
     }
 
-    async fn seal_secret(&self, id: &IntegrationId, secret: &Secret) -> Result<String, Error> {
+    pub(super) async fn seal_secret(&self, id: &IntegrationId, secret: &Secret) -> Result<String, Error> {
         let sealed = self
             .directory
             .vault
@@ -343,7 +346,7 @@ impl Editor {
     }
 }
 
-fn check_secret(secret: &Secret) -> Result<(), Error> {
+pub(super) fn check_secret(secret: &Secret) -> Result<(), Error> {
     let text = secret.expose();
     if (1..=2048).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(())

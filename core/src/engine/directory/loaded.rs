@@ -13,7 +13,7 @@ use super::body::{Body, Switch};
 use crate::{
     engine::upstream::{Target, breaker::Breaker},
     error::{Code, Error},
-    id::IntegrationId,
+    id::{IntegrationId, Slug},
     integration::{Client, IntegrationView, Offering},
     provider::Provider,
     secret::Secret,
@@ -32,6 +32,8 @@ pub(crate) enum Cause {
 /// What the warm path needs to know of an integration. It outlives reloads, so that cached tokens see a change at once.
 #[derive(Debug)]
 pub(crate) struct ServingState {
+    /// It never changes.
+    slug: Option<Slug>,
     pub(super) serves: AtomicBool,
     /// Nothing is refreshed, either.
     pub(super) frozen: AtomicBool,
@@ -42,13 +44,19 @@ pub(crate) struct ServingState {
 }
 
 impl ServingState {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(slug: Option<Slug>) -> Self {
         Self {
+            slug,
             serves: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
             migrated: AtomicBool::new(false),
             client: Breaker::new(1),
         }
+    }
+
+    #[inline]
+    pub(crate) fn slug(&self) -> Option<&Slug> {
+        self.slug.as_ref()
     }
 
     #[inline]
@@ -115,6 +123,7 @@ impl Loaded {
         let body = &self.body;
         IntegrationView {
             id: self.id.clone(),
+            slug: self.serving.slug().cloned(),
             name: body.name.clone(),
             offering: body.offering.clone(),
             client_id: body.client_id.clone(),

@@ -4,10 +4,12 @@
 
 mod body;
 mod change;
+mod ensure;
 mod loaded;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -19,7 +21,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use super::{freshness::Freshness, limits};
 use crate::{
     error::{Code, Error},
-    id::IntegrationId,
+    id::{IntegrationId, IntegrationRef, Named, Slug},
     integration::Offering,
     provider::Provider,
     secret::Secret,
@@ -92,8 +94,8 @@ impl Directory {
             .ok_or_else(|| Error::new(Code::OfferingUnknown))
     }
 
-    /// Where the provider sends the browser back to.
-    fn callback_url(&self, integration: &IntegrationId) -> String {
+    /// Where the provider sends the browser back to, for an integration by its slug if it has one, else by its id.
+    pub(crate) fn callback_url(&self, integration: impl fmt::Display) -> String {
         format!("{}/callback/{integration}", self.urls.public)
     }
 
@@ -117,6 +119,17 @@ impl Directory {
             .cloned()
     }
 
+    /// The one with this slug. More than one is in memory if the integration was removed and made again, and this process
+    /// has not heard of all that yet: then only the store can tell.
+    fn cached_as(&self, slug: &Slug) -> Option<Arc<Loaded>> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = loaded
+            .values()
+            .filter(|loaded| loaded.serving.slug() == Some(slug));
+        let only = found.next()?;
+        found.next().is_none().then(|| only.clone())
+    }
+
     /// The integration, from memory if the store was heard of within the last second, else from the store.
     pub(crate) async fn get(&self, id: &IntegrationId) -> Result<Arc<Loaded>, Error> {
         let cached = self.cached(id);
@@ -125,18 +138,61 @@ impl Directory {
         {
             return Ok(loaded.clone());
         }
-        let read = self.store.integration(id);
+        self.or_read(cached, self.store.integration(id)).await
+    }
+
+    /// [`Directory::get`], for whatever a handle was made of.
+    pub(crate) async fn find(&self, which: &IntegrationRef) -> Result<Arc<Loaded>, Error> {
+        let slug = match &which.0 {
+            Named::Id(id) => return self.get(id).await,
+            Named::Slug(slug) => slug,
+            Named::Nothing => return Err(Code::IntegrationNotFound.into()),
+        };
+        let cached = self.cached_as(slug);
+        if let Some(loaded) = &cached
+            && self.freshness.holds()
+        {
+            return Ok(loaded.clone());
+        }
+        self.or_read(cached, self.store.integration_by_slug(slug)).await
+    }
+
+    /// The id that connections know the integration by: looked up, by a slug, as [`Directory::find`] does.
+    pub(crate) async fn id_of(&self, which: &IntegrationRef) -> Result<IntegrationId, Error> {
+        match &which.0 {
+            Named::Id(id) => Ok(id.clone()),
+            Named::Slug(_) | Named::Nothing => Ok(self.find(which).await?.id.clone()),
+        }
+    }
+
+    /// The same, but a slug is looked up in the store.
+    pub(crate) async fn stored_id_of(&self, which: &IntegrationRef) -> Result<IntegrationId, Error> {
+        let found = match &which.0 {
+            Named::Id(id) => return Ok(id.clone()),
+            Named::Slug(slug) => self.store.integration_by_slug(slug).await?,
+            Named::Nothing => None,
+        };
+        Ok(found.ok_or(Code::IntegrationNotFound)?.row.id)
+    }
+
+    /// What the store says, or what was known last if it cannot be reached.
+    async fn or_read(
+        &self,
+        cached: Option<Arc<Loaded>>,
+        read: impl Future<Output = Result<Option<StoredIntegration>, StoreError>>,
+    ) -> Result<Arc<Loaded>, Error> {
         let read = match cached {
             Some(_) => soon(read).await,
             None => read.await,
         };
+        if let (Some(old), Ok(found)) = (&cached, &read)
+            && found.as_ref().is_none_or(|stored| stored.row.id != old.id)
+        {
+            self.forget(&old.id);
+        }
         match read {
             Ok(Some(stored)) => self.keep(&stored).await,
-            Ok(None) => {
-                self.forget(id);
-                Err(Code::IntegrationNotFound.into())
-            }
-            // The store cannot be reached: what was known last still holds.
+            Ok(None) => Err(Code::IntegrationNotFound.into()),
             Err(error) => cached.ok_or_else(|| error.into()),
         }
     }
@@ -173,7 +229,10 @@ impl Directory {
         if let Some(loaded) = cached.filter(|old| stands(old)) {
             return Ok(loaded.clone());
         }
-        let serving = cached.map_or_else(|| Arc::new(ServingState::new()), |old| old.serving.clone());
+        let serving = cached.map_or_else(
+            || Arc::new(ServingState::new(stored.row.slug.clone())),
+            |old| old.serving.clone(),
+        );
         serving.serves.store(serves, Ordering::Release);
         let frozen = matches!(body.switch, Switch::Frozen(_));
         serving.frozen.store(frozen, Ordering::Release);
@@ -182,7 +241,10 @@ impl Directory {
         serving.client.mend();
         let loaded = Arc::new(Loaded {
             id: id.clone(),
-            callback_url: self.callback_url(id),
+            callback_url: match &stored.row.slug {
+                Some(slug) => self.callback_url(slug),
+                None => self.callback_url(id),
+            },
             body,
             revision: stored.revision,
             secret,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::store::{MemoryStore, next_revision};
 use crate::{
-    id::IntegrationId,
+    id::{IntegrationId, Slug},
     store::{
         Inserted, IntegrationRow, IntegrationStore, Removed, Revision, StoreError, StoredIntegration, Swap,
     },
@@ -17,7 +17,11 @@ impl IntegrationStore for MemoryStore {
     async fn insert_integration(&self, row: &IntegrationRow) -> Result<Inserted, StoreError> {
         let revision = next_revision(0, "insert_integration")?;
         let integrations = &mut self.state().integrations;
-        if integrations.rows.contains_key(&row.id) {
+        let slug_taken = row
+            .slug
+            .as_ref()
+            .is_some_and(|slug| integrations.named(slug).is_some());
+        if slug_taken || integrations.rows.contains_key(&row.id) {
             return Ok(Inserted::Occupied);
         }
         integrations.put(row, revision);
@@ -28,14 +32,19 @@ impl IntegrationStore for MemoryStore {
         Ok(self.state().integrations.rows.get(id).cloned())
     }
 
+    async fn integration_by_slug(&self, slug: &Slug) -> Result<Option<StoredIntegration>, StoreError> {
+        Ok(self.state().integrations.named(slug).cloned())
+    }
+
     async fn swap_integration(&self, next: &IntegrationRow, expected: Revision) -> Result<Swap, StoreError> {
         let revision = next_revision(expected.counter, "swap_integration")?;
         let integrations = &mut self.state().integrations;
         match integrations.rows.get(&next.id) {
             None => Ok(Swap::Missing),
             Some(stored) if stored.revision != expected => Ok(Swap::Conflict),
-            Some(_) => {
-                integrations.put(next, revision);
+            Some(stored) => {
+                let slug = stored.row.slug.clone();
+                integrations.put(&IntegrationRow { slug, ..next.clone() }, revision);
                 Ok(Swap::Swapped(revision))
             }
         }

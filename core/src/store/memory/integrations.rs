@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    id::IntegrationId,
+    id::{IntegrationId, Slug},
     store::{IntegrationRow, Revision, StoredIntegration},
 };
 
@@ -14,6 +14,13 @@ pub(super) struct Integrations {
 }
 
 impl Integrations {
+    /// The row with this slug. There are few rows.
+    pub(super) fn named(&self, slug: &Slug) -> Option<&StoredIntegration> {
+        self.rows
+            .values()
+            .find(|stored| stored.row.slug.as_ref() == Some(slug))
+    }
+
     pub(super) fn put(&mut self, row: &IntegrationRow, revision: Revision) {
         self.version += 1;
         let row = row.clone();

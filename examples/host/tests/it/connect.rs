@@ -96,6 +96,38 @@ async fn a_redirect_uri_gets_the_connection_id() {
     assert_eq!(ids.len(), 2);
 }
 
+/// The provider knows the callback URL by the slug, as it was known before there was an integration.
+#[tokio::test]
+async fn an_integration_with_a_slug_is_called_back_under_it() {
+    let world = World::new().await;
+    let host = world.launch().start().await;
+    let mut integration = world.integrate(&host, json!({ "slug": "acme" })).await;
+    let callback = format!("{}/callback/acme", host.base_url);
+    assert_eq!(integration.created["callbackUrl"], callback);
+    let id = std::mem::replace(&mut integration.id, "acme".to_owned());
+    let mut browser = Browser::new();
+    let start = integration.connect_url(&host, Some(APP));
+    let first = browser.open(&Url::parse(&start).unwrap()).await.unwrap();
+    let authorize = first.next.unwrap();
+    assert_eq!(parameter(&authorize, "redirect_uri").unwrap(), callback);
+    let back = browser
+        .walk(&start, &Person::new(SARAH), is_callback(&host))
+        .await;
+    let back = back.unwrap().url();
+    assert_eq!(back.path(), "/callback/acme");
+    let end = browser.walk(back.as_str(), &Person::new(SARAH), is_app).await;
+    let connection = parameter(&end.unwrap().url(), "connection_id").unwrap();
+    host.credentials(&connection, &integration.api_key)
+        .await
+        .expect(200);
+    let detail = host
+        .get(&format!("/api/v1/connections/{connection}"), &integration.api_key)
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(detail["integrationId"], id);
+}
+
 #[tokio::test]
 async fn a_refusal_goes_back_as_an_error() {
     let (world, host, integration) = begin().await;

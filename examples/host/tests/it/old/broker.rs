@@ -179,7 +179,7 @@ impl Opened {
     pub(super) async fn usage(&self) -> Value {
         let usage = self
             .broker
-            .integration(&self.known.integration("main"))
+            .integration(self.known.integration("main"))
             .usage()
             .await
             .unwrap();

@@ -1,0 +1,79 @@
+//! An integration is brought to what an application declares, by whichever of its processes comes first.
+
+use std::sync::Arc;
+
+use super::{
+    body::Body,
+    change::{Editor, check_secret},
+    limits,
+    loaded::Loaded,
+};
+use crate::{
+    error::{Code, Error},
+    id::Slug,
+    integration::{IntegrationState, NewIntegration, Offering},
+};
+
+impl Editor {
+    /// Creates the integration with this slug, or changes what differs from `new`; nothing is written if nothing does. The
+    /// provider is asked about what it must know of if that is new or changed, and about a draft.
+    ///
+    /// # Errors
+    /// `offering_mismatch`; those of [`Editor::create`] and [`Editor::update`].
+    pub(crate) async fn ensure(&self, slug: &Slug, new: &NewIntegration) -> Result<Arc<Loaded>, Error> {
+        let (offering, _) = self.directory.offering(&new.offering)?;
+        check_secret(&new.client_secret)?;
+        for _ in 0..limits::UPDATE_TRIES {
+            let Some(stored) = self.directory.store.integration_by_slug(slug).await? else {
+                match self.create(new).await {
+                    Ok(id) => return self.verify(&id).await,
+                    // Another process came first.
+                    Err(error) if error.code() == Code::SlugTaken => continue,
+                    Err(error) => return Err(error),
+                }
+            };
+            let before = self.directory.keep(&stored).await?;
+            before.body.ensure_not_migrated()?;
+            if before.offering.id != offering.id {
+                return Err(Code::OfferingMismatch.into());
+            }
+            let mut body = before.body.clone();
+            declare(&mut body, new, &offering);
+            if before.secret != new.client_secret {
+                body.secret = self.seal_secret(&before.id, &new.client_secret).await?;
+            }
+            self.check(&mut body, &offering)?;
+            let client = |body: &Body| (body.client_id.clone(), body.secret.clone(), body.options.clone());
+            let draft = before.body.state() == IntegrationState::Draft;
+            let verify = draft || client(&body) != client(&before.body);
+            let after = if body == before.body {
+                before
+            } else {
+                match self.replace(&stored, &body).await? {
+                    Some(after) => after,
+                    None => continue,
+                }
+            };
+            return if verify {
+                self.verify(&after.id).await
+            } else {
+                Ok(after)
+            };
+        }
+        Err(Code::IntegrationConflict.into())
+    }
+}
+
+/// Puts what was declared into a body, but for the client secret.
+pub(super) fn declare(body: &mut Body, new: &NewIntegration, offering: &Offering) {
+    body.name.clone_from(&new.name);
+    body.client_id.clone_from(&new.client_id);
+    body.scopes.clone_from(if new.scopes.is_empty() {
+        &offering.required_scopes
+    } else {
+        &new.scopes
+    });
+    body.redirect_uris.clone_from(&new.redirect_uris);
+    body.monthly_limit = new.monthly_limit;
+    body.options.clone_from(&new.options);
+}
