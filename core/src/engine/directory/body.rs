@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Code, Error},
     id::{IntegrationId, Slug},
-    integration::{IntegrationState, Options},
+    integration::{IntegrationState, NewIntegration, Offering, Options},
     store::{IntegrationRow, StoredIntegration},
     time::Timestamp,
     vault::{Purpose, SealContext},
@@ -78,6 +78,20 @@ impl Body {
             Switch::On if self.verified => IntegrationState::Configured,
             Switch::On => IntegrationState::Draft,
         }
+    }
+
+    /// Puts in what was declared, but for the client secret.
+    pub(super) fn declare(&mut self, new: &NewIntegration, offering: &Offering) {
+        self.name.clone_from(&new.name);
+        self.client_id.clone_from(&new.client_id);
+        self.scopes.clone_from(if new.scopes.is_empty() {
+            &offering.required_scopes
+        } else {
+            &new.scopes
+        });
+        self.redirect_uris.clone_from(&new.redirect_uris);
+        self.monthly_limit = new.monthly_limit;
+        self.options.clone_from(&new.options);
     }
 
     /// Why this store is not the one to use it in, if it is not.

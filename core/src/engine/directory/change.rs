@@ -7,7 +7,6 @@ use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use super::{
     Directory,
     body::{Body, Freeze, Switch, secret_context},
-    ensure::declare,
     limits,
     loaded::Loaded,
 };
@@ -65,7 +64,7 @@ impl Editor {
             created_at: self.clock.wall(),
             mark: None,
         };
-        declare(&mut body, new, &offering);
+        body.declare(new, &offering);
         self.check(&mut body, &offering)?;
         let row = body.encode(&id, new.slug.as_ref())?;
         match store.insert_integration(&row).await? {

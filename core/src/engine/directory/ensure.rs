@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::{Code, Error},
     id::Slug,
-    integration::{IntegrationState, NewIntegration, Offering},
+    integration::{IntegrationState, NewIntegration},
 };
 
 impl Editor {
@@ -38,7 +38,7 @@ impl Editor {
                 return Err(Code::OfferingMismatch.into());
             }
             let mut body = before.body.clone();
-            declare(&mut body, new, &offering);
+            body.declare(new, &offering);
             if before.secret != new.client_secret {
                 body.secret = self.seal_secret(&before.id, &new.client_secret).await?;
             }
@@ -62,18 +62,4 @@ impl Editor {
         }
         Err(Code::IntegrationConflict.into())
     }
-}
-
-/// Puts what was declared into a body, but for the client secret.
-pub(super) fn declare(body: &mut Body, new: &NewIntegration, offering: &Offering) {
-    body.name.clone_from(&new.name);
-    body.client_id.clone_from(&new.client_id);
-    body.scopes.clone_from(if new.scopes.is_empty() {
-        &offering.required_scopes
-    } else {
-        &new.scopes
-    });
-    body.redirect_uris.clone_from(&new.redirect_uris);
-    body.monthly_limit = new.monthly_limit;
-    body.options.clone_from(&new.options);
 }
