@@ -99,7 +99,7 @@ pub trait Connection: fmt::Debug + Send + Sync {
     /// As [`Connection::credentials`].
     async fn credentials_valid_for(&self, minimum: Duration) -> Result<Arc<Credentials>, Error>;
 
-    /// A call was refused with the credentials of `set`: gets newer ones. A hundred such reports about one set cause one
+    /// A call was refused with the credentials of `version`: gets newer ones. A hundred such reports about one set cause one
     /// refresh, and a report about an older set causes none.
     ///
     /// # Errors
@@ -107,9 +107,10 @@ pub trait Connection: fmt::Debug + Send + Sync {
     ///
     /// # Cancel safety
     /// As [`Connection::credentials`].
-    async fn refused(&self, set: GrantVersion) -> Result<Arc<Credentials>, Error>;
+    async fn refused(&self, version: GrantVersion) -> Result<Arc<Credentials>, Error>;
 
-    /// Calls the provider on the user's behalf.
+    /// Calls the provider on the user's behalf. An implementation takes the request apart with [`ApiRequest::into_http`],
+    /// and puts the answer together with [`ApiResponse::from_http`].
     ///
     /// # Errors
     /// `path_*` and `query_*` for requests that are never sent; `plan_limit_exceeded`; `upstream_*`; as

@@ -75,7 +75,7 @@ impl Once {
         let answer = http
             .send(request)
             .await
-            .map_err(|error| Sending(unanswered(error)))?;
+            .map_err(|error| Sending(unanswered(&error)))?;
         let body = token_object(&answer, self.spends).map_err(Sending)?;
         Ok(Response::new(body))
     }
@@ -134,7 +134,7 @@ fn token_object(answer: &Response<Bytes>, spends: Spends) -> Result<Vec<u8>, Fai
 }
 
 /// What a request without a response means.
-pub(crate) fn unanswered(error: TransportError) -> Failure {
+pub(crate) fn unanswered(error: &TransportError) -> Failure {
     match error {
         TransportError { sent: Sent::No, .. } => Failure::NotSent,
         TransportError {
@@ -147,7 +147,7 @@ pub(crate) fn unanswered(error: TransportError) -> Failure {
 
 /// Sends a request that may be repeated.
 pub(crate) async fn send(http: &ProviderHttp, request: Request<Vec<u8>>) -> Result<Response<Bytes>, Failure> {
-    http.send(request).await.map_err(unanswered)
+    http.send(request).await.map_err(|error| unanswered(&error))
 }
 
 /// A form post, as OAuth endpoints expect it.

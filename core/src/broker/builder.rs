@@ -9,7 +9,7 @@ use super::{
 #[cfg(feature = "simulation")]
 use crate::{engine::protocol::Rules, task::Signals};
 use crate::{
-    engine::{background::Intervals, directory::Urls, ledger::due::KeepAlive, protocol::Policy},
+    engine::{background::Intervals, directory::Urls, ledger::due::KeepAlive, limits, protocol::Policy},
     event::{EventSink, NoEvents},
     provider::{Provider, Rotation, Transport},
     proxy::ProxyClient,
@@ -83,9 +83,9 @@ impl Builder {
                     public: String::new(),
                     allow_loopback: false,
                 },
-                minimum: Duration::from_secs(300),
-                refresh_timeout: Duration::from_secs(24),
-                cache_capacity: 200_000,
+                minimum: limits::MINIMUM,
+                refresh_timeout: limits::REFRESH_TIMEOUT,
+                cache_capacity: limits::CACHE,
                 keep_alive: KeepAlive::default(),
                 intervals: Some(Intervals::default()),
                 policy: Policy::new(Rotation::Strict),
@@ -240,12 +240,13 @@ impl Builder {
         if url.ends_with('/') || url.contains('?') || crate::oauth::RedirectUri::register(url).is_err() {
             return Err(ConfigError::PublicUrl);
         }
-        if self.settings.minimum > Duration::from_secs(24 * 3600) {
+        if self.settings.minimum > limits::MINIMUM_MAX {
             return Err(ConfigError::Timing(
                 "minimum_validity must not be longer than a day",
             ));
         }
-        if self.settings.refresh_timeout.is_zero() || self.settings.refresh_timeout > Duration::from_secs(600)
+        if self.settings.refresh_timeout.is_zero()
+            || self.settings.refresh_timeout > limits::REFRESH_TIMEOUT_MAX
         {
             return Err(ConfigError::Timing(
                 "refresh_timeout must be longer than zero and at most 10 minutes",

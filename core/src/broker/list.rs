@@ -20,7 +20,11 @@ use super::parts::Parts;
 use crate::{
     account::{ConnectionPage, ConnectionQuery},
     connection::{ConnectionView, Status},
-    engine::{ledger::record::Record, pages::pages},
+    engine::{
+        ledger::record::Record,
+        limits::{CURSOR_LIFE, LIST_PAGE, LIST_PAGE_MAX, LIST_TEXT},
+        pages::pages,
+    },
     error::{Code, Error},
     id::{ConnectionId, IntegrationId, IntegrationRef},
     integration::Environment,
@@ -28,12 +32,6 @@ use crate::{
     time::Timestamp,
     vault::{Purpose, SealContext, VaultError},
 };
-
-/// The largest page.
-const MAX_LIMIT: u32 = 100;
-/// The longest search text, in bytes.
-const MAX_TEXT: usize = 512;
-const CURSOR_LIFE_MS: i64 = 24 * 3600 * 1000;
 
 /// A list to read: await it for a page, or [`stream`](ListConnections::stream) all of it.
 #[derive(Clone, Debug)]
@@ -118,8 +116,8 @@ impl ListConnections {
         let fetch = move |before: Option<ConnectionId>| {
             let list = list.clone();
             async move {
-                let Some(asked) = list.ask(MAX_LIMIT, before.is_none()).await? else {
-                    return Ok((Vec::new(), None));
+                let Some(asked) = list.ask(LIST_PAGE_MAX, before.is_none()).await? else {
+                    return Ok::<_, Error>((Vec::new(), None));
                 };
                 let page = list
                     .rows(&asked, before.as_ref().or(asked.before.as_ref()))
@@ -133,7 +131,7 @@ impl ListConnections {
     }
 
     async fn read(self) -> Result<ConnectionPage, Error> {
-        let Some(asked) = self.ask(20, true).await? else {
+        let Some(asked) = self.ask(LIST_PAGE, true).await? else {
             return Ok(ConnectionPage::new(Vec::new(), None));
         };
         let page = self.rows(&asked, asked.before.as_ref()).await?;
@@ -152,7 +150,7 @@ impl ListConnections {
         let query = &self.query;
         let limit = match query.limit.unwrap_or(usual) {
             0 => return Err(Code::LimitInvalid.into()),
-            limit @ 1..=MAX_LIMIT => limit,
+            limit @ 1..=LIST_PAGE_MAX => limit,
             _ => return Err(Code::LimitTooLarge.into()),
         };
         let owner = match (&self.door, &query.owner) {
@@ -174,7 +172,7 @@ impl ListConnections {
         let labels = filter.metadata.iter().flat_map(|(k, v)| [k, v]);
         if texts
             .chain(labels)
-            .any(|t| t.len() > MAX_TEXT || t.contains('\0'))
+            .any(|t| t.len() > LIST_TEXT || t.contains('\0'))
         {
             return Err(Code::FilterInvalid.into());
         }
@@ -233,7 +231,7 @@ impl ListConnections {
         if cursor.filter != *filter {
             return Err(Code::CursorMismatch.into());
         }
-        if self.parts.clock.wall().0 - cursor.issued_at.0 > CURSOR_LIFE_MS {
+        if cursor.issued_at.until(self.parts.clock.wall()) > CURSOR_LIFE {
             return Err(Code::CursorExpired.into());
         }
         Ok(cursor.before)

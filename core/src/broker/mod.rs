@@ -25,7 +25,7 @@ use parts::Shared;
 
 use crate::{
     connection::Credentials,
-    engine::{background::flush_uses, scope::Reach},
+    engine::{background::flush_uses, limits::LAST_WRITES, scope::Reach},
     error::Error,
     id::{ConnectionId, IntegrationRef, Slug},
     integration::Offering,
@@ -37,9 +37,6 @@ use crate::{
 pub struct Broker {
     pub(crate) shared: Shared,
 }
-
-/// How long shutdown may write down last uses and give reserved calls back, once everything else is done.
-const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// What shutdown left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,6 @@ use std::{
     future::{Future, IntoFuture},
     pin::Pin,
     sync::Arc,
-    time::Duration,
 };
 
 use zeroize::Zeroizing;
@@ -13,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{Attempt, Binding, Started, attempt_context, check_metadata, check_owner, connector::Connector};
 use crate::{
     connection::Status,
-    engine::scope::Scope,
+    engine::{limits::ATTEMPT_LIFE, scope::Scope},
     error::{Code, Error},
     id::{ConnectionId, IntegrationId, IntegrationRef},
     integration::IntegrationState,
@@ -21,9 +20,6 @@ use crate::{
     provider::AuthorizeRequest,
     store::{PendingRow, Put},
 };
-
-/// How long a user may take at the provider.
-pub(crate) const ATTEMPT_LIFE: Duration = Duration::from_secs(600);
 
 /// A connect attempt to begin. Await it.
 #[derive(Debug)]

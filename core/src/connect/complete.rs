@@ -13,12 +13,12 @@ use crate::{
         },
         limits,
         protocol::{self, schedule},
-        upstream::is_refused,
+        upstream::{Failed, is_refused},
     },
     error::{Code, Error, causes},
     event::What,
     id::{ConnectionId, IntegrationId},
-    provider::{AccessLife, Expiry, Failure, TokenSet, Verdict},
+    provider::{AccessLife, Expiry, TokenSet, Verdict},
     random,
     secret::{Secret, fingerprint},
     store::{Inserted, Removed, Swap},
@@ -156,14 +156,15 @@ impl Connector {
         self.upstream
             .exchange_code(&integration.target(), code, &verifier, now)
             .await
-            .map_err(|failure| self.connect_error(integration, &failure))
+            .map_err(|failed| self.connect_error(integration, failed))
     }
 
-    fn connect_error(&self, integration: &Loaded, failure: &Failure) -> Error {
+    fn connect_error(&self, integration: &Loaded, failed: Failed) -> Error {
+        let Failed { failure, unanswered } = failed;
         let reason = failure.reason();
         self.journal
             .emit(&integration.id, None, What::ConnectFailed(reason));
-        if is_refused(failure, Verdict::ClientMisconfigured) {
+        if is_refused(&failure, Verdict::ClientMisconfigured) {
             return self.upstream.client_refused(&integration.target(), reason);
         }
         let code = match reason {
@@ -174,7 +175,7 @@ impl Connector {
             Reason::AnswerInvalid => Code::TokenResponseInvalid,
             _ => Code::ProviderRejected,
         };
-        Error::new(code).because(reason.as_str())
+        unanswered.explain(Error::new(code).because(reason.as_str()))
     }
 
     /// Finds out who the new grant belongs to and how long it lives.
@@ -190,7 +191,7 @@ impl Connector {
             .upstream
             .identify(&target, &set)
             .await
-            .map_err(|failure| self.connect_error(integration, &failure))?;
+            .map_err(|failed| self.connect_error(integration, failed))?;
         let expiry = match self.upstream.access_life(&target, &set).await {
             Some(AccessLife::Alive(Some(at))) => Expiry::Known(at),
             _ => set.expiry,

@@ -1,6 +1,6 @@
 //! Connect and reconnect links: sealed, so that they need no row until they are used, and usable once.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{BeginConnect, Binding, check_metadata, check_owner, connector::Connector};
 use crate::{
+    engine::limits::{LINK_BYTES, LINK_LIFE},
     error::{Code, Error},
     id::{ConnectionId, IntegrationId, IntegrationRef},
     oauth::RedirectUri,
@@ -16,11 +17,6 @@ use crate::{
     time::Timestamp,
     vault::{Purpose, SealContext, VaultError},
 };
-
-/// How long a link can be used.
-const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// The longest link that is read.
-const LINK_MAX: usize = 32 * 1024;
 
 /// What a connect link carries.
 ///
@@ -184,7 +180,7 @@ impl Connector {
         token: &str,
         binding: Binding,
     ) -> Result<BeginConnect, Error> {
-        if token.len() > LINK_MAX {
+        if token.len() > LINK_BYTES {
             return Err(Code::LinkInvalid.into());
         }
         let sealed = BASE64_URL_SAFE_NO_PAD

@@ -21,6 +21,7 @@ pub(crate) use link::LinkKind;
 pub use link::{Link, NewLink};
 
 use crate::{
+    engine::limits,
     error::{Code, Error},
     id::{ConnectionId, IntegrationId},
     oauth::RedirectUri,
@@ -155,10 +156,10 @@ pub(crate) fn attempt_context(integration: &IntegrationId) -> SealContext<'_> {
 
 /// Checks the host's labels: at most 32, keys of 1 to 64 and values of up to 512 characters.
 pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Error> {
-    let fits = metadata.len() <= 32
-        && metadata
-            .iter()
-            .all(|(k, v)| (1..=64).contains(&k.chars().count()) && v.chars().count() <= 512);
+    let fits = metadata.len() <= limits::LABELS
+        && metadata.iter().all(|(k, v)| {
+            (1..=limits::LABEL_KEY).contains(&k.chars().count()) && v.chars().count() <= limits::LABEL_VALUE
+        });
     if !fits {
         return Err(Code::MetadataTooLarge.into());
     }
@@ -170,7 +171,7 @@ pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), 
 
 /// Checks the host's own id of its user: up to 256 characters.
 pub(crate) fn check_owner(owner: &str) -> Result<(), Error> {
-    if owner.chars().count() > 256 || owner.chars().any(char::is_control) {
+    if owner.chars().count() > limits::OWNER || owner.chars().any(char::is_control) {
         return Err(Error::new(Code::FieldInvalid).because("owner"));
     }
     Ok(())

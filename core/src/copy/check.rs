@@ -1,17 +1,16 @@
 //! Whether both stores hold the same, before anything is used in the target.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, pin::pin};
+
+use futures_util::TryStreamExt as _;
 
 use super::{CopyError, Report, Run};
 use crate::{
     connection::Status,
-    engine::ledger::record::Record,
-    error::Error,
-    id::{ConnectionId, IntegrationId},
+    engine::{ledger::record::Record, pages},
+    id::IntegrationId,
     store::{ConnectionFilter, StatusFilter, StoreError, Stores},
 };
-
-const PAGE: u32 = 256;
 
 /// How many connections each key sealed.
 type ByKey = BTreeMap<String, u64>;
@@ -68,21 +67,13 @@ async fn tally(stores: &Stores, integration: &IntegrationId, moved: bool) -> Res
     let mut found = ByKey::new();
     for status in [StatusFilter::Live, StatusFilter::Only(Status::Deleted)] {
         let filter = ConnectionFilter::of(integration, status);
-        let mut before: Option<ConnectionId> = None;
-        loop {
-            let page = stores
-                .connections
-                .list_connections(&filter, before.as_ref(), PAGE)
-                .await?;
-            before = page.items.last().map(|stored| stored.row.id.clone());
-            for stored in &page.items {
-                let read: Result<Record, Error> = Record::decode(stored);
+        let mut pages = pin!(pages::connections(&*stores.connections, &filter));
+        while let Some(rows) = pages.try_next().await? {
+            for stored in rows {
+                let read = Record::decode(&stored);
                 if read.is_ok_and(|record| record.facts.migrated.is_some() == moved) {
-                    *found.entry(stored.row.index.sealed_by.clone()).or_default() += 1;
+                    *found.entry(stored.row.index.sealed_by).or_default() += 1;
                 }
-            }
-            if !page.more || before.is_none() {
-                break;
             }
         }
     }

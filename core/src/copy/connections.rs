@@ -1,17 +1,18 @@
 //! Connections are moved one by one: closed in the source by compare-and-swap, then written to the target.
 
 use std::{
+    pin::pin,
     sync::{PoisonError, atomic::Ordering},
-    time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{CopyError, Progress, Report, Run, Step, carry};
 use crate::{
     connection::{GrantVersion, Status},
     engine::{
         ledger::record::Record,
+        limits, pages,
         protocol::{self, Commit, Refresh},
     },
     id::{ConnectionId, IntegrationId},
@@ -21,14 +22,6 @@ use crate::{
     },
     time::{StoreInstant, Timestamp},
 };
-
-/// Rows that are moved at once: a store that writes in groups then syncs once for all of them.
-const AT_ONCE: usize = 64;
-const PAGE: u32 = 256;
-/// How often a lease is looked at that is waited for, and progress is told.
-const LOOK: Duration = Duration::from_millis(250);
-/// Two clocks are read within this time of each other.
-const TOGETHER: Duration = Duration::from_secs(1);
 
 /// What became of a row.
 enum Done {
@@ -102,18 +95,11 @@ impl Run<'_> {
     ) -> Result<Pass, CopyError> {
         let filter = ConnectionFilter::of(integration, status);
         let mut pass = Pass::default();
-        let mut before: Option<ConnectionId> = None;
-        loop {
-            let connections = &self.from.connections;
-            let page = connections.list_connections(&filter, before.as_ref(), PAGE).await;
-            let page = page.map_err(CopyError::source)?;
-            before = page.items.last().map(|stored| stored.row.id.clone());
-            self.move_page(page.items, *opened, &mut pass, report, progress)
-                .await?;
-            if !page.more || before.is_none() {
-                return Ok(pass);
-            }
+        let mut pages = pin!(pages::connections(&*self.from.connections, &filter));
+        while let Some(rows) = pages.try_next().await.map_err(CopyError::source)? {
+            self.move_page(rows, *opened, &mut pass, report, progress).await?;
         }
+        Ok(pass)
     }
 
     async fn move_page(
@@ -125,11 +111,11 @@ impl Run<'_> {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), CopyError> {
         let moves = rows.into_iter().map(|stored| self.move_one(stored));
-        let mut moves = stream::iter(moves).buffer_unordered(AT_ONCE);
+        let mut moves = stream::iter(moves).buffer_unordered(limits::COPY_AT_ONCE);
         let mut touched = Vec::new();
         let mut failed = None;
         loop {
-            let Ok(done) = tokio::time::timeout(LOOK, moves.next()).await else {
+            let Ok(done) = tokio::time::timeout(limits::COPY_LOOK, moves.next()).await else {
                 progress(self.progress(Step::Connections, report.connections + pass.there));
                 continue;
             };
@@ -205,7 +191,7 @@ impl Run<'_> {
                 if carry::may_present(&record.facts.row, now, self.first_seen(now)) {
                     self.go_on()?;
                     waits.get_or_insert_with(|| Waiting::new(self));
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(limits::COPY_LOOK).await;
                     continue;
                 }
             }
@@ -291,11 +277,11 @@ impl Run<'_> {
             return Ok(refresh);
         }
         let mut source = StoreInstant::default();
-        for _ in 0..5 {
+        for _ in 0..limits::COPY_READS {
             let begun = self.clock.boot();
             source = self.read_source(id).await?.1;
             target = self.read_target(id).await?.1;
-            if self.clock.boot() - begun <= TOGETHER {
+            if self.clock.boot() - begun <= limits::COPY_TOGETHER {
                 break;
             }
         }
@@ -377,13 +363,13 @@ struct ConfirmTries(u32);
 impl ConfirmTries {
     async fn spend(&mut self) -> Result<(), StoreError> {
         self.0 += 1;
-        if self.0 > 20 {
+        if self.0 > limits::COPY_CONFIRMS {
             return Err(StoreError::bare(
                 StoreErrorKind::Unavailable,
                 "confirm_connection",
             ));
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(limits::COPY_LOOK).await;
         Ok(())
     }
 }

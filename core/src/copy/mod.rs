@@ -46,10 +46,13 @@ use std::{
 pub use error::CopyError;
 
 use crate::{
-    engine::directory::{Body, Role},
+    engine::{
+        directory::{Body, Role},
+        pages,
+    },
     error::Error,
     id::ConnectionId,
-    store::{StoreError, StoredIntegration, Stores},
+    store::Stores,
     time::{Clock, StoreInstant, SystemClock},
 };
 
@@ -175,8 +178,12 @@ impl Copy {
     /// # Cancel safety
     /// Dropped it is as if the process had ended: run it again.
     pub async fn run(&self, mut progress: impl FnMut(Progress) + Send) -> Result<Report, CopyError> {
-        let source = integrations(&self.from).await.map_err(CopyError::source)?;
-        let target = integrations(&self.to).await.map_err(CopyError::target)?;
+        let source = pages::integrations(&*self.from.integrations)
+            .await
+            .map_err(CopyError::source)?;
+        let target = pages::integrations(&*self.to.integrations)
+            .await
+            .map_err(CopyError::target)?;
         let plan = plan::plan(&source, &target)?;
         if target.is_empty() && !source.is_empty() {
             let rows = self.to.connections.connections_by_key().await;
@@ -243,7 +250,7 @@ impl Copy {
 /// # Errors
 /// Those of the store.
 pub async fn is_migrated(stores: &Stores) -> Result<bool, Error> {
-    let rows = integrations(stores).await?;
+    let rows = pages::integrations(&*stores.integrations).await?;
     let mut bodies = rows
         .iter()
         .filter_map(|stored| Body::decode(stored).ok())
@@ -285,24 +292,6 @@ impl Run<'_> {
             done,
             total: self.total.max(done),
             waiting: self.waiting.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// Every integration of a store, by id.
-async fn integrations(stores: &Stores) -> Result<Vec<StoredIntegration>, StoreError> {
-    const PAGE: u32 = 100;
-    let mut rows: Vec<StoredIntegration> = Vec::new();
-    loop {
-        let after = rows.last().map(|stored| stored.row.id.clone());
-        let page = stores
-            .integrations
-            .list_integrations(after.as_ref(), PAGE)
-            .await?;
-        let more = page.len() >= PAGE as usize;
-        rows.extend(page);
-        if !more {
-            return Ok(rows);
         }
     }
 }

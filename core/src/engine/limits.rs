@@ -1,12 +1,97 @@
-//! Every duration and bound of the engine. Those that must fit together are tied by assertions at the end.
+//! Every duration and bound of the engine, and of what is built on it. Those that must fit together are tied by assertions
+//! at the end.
+//!
+//! What a caller's request may look like (`proxy::path`, `proxy::headers`, `oauth`, `http`) stands where it is checked.
 
 use std::time::Duration;
+
+use super::doubling::Doubling;
+use crate::transport;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+// The protocol. Every process that shares a store must have the same.
+
+/// How long a lease lasts.
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
+/// How long a presentation may take in all.
+pub(crate) const PRESENTATION: Duration = Duration::from_secs(20);
+/// How soon after the row was read that the lease was written over the token must be sent.
+pub(crate) const GATE: Duration = Duration::from_secs(5);
+/// An exchange that took this much longer than [`PRESENTATION`] shows that the machine slept meanwhile.
+pub(crate) const SLEPT: Duration = Duration::from_secs(2);
+/// How long nothing is presented after the first unknown outcome.
+pub(crate) const QUARANTINE: Duration = MINUTE;
+/// The quarantine's length after the first, second, … unknown outcome in a row, in [`QUARANTINE`]s; the last one counts for
+/// all that follow. An outage marks nobody dead, it only makes the probes rarer.
+pub(crate) const QUARANTINES: [u32; 4] = [1, 5, 15, 60];
+/// How long a reusable token cools after an unknown outcome, which costs nothing.
+pub(crate) const REUSABLE_COOLING: Duration = Duration::from_secs(2);
+/// How long refusals that may pass cool, by how many came in a row; never longer than [`COOLING_LONGEST`].
+pub(crate) const COOLING: Doubling = Doubling {
+    first: Duration::from_secs(5),
+    times: 10,
+};
+/// The longest cooling that a provider did not ask for.
+pub(crate) const COOLING_LONGEST: Duration = HOUR;
+/// A longer `Retry-After` counts as this: a connection must not stand still for years because of a broken header.
+pub(crate) const COOLING_ASKED: Duration = DAY;
+/// A cooling that ends further ahead was written by a clock that was wrong, and does not count. An hour more than
+/// [`COOLING_ASKED`], by which two clocks may differ.
+pub(crate) const COOLING_BELIEVED: Duration = Duration::from_secs(25 * 3600);
+/// How long to wait before a row is read again that another process works on.
+pub(crate) const POLL: Doubling = Doubling {
+    first: Duration::from_millis(25),
+    times: 3,
+};
+/// How long to wait before a store is asked again that failed.
+pub(crate) const STORE_RETRY: Doubling = Doubling {
+    first: Duration::from_millis(50),
+    times: 6,
+};
+/// How often an outcome without tokens is written. If none of the writes succeeds, the lease lapses into an unknown outcome,
+/// which is safe.
+pub(crate) const CONCLUDE_TRIES: u8 = 8;
+
+// The life of tokens.
+
+/// How much of an access token's life must be left when it is handed out, unless the host or the caller says otherwise.
+pub(crate) const MINIMUM: Duration = Duration::from_secs(300);
+/// The most that a host may ask for. Of a shorter life half counts at the most.
+pub(crate) const MINIMUM_MAX: Duration = DAY;
+/// How long before a caller would have to wait a set is refreshed behind his back, at the least.
+pub(crate) const REFRESH_AHEAD: Duration = Duration::from_secs(10);
+/// How much of an access token's life counts as none, when a token may have to be presented again.
+pub(crate) const LAST_SECONDS: Duration = Duration::from_secs(30);
+/// How near a refresh token's idle limit may come before waiting costs more than it saves.
+pub(crate) const IDLE_MARGIN: Duration = DAY;
+/// For how long a token set that was found alive counts so, where the provider does not say until when.
+pub(crate) const FOUND_ALIVE: Duration = Duration::from_secs(300);
+
+// Callers.
+
+/// How long a caller waits for a refresh, unless the host says otherwise.
+pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_secs(24);
+/// The most that a host may have callers wait.
+pub(crate) const REFRESH_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// When a caller who waited in vain is told to come back.
+pub(crate) const COME_BACK: Duration = Duration::from_secs(2);
+/// For how long callers with a living token are spared a refresh that failed, at the most.
+pub(crate) const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+/// After a request that was not sent this process does not try the connection again for so long.
+pub(crate) const NOT_SENT_PAUSE: Duration = Duration::from_secs(2);
+/// A refresh takes its lease, is answered and stores what came within this time, unless something is wrong.
+pub(crate) const LONGEST_REFRESH: Duration = Duration::from_secs(120);
+/// How long shutdown may write down last uses and give reserved calls back, once everything else is done.
+pub(crate) const LAST_WRITES: Duration = Duration::from_secs(5);
 
 // The store.
 
 /// How long somebody whose token lives waits for the store.
 pub(crate) const STORE_WAIT: Duration = Duration::from_secs(2);
-/// How long the store is waited for to confirm a write. Nothing could be sent any more by then.
+/// How long the store is waited for to confirm a write. By then a lease could not be used any more.
 pub(crate) const CONFIRM: Duration = Duration::from_secs(5);
 /// How often a change of a row is tried when somebody else wrote the row meanwhile.
 pub(crate) const UPDATE_TRIES: u32 = 16;
@@ -16,28 +101,30 @@ pub(crate) const CONNECT_WRITES: u32 = 8;
 pub(crate) const HISTORY: usize = 16;
 /// How long a look at the store's changes counts, in ticks of a millisecond.
 pub(crate) const FRESH_TICKS: u64 = 1000;
-/// How many integrations are read at a time.
+/// How many connections are read at a time where all are looked at.
+pub(crate) const SCAN_PAGE: u32 = 256;
+/// The same of integrations.
 pub(crate) const INTEGRATIONS_PAGE: u32 = 100;
 
 // The provider.
 
-/// How long a provider may take to answer anything but a presentation, which has a limit of its own in the policy.
+/// How long a provider may take to answer anything but a presentation.
 pub(crate) const UPSTREAM: Duration = Duration::from_secs(20);
 /// How long a provider may take to check a client; somebody waits for it.
 pub(crate) const VERIFY_CLIENT: Duration = Duration::from_secs(9);
 /// So many failures of a token host in a row say that it is the host, and not one grant.
 pub(crate) const HOST_FAILURES: u32 = 5;
+/// How many times in a row a client is refused before its breaker opens: no grant has a part in that.
+pub(crate) const CLIENT_REFUSALS: u32 = 1;
+/// How long a breaker is open, by how often it opened in a row.
+pub(crate) const BREAKER: Doubling = Doubling {
+    first: Duration::from_secs(30),
+    times: 5,
+};
 /// How long an open breaker waits for the probe that it admitted.
 pub(crate) const BREAKER_PROBE: Duration = Duration::from_secs(30);
 /// A wait that the other side asks a breaker for counts up to here.
-pub(crate) const BREAKER_LONGEST: Duration = Duration::from_secs(3600);
-
-// Refresh.
-
-/// After a request that was not sent nobody here tries the connection again for so long.
-pub(crate) const NOT_SENT_PAUSE: Duration = Duration::from_secs(2);
-/// A refresh takes its lease, is answered and stores what came within this time, unless something is wrong.
-pub(crate) const LONGEST_REFRESH: Duration = Duration::from_secs(120);
+pub(crate) const BREAKER_LONGEST: Duration = HOUR;
 
 // Owed revocations.
 
@@ -54,42 +141,221 @@ pub(crate) const OWED_IN_A_ROW: u32 = 32;
 pub(crate) const LOOK: Duration = Duration::from_millis(250);
 /// How long to wait after news, so that what changes together is seen in one look.
 pub(crate) const LULL: Duration = Duration::from_millis(20);
-/// How often uses are written down.
+/// How often uses are written down, and reserved calls that were not made are given back.
 pub(crate) const FLUSH: Duration = Duration::from_secs(2);
 /// How often due rows are looked for.
 pub(crate) const SWEEP: Duration = Duration::from_secs(20);
 /// How many due rows are worked on before the next ones are read.
 pub(crate) const SWEEP_PAGE: u32 = 100;
-/// How many connect attempts that have ended are removed in a sweep.
-pub(crate) const SWEEP_PENDING: u32 = 1000;
+/// How many requests of a sweep one process has under way at a token host, unless the host says otherwise.
+pub(crate) const SWEEP_AT_ONCE: u8 = 4;
 /// How long each request of a sweep takes at the least, so that it is no burst.
 pub(crate) const SWEEP_PACE: Duration = Duration::from_millis(250);
+/// How many connect attempts that have ended are removed in a sweep.
+pub(crate) const SWEEP_PENDING: u32 = 1000;
 /// For how long a process leaves a row alone at which nothing could be done.
-pub(crate) const POSTPONE: Duration = Duration::from_secs(60);
+pub(crate) const POSTPONE: Duration = MINUTE;
 /// The same for a row that needs nothing which this process would do.
 pub(crate) const POSTPONE_LONG: Duration = Duration::from_secs(600);
 /// No row is left alone for longer.
-pub(crate) const POSTPONE_LONGEST: Duration = Duration::from_secs(3600);
-/// How long a freeze takes at the least: a connect attempt that was on its way when it began has ended by then, so that a look
-/// at all rows which finds nothing is the last one.
-pub(crate) const FREEZE_SETTLES: Duration = Duration::from_secs(60);
+pub(crate) const POSTPONE_LONGEST: Duration = HOUR;
+/// How long a freeze takes at the least: a connect attempt that was being stored when it began is stored by then, so that a
+/// look at all rows which finds nothing is the last one.
+pub(crate) const FREEZE_SETTLES: Duration = MINUTE;
+/// A freeze that began further ahead was written by a clock that was wrong, and need not settle.
+pub(crate) const FREEZE_BELIEVED: Duration = HOUR;
 /// Rows that are ended at once by a freeze: a store that writes in groups then syncs once for all of them.
 pub(crate) const FREEZE_AT_ONCE: usize = 64;
-/// How many rows a freeze reads at a time.
-pub(crate) const FREEZE_PAGE: u32 = 256;
+
+// Connecting.
+
+/// How long a user may take at the provider.
+pub(crate) const ATTEMPT_LIFE: Duration = Duration::from_secs(600);
+/// How long a connect link can be used.
+pub(crate) const LINK_LIFE: Duration = DAY;
+/// The longest connect link that is read, in bytes.
+pub(crate) const LINK_BYTES: usize = 32 * 1024;
+
+// API calls.
+
+/// How long a call may take until its answer begins, unless the caller says otherwise.
+pub(crate) const CALL: Duration = Duration::from_secs(25);
+/// How long resolving, connecting and the TLS handshake may take together.
+pub(crate) const CALL_CONNECT: Duration = Duration::from_secs(5);
+/// How long nothing may come of a body, either way.
+pub(crate) const CALL_IDLE: Duration = MINUTE;
+
+// Lists.
+
+/// How many connections are on a page, unless the caller says otherwise.
+pub(crate) const LIST_PAGE: u32 = 20;
+/// The most connections on a page.
+pub(crate) const LIST_PAGE_MAX: u32 = 100;
+/// The longest text to search for, in bytes.
+pub(crate) const LIST_TEXT: usize = 512;
+/// How long a cursor can be used.
+pub(crate) const CURSOR_LIFE: Duration = DAY;
+
+// Copies.
+
+/// Rows that are moved at once: a store that writes in groups then syncs once for all of them.
+pub(crate) const COPY_AT_ONCE: usize = 64;
+/// How often a lease that is waited for is looked at, and progress is told.
+pub(crate) const COPY_LOOK: Duration = Duration::from_millis(250);
+/// How often a store is asked to confirm a write before it counts as failed, [`COPY_LOOK`] apart.
+pub(crate) const COPY_CONFIRMS: u32 = 20;
+/// The clocks of two stores are read within this time of each other: a moment that is carried over is off by no more.
+pub(crate) const COPY_TOGETHER: Duration = Duration::from_secs(1);
+/// How often that is tried.
+pub(crate) const COPY_READS: u32 = 5;
+
+// What a host may store.
+
+/// The longest name of an integration, in characters.
+pub(crate) const NAME: usize = 200;
+/// The longest client id, in bytes.
+pub(crate) const CLIENT_ID: usize = 512;
+/// The longest client secret, in bytes.
+pub(crate) const CLIENT_SECRET: usize = 2048;
+/// The most scopes of an integration.
+pub(crate) const SCOPES: usize = 64;
+/// The longest scope, in bytes.
+pub(crate) const SCOPE: usize = 128;
+/// The most redirect URIs of an integration.
+pub(crate) const REDIRECT_URIS: usize = 50;
+/// The longest owner, in characters.
+pub(crate) const OWNER: usize = 256;
+/// The most labels of a connection.
+pub(crate) const LABELS: usize = 32;
+/// The longest key of a label, in characters.
+pub(crate) const LABEL_KEY: usize = 64;
+/// The longest value of a label, in characters.
+pub(crate) const LABEL_VALUE: usize = 512;
 
 // Memory.
 
+/// How many connections are kept in memory, unless the host says otherwise. Each takes about a kilobyte.
+pub(crate) const CACHE: usize = 200_000;
 /// How many incidents are remembered.
 pub(crate) const INCIDENTS: usize = 256;
 
-// A claim outlasts whatever its holder does with it.
-const _: () = assert!(OWED_CLAIM.as_secs() > CONFIRM.as_secs() + UPSTREAM.as_secs());
-// Somebody whose token lives does not wait longer for the store than a cached answer counts twice.
-const _: () = assert!(STORE_WAIT.as_millis() <= 2 * FRESH_TICKS as u128);
+/// Whether these, one after the other, are over within `limit`.
+const fn fit(spans: &[Duration], limit: Duration) -> bool {
+    let mut sum = Duration::ZERO;
+    let mut at = 0;
+    while at < spans.len() {
+        sum = sum.saturating_add(spans[at]);
+        at += 1;
+    }
+    sum.as_millis() <= limit.as_millis()
+}
+
+/// Whether each is shorter than the next one.
+const fn grow(spans: &[Duration]) -> bool {
+    let mut at = 1;
+    while at < spans.len() {
+        if spans[at - 1].as_millis() >= spans[at].as_millis() {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+const fn quarantine(step: usize) -> Duration {
+    QUARANTINE.saturating_mul(QUARANTINES[step])
+}
+
+const fn ticks(ticks: u64) -> Duration {
+    Duration::from_millis(ticks)
+}
+
+// A token that is sent at the last moment is answered, or given up, before its lease lapses. That a lapsed lease was sent no
+// later than a presentation before its end is what `take` reckons with.
+const _: () = assert!(fit(&[GATE, PRESENTATION, SLEPT], LEASE));
+// Whoever waits for a confirmation for the whole of its limit cannot send any more, and need not wait longer.
+const _: () = assert!(fit(&[CONFIRM], GATE));
+// The client gives up connecting, after which it is certain that nothing was sent, long before core gives up the exchange;
+// and it does not wait for an answer that nobody takes.
+const _: () = assert!(grow(&[transport::CONNECT, PRESENTATION]) && fit(&[transport::TOTAL], PRESENTATION));
+// A request is on its way for no longer than its sender waits; as long again is granted to whoever holds it up. The clocks of
+// two stores may be read apart.
+const _: () = assert!(fit(
+    &[PRESENTATION, SLEPT, PRESENTATION, COPY_TOGETHER],
+    QUARANTINE
+));
+// Nor does another process's lease end after its quarantine would.
+const _: () = assert!(grow(&[LEASE, QUARANTINE]));
+const _: () = assert!(grow(&[
+    quarantine(0),
+    quarantine(1),
+    quarantine(2),
+    quarantine(3)
+]));
+// Whatever is decided about a row near its idle limit can be tried once more before the limit, by a sweep that was postponed
+// for as long as any is, however often it failed before.
+const _: () = assert!(fit(
+    &[quarantine(3), COOLING_LONGEST, POSTPONE_LONGEST, SWEEP, LEASE],
+    IDLE_MARGIN
+));
+// Each cooling that is written is believed by a process whose clock is slow.
+const _: () = assert!(grow(&[COOLING_LONGEST, COOLING_ASKED, COOLING_BELIEVED]));
+const _: () =
+    assert!(grow(&[REUSABLE_COOLING, COOLING.first]) && grow(&[COOLING_LONGEST, COOLING.longest()]));
+// A process that waits for another one's lease looks often.
+const _: () = assert!(POLL.longest().as_millis() * 10 < GATE.as_millis());
+// A store that comes back is seen before the callers who wait for a lease have gone.
+const _: () = assert!(grow(&[STORE_RETRY.longest(), GATE]));
+
+// What counts as no life at all is not handed out to those who ask for the usual minimum, and a refresh that failed is tried
+// several times before they run into it.
+const _: () = assert!(grow(&[LAST_SECONDS, MINIMUM, MINIMUM_MAX]));
+const _: () = assert!(fit(&[BACKOFF_LONGEST, BACKOFF_LONGEST, BACKOFF_LONGEST], MINIMUM));
+const _: () = assert!(grow(&[REFRESH_AHEAD, MINIMUM]));
+// A caller sees the end of a presentation that begins when he comes; who proxies through the broker is told why not, instead
+// of running into a limit of his own; and a broker's own tasks wait for longer.
+const _: () = assert!(grow(&[PRESENTATION, REFRESH_TIMEOUT, CALL]) && grow(&[CALL_CONNECT, CALL]));
+const _: () = assert!(grow(&[REFRESH_TIMEOUT, REFRESH_TIMEOUT_MAX]));
+// Another's lease, then one's own with all that it may take, and the set stored and confirmed after some tries.
+const _: () = assert!(fit(
+    &[
+        LEASE,
+        LEASE,
+        CONFIRM,
+        STORE_RETRY.longest(),
+        STORE_RETRY.longest()
+    ],
+    LONGEST_REFRESH
+));
+
+// What is revoked or deleted is served nowhere a second later.
+const _: () = assert!(FRESH_TICKS <= 1000);
 // Changes are looked for several times before what is in memory ceases to count.
-const _: () = assert!(LOOK.as_millis() * 3 < FRESH_TICKS as u128);
-// A sweep comes back to what it postponed, and a freeze goes on within a minute.
-const _: () = assert!(SWEEP.as_secs() < POSTPONE.as_secs() && SWEEP.as_secs() < FREEZE_SETTLES.as_secs());
-const _: () = assert!(POSTPONE.as_secs() < POSTPONE_LONG.as_secs());
-const _: () = assert!(POSTPONE_LONG.as_secs() < POSTPONE_LONGEST.as_secs());
+const _: () = assert!(fit(&[LOOK, LOOK, LOOK, LULL], ticks(FRESH_TICKS)));
+// Somebody whose token lives does not wait longer for the store than a look at it counts twice.
+const _: () = assert!(fit(&[STORE_WAIT], ticks(2 * FRESH_TICKS)));
+
+// A probe is over, and a claimed revocation is recorded, before anybody else takes its place.
+const _: () = assert!(grow(&[PRESENTATION, BREAKER_PROBE]) && grow(&[UPSTREAM, BREAKER_PROBE]));
+const _: () = assert!(fit(&[CONFIRM, UPSTREAM, STORE_WAIT], OWED_CLAIM));
+// A breaker's own waits are no longer than those that it may be asked for, and a row is left alone until it may close.
+const _: () = assert!(fit(&[BREAKER.after(u32::MAX)], BREAKER_LONGEST));
+const _: () = assert!(fit(&[BREAKER_LONGEST], POSTPONE_LONGEST));
+
+// A sweep comes back to what it postponed, resolves an unknown outcome soon after its quarantine, and goes on with a freeze.
+const _: () = assert!(grow(&[SWEEP, POSTPONE, POSTPONE_LONG, POSTPONE_LONGEST]));
+const _: () = assert!(grow(&[SWEEP, QUARANTINE]) && grow(&[SWEEP, FREEZE_SETTLES, FREEZE_BELIEVED]));
+// Between the last look at the integration's row, which may be a second old, and the end of all tries a new connection waits
+// for the store so often. What each write takes comes on top, and is the store's to bound.
+const _: () = assert!(fit(
+    &[
+        ticks(FRESH_TICKS),
+        STORE_RETRY.longest().saturating_mul(CONNECT_WRITES)
+    ],
+    FREEZE_SETTLES
+));
+// A link outlives the attempt that it begins.
+const _: () = assert!(grow(&[ATTEMPT_LIFE, LINK_LIFE]));
+// A copy waits for a confirmation no longer than a refresh does.
+const _: () = assert!(fit(&[COPY_LOOK.saturating_mul(COPY_CONFIRMS)], CONFIRM));
+const _: () = assert!(LIST_PAGE <= LIST_PAGE_MAX);

@@ -14,9 +14,10 @@
 //! | `protocol` | the machines, and what they decide on: pure |
 //! | `journal` | events, and the last incidents |
 //! | `scope` | which connections a handle reaches |
-//! | `limits` | every duration and bound |
+//! | `limits`, `doubling` | every duration and bound; waits that grow |
 
 // Floor 0: what all of it uses.
+mod doubling;
 pub(crate) mod freshness;
 pub(crate) mod journal;
 pub(crate) mod limits;

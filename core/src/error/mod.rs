@@ -118,7 +118,7 @@ impl Error {
 
     /// Keeps what led to this error. It must hold no secret, no URL with a query and no bound value: it gets into logs.
     #[must_use]
-    pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.cause = Some(Arc::from(cause.into()));
         self
     }

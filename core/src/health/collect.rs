@@ -101,7 +101,7 @@ impl Doctor {
                 .connections_needing_attention(Attention::Refreshing, before.as_ref(), PAGE)
                 .await?;
             let last = page.items.last().map(|stored| stored.row.id.clone());
-            Ok((page.items, last.filter(|_| page.more)))
+            Ok::<_, Error>((page.items, last.filter(|_| page.more)))
         }));
         while let Some(page) = refreshing.try_next().await? {
             for stored in &page {

@@ -20,7 +20,6 @@ use crate::{
     store::{ConnectionFilter, StatusFilter},
 };
 
-const PAGE: u32 = 256;
 /// Clocks differ by less than this, as a rule.
 const SKEW: Duration = Duration::from_secs(60);
 /// Rows that wait longer say that nobody sweeps.
@@ -80,7 +79,7 @@ impl Doctor {
         };
         let mut gathering = Gathering::new(terms, self.clock.wall());
         let filter = ConnectionFilter::of(&integration.id, StatusFilter::Live);
-        let mut pages = pin!(pages::connections(&*self.connections, &filter, PAGE));
+        let mut pages = pin!(pages::connections(&*self.connections, &filter));
         while let Some(page) = pages.try_next().await? {
             for record in page.iter().filter_map(|stored| Record::decode(stored).ok()) {
                 gathering.see(&record);
@@ -101,7 +100,8 @@ impl Doctor {
     /// Asks the provider about the client, which spends nothing, and looks at its clock.
     async fn ask(&self, integration: &Loaded) -> Option<TrapKind> {
         let target = integration.target();
-        match self.upstream.verify_client(&target).await {
+        let asked = self.upstream.verify_client(&target).await;
+        match asked.map_err(|failed| failed.failure) {
             Err(Failure::NotSent | Failure::Unknown(_)) => Some(TrapKind::ProviderUnreachable),
             Err(Failure::Refused(refusal)) if refusal.verdict == Verdict::ClientMisconfigured => {
                 Some(TrapKind::ClientRefused)

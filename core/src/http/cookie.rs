@@ -8,10 +8,7 @@ use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::{error::Error, random};
-
-/// As long as an attempt can be finished.
-const LIFE_SECONDS: u32 = 600;
+use crate::{engine::limits::ATTEMPT_LIFE, error::Error, random};
 
 /// Names and attributes of cookies, by the public URL.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +40,7 @@ impl Cookies {
         format!("{prefix}grantry-{tag}")
     }
 
-    fn header(self, state: &str, value: &str, life: u32) -> Option<HeaderValue> {
+    fn header(self, state: &str, value: &str, life: u64) -> Option<HeaderValue> {
         let name = self.name(state);
         let secure = if self.secure { "; Secure" } else { "" };
         let text = format!("{name}={value}; Path=/; Max-Age={life}; HttpOnly; SameSite=Lax{secure}");
@@ -54,7 +51,7 @@ impl Cookies {
 
     /// `Set-Cookie` at the beginning of an attempt.
     pub(super) fn set(self, state: &str, secret: &str) -> Option<HeaderValue> {
-        self.header(state, secret, LIFE_SECONDS)
+        self.header(state, secret, ATTEMPT_LIFE.as_secs())
     }
 
     /// `Set-Cookie` at its end.

@@ -35,12 +35,16 @@ use super::{
 };
 use crate::{
     Broker,
+    engine::limits,
     error::{Code, Error, Kind, causes},
     secret::Secret,
 };
 
 /// By when an answer has begun: the published client gives up after 30 seconds.
 const DEADLINE: Duration = Duration::from_secs(25);
+// A refresh, or a check of a client, is waited for within it.
+const _: () = assert!(limits::REFRESH_TIMEOUT.as_millis() < DEADLINE.as_millis());
+const _: () = assert!(limits::VERIFY_CLIENT.as_millis() < DEADLINE.as_millis());
 
 /// A setting that cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -42,14 +42,55 @@ pub enum TransportFault {
     AlreadyUsed,
 }
 
-/// A request that got no answer. It holds no URL and no foreign text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// A request that got no answer. Its sentence holds no URL and no foreign text; what it failed of is its
+/// [`source`](std::error::Error::source), such as "connection refused", for the operator's log.
+///
+/// Two are equal if they mean the same for the request; what caused them does not count.
+#[derive(Clone, thiserror::Error)]
 #[error("request failed: {fault:?}")]
 pub struct TransportError {
     /// Whether it reached the provider.
     pub sent: Sent,
     /// What went wrong.
     pub fault: TransportFault,
+    #[source]
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl TransportError {
+    /// A failure without a cause of its own.
+    pub const fn new(sent: Sent, fault: TransportFault) -> Self {
+        Self {
+            sent,
+            fault,
+            source: None,
+        }
+    }
+
+    /// Keeps what led to it. It gets into logs, and must hold no secret, no URL and nothing of the request.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(Arc::from(cause.into()));
+        self
+    }
+}
+
+impl PartialEq for TransportError {
+    fn eq(&self, other: &Self) -> bool {
+        (self.sent, self.fault) == (other.sent, other.fault)
+    }
+}
+
+impl Eq for TransportError {}
+
+/// Without the cause.
+impl fmt::Debug for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportError")
+            .field("sent", &self.sent)
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Sends one request to a provider's OAuth endpoint.

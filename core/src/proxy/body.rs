@@ -1,6 +1,7 @@
 //! Request bodies, on their way out.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -58,11 +59,70 @@ impl Content {
     }
 }
 
-/// An error of the caller's stream; the text of a foreign one is dropped.
-pub(super) fn foreign(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+/// An error of a stream that is not ours; the text of a foreign one is dropped.
+pub(super) fn ours(
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    foreign: impl FnOnce() -> Error,
+) -> Error {
     match error.into().downcast::<Error>() {
         Ok(error) => *error,
-        Err(_) => Error::new(Code::BodyInvalid).because("stream"),
+        Err(_) => foreign(),
+    }
+}
+
+/// An error of the caller's stream.
+pub(super) fn foreign(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    ours(error, || Error::new(Code::BodyInvalid).because("stream"))
+}
+
+/// Lets a body be `Sync` that is not: it is polled through `&mut` only, without a lock.
+pub(super) struct Unshared<B>(Mutex<B>);
+
+impl<B> Unshared<B> {
+    pub(super) fn new(body: B) -> Self {
+        Self(Mutex::new(body))
+    }
+
+    pub(super) fn get(&mut self) -> &mut B {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn peek<T>(&self, look: impl FnOnce(&B) -> T) -> T {
+        look(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The body of a request that another implementation of [`Connection`](crate::Connection) sends: see
+/// [`ApiRequest::into_http`](super::ApiRequest::into_http). It fails as the caller's stream does.
+pub struct ApiRequestBody(Unshared<Outgoing>);
+
+impl ApiRequestBody {
+    pub(super) fn new(body: Outgoing) -> Self {
+        Self(Unshared::new(body))
+    }
+}
+
+impl Body for ApiRequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(self.get_mut().0.get()).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.peek(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.peek(Body::size_hint)
+    }
+}
+
+/// Shows no content: it may be a secret.
+impl fmt::Debug for ApiRequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiRequestBody").finish_non_exhaustive()
     }
 }
 

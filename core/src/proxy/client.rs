@@ -23,15 +23,16 @@ use tokio::time::Sleep;
 use tower_service::Service as _;
 
 use super::{
+    arriving::Arriving,
     body::Outgoing,
     headers,
     host::Host,
     request::Call,
-    response::ApiBody,
     wire::{Counted, Line, State, drive},
 };
 use crate::{
     connection::Credentials,
+    engine::limits,
     error::{Code, Error},
     task::Tasks,
     transport::{ExtraRoots, PublicResolver, ResolveError, client_config},
@@ -56,9 +57,9 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(5),
-            answer: Duration::from_secs(25),
-            idle: Duration::from_secs(60),
+            connect: limits::CALL_CONNECT,
+            answer: limits::CALL,
+            idle: limits::CALL_IDLE,
         }
     }
 }
@@ -105,11 +106,10 @@ impl From<Error> for Failed {
 }
 
 /// What the provider answered, unfiltered.
-#[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) body: ApiBody,
+    pub(super) body: Arriving,
 }
 
 impl ProxyClient {
@@ -188,7 +188,7 @@ impl ProxyClient {
                     if parts.status.is_informational() {
                         return Err(Error::new(Code::UpstreamProtocol).into());
                     }
-                    let body = ApiBody::new(incoming, &host, line, self.limits.idle);
+                    let body = Arriving::new(incoming, &host, line, self.limits.idle);
                     return Ok(Answer {
                         status: parts.status,
                         headers: parts.headers,

@@ -7,10 +7,11 @@
 //! | what | where |
 //! |---|---|
 //! | the request, checked | `request`, `path`, `headers` |
-//! | bodies out and in | `body`, `response` |
+//! | bodies out and in | `body`, `arriving`, `response` |
 //! | origins, connections, sending | `host`, `wire`, `client` |
 //! | tokens, limits, the second try | `send` |
 
+mod arriving;
 mod body;
 mod client;
 mod headers;
@@ -21,6 +22,7 @@ mod response;
 mod send;
 mod wire;
 
+pub use body::ApiRequestBody;
 pub(crate) use client::ProxyClient;
 pub use request::ApiRequest;
 pub use response::{ApiBody, ApiResponse};

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use serde::Serialize;
 
 use super::{
-    body::{Content, Tape, foreign},
+    body::{ApiRequestBody, Content, Tape, foreign},
     headers, path,
 };
 use crate::{
@@ -203,6 +203,38 @@ impl ApiRequest {
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Path and query as they are sent, not checked yet.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// How long the call may take until the answer begins, if the caller said so.
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// The request as one of the `http` crate, for those who implement [`Connection`](crate::Connection). Its URI is path
+    /// and query; origin and token are for the implementation to add, and [`ApiRequest::time_limit`] is for it to keep.
+    /// Headers that belong to the caller's own connection are gone. Which paths and headers the provider's API takes is not
+    /// checked here.
+    ///
+    /// # Errors
+    /// What was wrong when the request was put together, or is wrong with its path: the codes that `send` is to give.
+    pub fn into_http(self) -> Result<http::Request<ApiRequestBody>, Error> {
+        let mut call = self.check()?;
+        let body = call.content.outgoing().ok_or(Code::Internal)?;
+        let mut request = http::Request::new(ApiRequestBody::new(body));
+        *request.method_mut() = call.method;
+        *request.uri_mut() = call.target.into();
+        request.headers_mut().extend(call.headers);
+        Ok(request)
     }
 
     fn fail(mut self, code: Code) -> Self {

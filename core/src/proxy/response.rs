@@ -1,23 +1,22 @@
 //! What the provider answered, streamed.
 
 use std::{
-    borrow::Cow,
-    collections::VecDeque,
-    fmt, io,
+    fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use serde::de::DeserializeOwned;
-use tokio::time::Sleep;
 
-use super::{host::Host, wire::Line};
+use super::{
+    arriving::Arriving,
+    body::{Unshared, ours},
+    headers,
+};
 use crate::error::{Code, Error};
 
 /// The provider's answer, whatever its status: refusals and redirects are handed back as they came.
@@ -37,6 +36,33 @@ pub struct ApiResponse {
 }
 
 impl ApiResponse {
+    /// An answer that came from elsewhere than this process's connection to the provider, for those who implement
+    /// [`Connection`](crate::Connection). Headers that do not pass are dropped, and the body is streamed.
+    ///
+    /// A body that fails ends with `upstream_truncated`; if its error is an [`Error`], the reader gets that.
+    ///
+    /// ```
+    /// use grantry::proxy::ApiResponse;
+    ///
+    /// let answer = ApiResponse::from_http(http::Response::new("{}".to_owned()));
+    /// assert_eq!(answer.status, 200);
+    /// ```
+    pub fn from_http<B>(response: http::Response<B>) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = response.into_parts();
+        let mut headers = parts.headers;
+        headers::filter_answer(&mut headers);
+        let body = body.map_err(|error| ours(error, || Code::UpstreamTruncated.into()));
+        Self {
+            status: parts.status,
+            headers,
+            body: ApiBody(Source::Given(Unshared::new(UnsyncBoxBody::new(body)))),
+        }
+    }
+
     /// Reads the whole body.
     ///
     /// # Errors
@@ -115,40 +141,22 @@ impl ApiResponse {
 ///
 /// It ends cleanly only if the provider's answer did. It fails with `upstream_truncated` if the provider closed early,
 /// `upstream_protocol` if its framing is wrong, and `upstream_timeout` if nothing came for a minute.
-pub struct ApiBody {
-    /// What was read ahead.
-    front: VecDeque<Bytes>,
-    /// What is still to come; gone when it ended or broke off.
-    incoming: Option<Incoming>,
-    /// How it broke off, if that was found when reading ahead.
-    failed: Option<Error>,
-    /// The connection, until it is ready for another request.
-    line: Option<(Arc<Host>, Line)>,
-    idle: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+pub struct ApiBody(Source);
+
+enum Source {
+    /// Of this process's connection to the provider.
+    Provider(Arriving),
+    /// Handed over with [`ApiResponse::from_http`].
+    Given(Unshared<UnsyncBoxBody<Bytes, Error>>),
+}
+
+impl From<Arriving> for ApiBody {
+    fn from(body: Arriving) -> Self {
+        Self(Source::Provider(body))
+    }
 }
 
 impl ApiBody {
-    pub(super) fn new(incoming: Incoming, host: &Arc<Host>, line: Line, idle: Duration) -> Self {
-        // A short answer was read whole already: the connection is free.
-        let line = if line.sender.is_ready() {
-            host.put_back(line);
-            None
-        } else {
-            Some((host.clone(), line))
-        };
-        Self {
-            front: VecDeque::new(),
-            incoming: Some(incoming),
-            failed: None,
-            line,
-            idle,
-            stalled: None,
-            waiting: false,
-        }
-    }
-
     /// The next chunk; `None` after the last.
     ///
     /// # Errors
@@ -160,114 +168,24 @@ impl ApiBody {
         std::future::poll_fn(|cx| self.poll_chunk(cx)).await
     }
 
-    /// Reads ahead until `limit` bytes, the end or the deadline.
-    pub(super) async fn read_ahead(&mut self, limit: usize, mut deadline: Pin<&mut Sleep>) {
-        let mut bytes = 0;
-        while bytes < limit && self.incoming.is_some() {
-            let chunk = std::future::poll_fn(|cx| match self.poll_incoming(cx) {
-                Poll::Ready(chunk) => Poll::Ready(Some(chunk)),
-                Poll::Pending => deadline.as_mut().poll(cx).map(|()| None),
-            });
-            match chunk.await {
-                Some(Some(Ok(chunk))) => {
-                    bytes += chunk.len();
-                    self.front.push_back(chunk);
-                }
-                Some(Some(Err(error))) => self.failed = Some(error),
-                Some(None) | None => return,
-            }
-        }
-    }
-
-    /// The first bytes of what was read ahead.
-    pub(super) fn prefix(&self, limit: usize) -> Cow<'_, [u8]> {
-        match self.front.len() {
-            0 => Cow::Borrowed(&[]),
-            1 => Cow::Borrowed(&self.front[0][..limit.min(self.front[0].len())]),
-            _ => Cow::Owned(self.front.iter().flatten().copied().take(limit).collect()),
-        }
-    }
-
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        if let Some(chunk) = self.front.pop_front() {
-            return Poll::Ready(Some(Ok(chunk)));
-        }
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        self.poll_incoming(cx)
-    }
-
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let body = match &mut self.0 {
+            Source::Provider(body) => return body.poll_chunk(cx),
+            Source::Given(body) => body.get(),
+        };
         loop {
-            let Some(incoming) = &mut self.incoming else {
-                return Poll::Ready(None);
-            };
-            match Pin::new(incoming).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.waiting = false;
-                    // Trailers are headers that nobody judged.
+            match std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                // Trailers are headers that nobody judged.
+                Some(Ok(frame)) => {
                     if let Ok(chunk) = frame.into_data() {
                         return Poll::Ready(Some(Ok(chunk)));
                     }
                 }
-                Poll::Ready(Some(Err(error))) => {
-                    self.abort();
-                    return Poll::Ready(Some(Err(broken(error))));
-                }
-                Poll::Ready(None) => {
-                    self.incoming = None;
-                    self.release();
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => {
-                    std::task::ready!(self.poll_stalled(cx));
-                    self.abort();
-                    return Poll::Ready(Some(Err(Error::new(Code::UpstreamTimeout).because("stalled"))));
-                }
             }
         }
     }
-
-    /// Ready when nothing came for too long.
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.waiting {
-            self.waiting = true;
-            let sleep = tokio::time::sleep(self.idle);
-            match &mut self.stalled {
-                Some(stalled) => stalled.as_mut().set(sleep),
-                None => self.stalled = Some(Box::pin(sleep)),
-            }
-        }
-        self.stalled
-            .as_mut()
-            .map_or(Poll::Pending, |stalled| stalled.as_mut().poll(cx))
-    }
-
-    /// Closes the connection.
-    fn abort(&mut self) {
-        self.incoming = None;
-        self.line = None;
-    }
-
-    fn release(&mut self) {
-        if let Some((host, line)) = self.line.take() {
-            host.put_back(line);
-        }
-    }
-}
-
-/// What a broken answer is.
-fn broken(error: hyper::Error) -> Error {
-    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    let framing =
-        cause.is_some_and(|e| matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData));
-    Error::new(if framing {
-        Code::UpstreamProtocol
-    } else {
-        Code::UpstreamTruncated
-    })
-    .caused_by(error)
 }
 
 impl Body for ApiBody {
@@ -279,33 +197,16 @@ impl Body for ApiBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.front.is_empty()
-            && self.failed.is_none()
-            && self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+        match &self.0 {
+            Source::Provider(body) => body.is_over(),
+            Source::Given(body) => body.peek(Body::is_end_stream),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ahead: u64 = self.front.iter().map(|chunk| chunk.len() as u64).sum();
-        let rest = self
-            .incoming
-            .as_ref()
-            .map_or(SizeHint::with_exact(0), Incoming::size_hint);
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + ahead);
-        if let Some(upper) = rest.upper()
-            && self.failed.is_none()
-        {
-            hint.set_upper(upper + ahead);
-        }
-        hint
-    }
-}
-
-impl Drop for ApiBody {
-    fn drop(&mut self) {
-        // A reader who knows the length does not ask for the end.
-        if self.incoming.as_ref().is_some_and(Incoming::is_end_stream) {
-            self.release();
+        match &self.0 {
+            Source::Provider(body) => body.size_hint(),
+            Source::Given(body) => body.peek(Body::size_hint),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         cache::{Cache, Entry},
         directory::{Directory, Loaded},
         journal::Journal,
+        limits::COME_BACK,
         refresh::{Refresher, Want},
         scope::Scope,
     },
@@ -122,7 +123,7 @@ impl Proxy {
             return Ok(ApiResponse {
                 status: answer.status,
                 headers: answer.headers,
-                body: answer.body,
+                body: answer.body.into(),
             });
         }
     }
@@ -191,5 +192,5 @@ impl Proxy {
 
 /// The deadline passed before anything could be sent: a refresh, or the store, takes long.
 fn busy() -> Error {
-    Error::new(Code::RefreshInProgress).retry_after(Duration::from_secs(2))
+    Error::new(Code::RefreshInProgress).retry_after(COME_BACK)
 }

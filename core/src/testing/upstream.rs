@@ -195,18 +195,12 @@ impl FakeUpstream {
     }
 
     async fn answer_refresh(&self, token: &str, secret: &str) -> Result<Pairs, TransportError> {
-        let lost = |fault| TransportError {
-            sent: Sent::Maybe,
-            fault,
-        };
+        let lost = |fault| TransportError::new(Sent::Maybe, fault);
         let answer = self.refresh(token);
         let takes = self.settings().takes;
         let wanted = self.settings().client_secret;
         if answer == Answer::NotSent {
-            return Err(TransportError {
-                sent: Sent::No,
-                fault: TransportFault::Connect,
-            });
+            return Err(TransportError::new(Sent::No, TransportFault::Connect));
         }
         tokio::time::sleep(takes).await;
         if !wanted.is_empty() && wanted != secret {

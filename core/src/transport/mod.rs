@@ -3,6 +3,7 @@
 mod dated;
 mod resolver;
 mod tls;
+mod witness;
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -16,6 +17,7 @@ pub(crate) use dated::Dated;
 pub(crate) use resolver::{PublicResolver, ResolveError};
 pub use tls::TlsError;
 pub(crate) use tls::{ExtraRoots, client_config};
+pub(crate) use witness::{Unanswered, Witness};
 
 use crate::{
     address,
@@ -23,6 +25,10 @@ use crate::{
     provider::{MAX_ANSWER, Sent, Transport, TransportError, TransportFault},
 };
 
+/// How long resolving, connecting and the TLS handshake may take together, if not set.
+pub(crate) const CONNECT: Duration = Duration::from_secs(5);
+/// How long all of it may take, if not set.
+pub(crate) const TOTAL: Duration = Duration::from_secs(20);
 /// The largest header section of an answer, in bytes.
 const MAX_HEADERS: usize = 64 * 1024;
 /// Room for an answer whose length was not announced.
@@ -45,8 +51,8 @@ impl HttpTransport {
     /// Settings to begin with.
     pub fn builder() -> HttpTransportBuilder {
         HttpTransportBuilder {
-            connect_timeout: Duration::from_secs(5),
-            total_timeout: Duration::from_secs(20),
+            connect_timeout: CONNECT,
+            total_timeout: TOTAL,
             allow_loopback: false,
             roots: ExtraRoots::default(),
         }
@@ -147,14 +153,8 @@ impl Transport for HttpTransport {
     }
 }
 
-const FORBIDDEN: TransportError = TransportError {
-    sent: Sent::No,
-    fault: TransportFault::Forbidden,
-};
-const TOO_LARGE: TransportError = TransportError {
-    sent: Sent::Maybe,
-    fault: TransportFault::TooLarge,
-};
+const FORBIDDEN: TransportError = TransportError::new(Sent::No, TransportFault::Forbidden);
+const TOO_LARGE: TransportError = TransportError::new(Sent::Maybe, TransportFault::TooLarge);
 
 /// Judges what can be judged without resolving a name.
 fn is_permitted(url: &Url, allow_loopback: bool) -> bool {
@@ -171,9 +171,8 @@ fn is_permitted(url: &Url, allow_loopback: bool) -> bool {
     scheme && plain && (loopback || address.is_none_or(address::is_public))
 }
 
-/// Tells the log what a [`TransportError`] has no room for, such as "connection refused" or a certificate that is not
-/// trusted. The client's own sentence is left out: it has the URL with its query.
-#[expect(clippy::needless_pass_by_value, reason = "what it says ends here")]
+/// Keeps what the client says, such as "connection refused" or a certificate that is not trusted, without the URL: its
+/// query may hold a secret.
 fn failed(error: reqwest::Error) -> TransportError {
     let host = error.url().and_then(Url::host_str);
     tracing::warn!(
@@ -181,7 +180,7 @@ fn failed(error: reqwest::Error) -> TransportError {
         causes = causes(&error),
         "a request to a provider got no answer"
     );
-    class(&error)
+    class(&error).caused_by(error.without_url())
 }
 
 /// What an error of the client means. The connector had not handed over a connection if it is to blame: then, and only
@@ -197,7 +196,7 @@ fn class(error: &reqwest::Error) -> TransportError {
     } else {
         TransportFault::Reset
     };
-    TransportError { sent, fault }
+    TransportError::new(sent, fault)
 }
 
 fn is_forbidden(error: &reqwest::Error) -> bool {

@@ -14,18 +14,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::*;
 
-const NOBODY_THERE: TransportError = TransportError {
-    sent: Sent::No,
-    fault: TransportFault::Connect,
-};
-const TOO_LATE: TransportError = TransportError {
-    sent: Sent::Maybe,
-    fault: TransportFault::Timeout,
-};
-const LOST: TransportError = TransportError {
-    sent: Sent::Maybe,
-    fault: TransportFault::Reset,
-};
+const NOBODY_THERE: TransportError = TransportError::new(Sent::No, TransportFault::Connect);
+const TOO_LATE: TransportError = TransportError::new(Sent::Maybe, TransportFault::Timeout);
+const LOST: TransportError = TransportError::new(Sent::Maybe, TransportFault::Reset);
 
 /// A server that gives each connection to `serve`, and counts them.
 struct Server {
@@ -279,6 +270,30 @@ async fn nothing_is_sent_where_nobody_listens() {
     }
     let error = send(&transport, "https://name.invalid/").await.unwrap_err();
     assert_eq!(error, NOBODY_THERE);
+}
+
+/// The log is told why, but not the URL, nor what was sent.
+#[tokio::test]
+async fn an_error_keeps_its_cause_and_no_secret() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let root = include_bytes!("../../tests/tls/root.pem");
+    let transport = quick().extra_roots(root).unwrap().build().unwrap();
+    let expired = tls_server("expired.pem").url("https");
+    let other_name = tls_server("other-name.pem").url("https");
+    let hung_up = Server::new(|stream| drop(read_request(stream))).url("http");
+    for (url, expected) in [
+        (format!("http://{address}/"), "Connection refused"),
+        ("https://name.invalid/".to_owned(), "the name does not resolve"),
+        (expired, "certificate expired"),
+        (other_name, "not valid for name"),
+        (hung_up, "connection closed before message completed"),
+    ] {
+        let error = send(&transport, &format!("{url}?key=HIDDEN")).await.unwrap_err();
+        assert!(causes(&error).contains(expected), "{}", causes(&error));
+        let shown = format!("{error} {error:?} {}", causes(&error));
+        assert!(!shown.contains("HIDDEN") && !shown.contains("5Aep"), "{shown}");
+        assert!(!format!("{error} {error:?}").contains(expected));
+    }
 }
 
 /// P43, J09 and J10: judged before anything connects.

@@ -10,6 +10,7 @@
 )]
 
 mod answers;
+mod causes;
 mod confirm;
 mod ended;
 mod ensure;

@@ -61,10 +61,7 @@ impl Drop for Waiting<'_> {
 }
 
 fn lost(fault: TransportFault) -> TransportError {
-    TransportError {
-        sent: Sent::Maybe,
-        fault,
-    }
+    TransportError::new(Sent::Maybe, fault)
 }
 
 fn refusal(verdict: &str, reason: &str, wait: u64) -> Pairs {
@@ -111,10 +108,7 @@ impl Transport for Wire {
         tokio::time::sleep(trip.leaves).await;
         if trip.fate == Fate::NotSent {
             waiting.told(Told::Unspent);
-            return Err(TransportError {
-                sent: Sent::No,
-                fault: TransportFault::Connect,
-            });
+            return Err(TransportError::new(Sent::No, TransportFault::Connect));
         }
         if let Some(at) = presentation {
             let mut state = sim.state();

@@ -26,7 +26,7 @@ fn unanswered_requests() {
         (Sent::Maybe, Reset, Failure::Unknown(Reason::AnswerLost)),
         (Sent::Maybe, TooLarge, Failure::Unknown(Reason::AnswerInvalid)),
     ] {
-        assert_eq!(unanswered(TransportError { sent, fault }), expected);
+        assert_eq!(unanswered(&TransportError::new(sent, fault)), expected);
     }
 }
 

@@ -599,7 +599,7 @@ fn requests_without_an_answer() {
             Failure::Unknown(Reason::AnswerLost),
         ),
     ] {
-        let (http, _) = TokenHttp::new(Script::new([Err(TransportError { sent, fault })]));
+        let (http, _) = TokenHttp::new(Script::new([Err(TransportError::new(sent, fault))]));
         assert_eq!(refreshed_through(http).unwrap_err(), expected);
     }
 }
@@ -756,10 +756,7 @@ fn verification_of_the_client() {
             ])
         );
     }
-    let script = Script::new([Err(TransportError {
-        sent: Sent::No,
-        fault: TransportFault::Connect,
-    })]);
+    let script = Script::new([Err(TransportError::new(Sent::No, TransportFault::Connect))]);
     let found = with_client(&Options::new(), |client| {
         through(&script, |http| async move { verify(&http, client).await })
     });

@@ -53,8 +53,8 @@ async fn revoke_all(
         tracing::warn!(integration = %id, connections = ended, "connections of a frozen integration were revoked");
     }
     // What lies far ahead was written by a clock that was wrong, and must not keep it frozen for as long.
-    let settles = limits::FREEZE_SETTLES;
-    let young = freeze.since.until(begun) < settles && begun.until(freeze.since) < 60 * settles;
+    let young = freeze.since.until(begun) < limits::FREEZE_SETTLES
+        && begun.until(freeze.since) < limits::FREEZE_BELIEVED;
     if ended > 0 || young {
         return Ok(());
     }
@@ -64,11 +64,7 @@ async fn revoke_all(
 
 async fn revoke_those(context: &Context, id: &IntegrationId, status: Status) -> Result<usize, Error> {
     let filter = ConnectionFilter::of(id, StatusFilter::Only(status));
-    let mut pages = pin!(pages::connections(
-        &*context.connections,
-        &filter,
-        limits::FREEZE_PAGE
-    ));
+    let mut pages = pin!(pages::connections(&*context.connections, &filter));
     let mut ended = 0;
     while let Some(page) = pages.try_next().await? {
         let ids = page.into_iter().map(|stored| stored.row.id);

@@ -194,7 +194,7 @@ async fn attend(context: &Context, host: &Host, due: Due) {
         Needs::Refresh => refresh(context, due).await,
     };
     if let Err(error) = &done {
-        tracing::info!(connection = %id, code = error.code().as_str(), reason = error.reason(), "the sweep comes back to it");
+        tracing::info!(connection = %id, code = error.code().as_str(), reason = error.reason(), causes = causes(error), "the sweep comes back to it");
     }
     metrics::counter!("grantry_swept", "done" => if done.is_ok() { "yes" } else { "later" }).increment(1);
     // What is done is not due any more; what is not is not asked for again at once.

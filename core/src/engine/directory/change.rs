@@ -119,8 +119,8 @@ impl Editor {
     /// Asks the provider whether client id and secret are right, and writes down what it says.
     pub(crate) async fn verify(&self, id: &IntegrationId) -> Result<Arc<Loaded>, Error> {
         let (stored, integration) = self.directory.load(id).await?;
-        let answer = self.upstream.verify_client(&integration.target()).await;
-        let (verified, reason) = match &answer {
+        let asked = self.upstream.verify_client(&integration.target()).await;
+        let (verified, reason) = match asked.map_err(|failed| failed.failure) {
             Ok(()) => (true, ""),
             Err(Failure::Refused(refusal)) if refusal.verdict == Verdict::ClientMisconfigured => {
                 (false, refusal.reason.as_str())
@@ -303,10 +303,11 @@ impl Editor {
     pub(super) fn check(&self, body: &mut Body, offering: &Offering) -> Result<(), Error> {
         let invalid = |field| Error::new(Code::FieldInvalid).because(field);
         let visible = |text: &str| text.chars().all(|c| !c.is_control());
-        if !(1..=200).contains(&body.name.chars().count()) || !visible(&body.name) {
+        if !(1..=limits::NAME).contains(&body.name.chars().count()) || !visible(&body.name) {
             return Err(invalid("name"));
         }
-        if !(1..=512).contains(&body.client_id.len()) || !body.client_id.bytes().all(|b| b.is_ascii_graphic())
+        if !(1..=limits::CLIENT_ID).contains(&body.client_id.len())
+            || !body.client_id.bytes().all(|b| b.is_ascii_graphic())
         {
             return Err(invalid("client_id"));
         }
@@ -314,15 +315,15 @@ impl Editor {
         let token = |s: &String| {
             !s.is_empty()
                 && s.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-                && s.len() <= 128
+                && s.len() <= limits::SCOPE
         };
-        if body.scopes.len() > 64 || !body.scopes.iter().all(token) {
+        if body.scopes.len() > limits::SCOPES || !body.scopes.iter().all(token) {
             return Err(Error::new(Code::ScopeInvalid).because("syntax"));
         }
         if offering.required_scopes.iter().any(|s| !body.scopes.contains(s)) {
             return Err(Error::new(Code::ScopeInvalid).because("required_scope_missing"));
         }
-        if body.redirect_uris.len() > 50 {
+        if body.redirect_uris.len() > limits::REDIRECT_URIS {
             return Err(invalid("redirect_uris"));
         }
         for uri in &body.redirect_uris {
@@ -347,7 +348,7 @@ impl Editor {
 
 pub(super) fn check_secret(secret: &Secret) -> Result<(), Error> {
     let text = secret.expose();
-    if (1..=2048).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+    if (1..=limits::CLIENT_SECRET).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(())
     } else {
         Err(Error::new(Code::FieldInvalid).because("client_secret"))

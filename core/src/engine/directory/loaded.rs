@@ -11,7 +11,10 @@ use std::{
 
 use super::body::{Body, Switch};
 use crate::{
-    engine::upstream::{Target, breaker::Breaker},
+    engine::{
+        limits,
+        upstream::{Target, breaker::Breaker},
+    },
     error::{Code, Error},
     id::{IntegrationId, Slug},
     integration::{Client, IntegrationView, Offering},
@@ -50,7 +53,7 @@ impl ServingState {
             serves: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
             migrated: AtomicBool::new(false),
-            client: Breaker::new(1),
+            client: Breaker::new(limits::CLIENT_REFUSALS),
         }
     }
 

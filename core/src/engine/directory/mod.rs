@@ -18,7 +18,7 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 
-use super::{freshness::Freshness, limits};
+use super::{freshness::Freshness, limits, pages};
 use crate::{
     error::{Code, Error},
     id::{IntegrationId, IntegrationRef, Named, Slug},
@@ -260,19 +260,7 @@ impl Directory {
 
     /// Every row of the store, by id; there are few of them.
     pub(crate) async fn rows(&self) -> Result<Vec<StoredIntegration>, Error> {
-        let mut rows: Vec<StoredIntegration> = Vec::new();
-        loop {
-            let after = rows.last().map(|stored| stored.row.id.clone());
-            let page = self
-                .store
-                .list_integrations(after.as_ref(), limits::INTEGRATIONS_PAGE)
-                .await?;
-            let more = page.len() >= limits::INTEGRATIONS_PAGE as usize;
-            rows.extend(page);
-            if !more {
-                return Ok(rows);
-            }
-        }
+        Ok(pages::integrations(&*self.store).await?)
     }
 
     /// Whether the store says now that the integration is used in another one. What cannot be read says nothing.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::record::Facts;
 use crate::{
     connection::Status,
-    engine::protocol::{
-        Policy, Refresh,
-        schedule::{IDLE_MARGIN, LAST_SECONDS, Window},
+    engine::{
+        limits::{IDLE_MARGIN, LAST_SECONDS, SWEEP_AT_ONCE},
+        protocol::{Policy, Refresh, schedule::Window},
     },
     time::Timestamp,
 };
@@ -36,7 +36,7 @@ impl Default for KeepAlive {
         Self {
             idle_limit: true,
             access_tokens: false,
-            at_once: 4,
+            at_once: SWEEP_AT_ONCE,
         }
     }
 }

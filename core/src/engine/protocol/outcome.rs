@@ -1,10 +1,9 @@
 //! What is written if no tokens came.
 
-use std::time::Duration;
-
 use super::{Policy, Refresh, Row, Unresolved, holds};
 use crate::{
     connection::{GrantVersion, Reason, Status},
+    engine::limits::REUSABLE_COOLING,
     provider::Rotation,
     time::{StoreInstant, Timestamp},
 };
@@ -46,7 +45,7 @@ pub fn unknown(
 ) -> Option<Row> {
     let refresh = match policy.rotation {
         Rotation::Reusable => Refresh::Cooling {
-            until: wall + Duration::from_secs(2),
+            until: wall + REUSABLE_COOLING,
             failures: 1,
             reason: Reason::AnswerLost,
             unresolved: None,
@@ -81,7 +80,7 @@ pub fn in_progress(
     policy: &Policy,
 ) -> Option<Row> {
     if policy.rotation == Rotation::Reusable {
-        let until = wall + Duration::from_secs(2);
+        let until = wall + REUSABLE_COOLING;
         return cool(row, holder, replaced, until, Reason::AlreadyProcessing, policy);
     }
     may_write(row, holder, policy).then_some(Row {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::provider::Rotation;
+use crate::{engine::limits, provider::Rotation};
 
 /// The protocol's times and rules. Every process that shares a store must have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,10 @@ impl Policy {
     pub fn new(rotation: Rotation) -> Self {
         Self {
             rotation,
-            lease: Duration::from_secs(30),
-            time_limit: Duration::from_secs(20),
-            gate: Duration::from_secs(5),
-            quarantine: Duration::from_secs(60),
+            lease: limits::LEASE,
+            time_limit: limits::PRESENTATION,
+            gate: limits::GATE,
+            quarantine: limits::QUARANTINE,
             rules: Rules::ALL,
         }
     }
@@ -36,12 +36,14 @@ impl Policy {
     /// How long nothing is presented after the `attempt`th presentation had no known outcome. An outage marks nobody
     /// dead; it only makes the probes rarer.
     pub(crate) fn quarantine_after(&self, attempt: u32) -> Duration {
-        match attempt {
-            0 | 1 => self.quarantine,
-            2 => self.quarantine * 5,
-            3 => self.quarantine * 15,
-            _ => self.quarantine * 60,
-        }
+        let [first, second, third, later] = limits::QUARANTINES;
+        let times = match attempt {
+            0 | 1 => first,
+            2 => second,
+            3 => third,
+            _ => later,
+        };
+        self.quarantine * times
     }
 
     /// Which protective rules are on.

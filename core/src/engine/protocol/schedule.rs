@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::time::Timestamp;
+use crate::{
+    engine::limits::{COOLING, COOLING_ASKED, COOLING_LONGEST, POLL, REFRESH_AHEAD, STORE_RETRY},
+    time::Timestamp,
+};
 
 /// Until when a token set is good enough for a caller who asks for `minimum` more of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +23,7 @@ impl Window {
     pub(crate) fn new(obtained: Timestamp, ends: Timestamp, minimum: Duration, jitter: u8) -> Self {
         let half = obtained.until(ends) / 2;
         let hard = minimum.min(half);
-        let soft = (hard + hard * u32::from(jitter) / 1024 + Duration::from_secs(10).min(hard)).min(half);
+        let soft = (hard + hard * u32::from(jitter) / 1024 + REFRESH_AHEAD.min(hard)).min(half);
         Self {
             soft: ends.before(soft),
             hard: ends.before(hard),
@@ -28,40 +31,23 @@ impl Window {
     }
 }
 
-/// How much of an access token's life counts as none, when a token may have to be presented again.
-pub(crate) const LAST_SECONDS: Duration = Duration::from_secs(30);
-/// How near a refresh token's idle limit may come before waiting costs more than it saves.
-pub(crate) const IDLE_MARGIN: Duration = Duration::from_secs(24 * 3600);
-
-/// For how long a token set that was found alive counts so, where the provider does not say until when.
-pub(crate) const FOUND_ALIVE: Duration = Duration::from_secs(300);
-/// For how long callers with a living token are spared a refresh that failed, at the most.
-pub(crate) const LONGEST_REST: Duration = Duration::from_secs(30);
-
-/// The longest wait that a provider may ask for.
-const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
-
-/// How long to cool after the `failures`th refusal in a row: from 5 seconds to an hour, lengthened by `random` (0 to 255),
-/// but never less than the provider asked for, up to a day: a connection must not stand still for years because of a
-/// broken header.
+/// How long to cool after the `failures`th refusal in a row, jittered by `random` (0 to 255), but never less than the
+/// provider asked for.
 pub(crate) fn cooling(failures: u32, asked: Option<Duration>, random: u8) -> Duration {
-    let base = Duration::from_secs(5 << failures.saturating_sub(1).min(10));
-    let jitter = base * u32::from(random) / 1024;
-    (base + jitter)
-        .min(Duration::from_secs(3600))
-        .max(asked.unwrap_or_default().min(LONGEST_ASKED))
+    COOLING
+        .jittered(failures.saturating_sub(1), random)
+        .min(COOLING_LONGEST)
+        .max(asked.unwrap_or_default().min(COOLING_ASKED))
 }
 
-/// How long to wait before reading a row again that somebody else is working on: from 25 to 250 ms.
+/// How long to wait before reading a row again that somebody else is working on.
 pub(crate) fn poll(round: u32, random: u8) -> Duration {
-    let base = Duration::from_millis(25 << round.min(3));
-    base + base * u32::from(random) / 1024
+    POLL.jittered(round, random)
 }
 
-/// How long to wait before writing again to a store that failed: from 50 ms to 5 s.
+/// How long to wait before writing again to a store that failed.
 pub(crate) fn store_retry(round: u32, random: u8) -> Duration {
-    let base = Duration::from_millis(50 << round.min(6));
-    (base + base * u32::from(random) / 1024).min(Duration::from_secs(5))
+    STORE_RETRY.jittered(round, random)
 }
 
 #[cfg(test)]

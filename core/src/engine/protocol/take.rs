@@ -5,12 +5,10 @@ use std::time::Duration;
 use super::{Policy, Refresh, Row, Unresolved};
 use crate::{
     connection::{GrantVersion, Reason, Status},
+    engine::limits::COOLING_BELIEVED,
     provider::Rotation,
     time::{StoreInstant, Timestamp},
 };
-
-/// The longest cooling, a day as a provider may ask for, and what two clocks may differ by.
-const LONGEST_COOLING: Duration = Duration::from_secs(25 * 3600);
 
 /// Somebody wants a newer token set than `seen`.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +113,7 @@ fn read(refresh: Refresh, now: StoreInstant, wall: Timestamp, policy: &Policy) -
 
 /// Whether it still cools. What would cool for longer than anything does was written by a clock that was wrong.
 fn cools(wall: Timestamp, until: Timestamp) -> bool {
-    wall < until && wall.until(until) <= LONGEST_COOLING
+    wall < until && wall.until(until) <= COOLING_BELIEVED
 }
 
 /// A lapsed lease: its holder may have sent until the gate would have closed on it.

@@ -26,6 +26,7 @@ use crate::{
     provider::{AccessLife, Failure, TokenSet, Verdict},
     random,
     secret::fingerprint,
+    transport::Unanswered,
 };
 
 /// What an attempt works with.
@@ -42,6 +43,8 @@ pub(super) struct Executor<'a> {
     pub(super) received: Option<Received>,
     /// Why a command was refused.
     pub(super) refusal: Option<Error>,
+    /// Why the presentation got no answer.
+    pub(super) unanswered: Unanswered,
 }
 
 impl Execute<Attempt> for Executor<'_> {
@@ -196,6 +199,10 @@ impl Executor<'_> {
             let known = &record.facts.subject;
             known.is_empty() || set.subject.as_ref().is_none_or(|subject| subject == known)
         };
+        let presented = presented.map_err(|failed| {
+            self.unanswered = failed.unanswered;
+            failed.failure
+        });
         let answer = match presented {
             Ok(received) => {
                 let answer = if same_user(&received.set) {

@@ -22,7 +22,6 @@ use crate::{
         protocol::{
             Attempt, KeepSet, Policy,
             attempt::{Ask, Lease, Outcome},
-            schedule::LONGEST_REST,
         },
         runner::{Execute as _, moment, run},
         upstream::Received,
@@ -33,6 +32,7 @@ use crate::{
     provider::Expiry,
     random,
     time::BootInstant,
+    transport::Unanswered,
 };
 
 /// Why a lease was not used.
@@ -91,6 +91,7 @@ async fn attempt(lead: Lead, integration: &Arc<Loaded>, cause: Cause) {
         grant: None,
         received: None,
         refusal: None,
+        unanswered: Unanswered::default(),
     };
     let machine = Attempt::new(ask, moment(&*context.clock));
     let outcome = run(machine, &mut executor, &*context.clock, policy).await;
@@ -194,7 +195,8 @@ async fn answer(mut executor: attempt::Executor<'_>, outcome: Outcome) -> single
             error(Code::RefreshCooling, Some(reason.as_str())).retry_after(wait)
         }
         Outcome::Unknown { reason, wait } => {
-            error(Code::RefreshOutcomeUnknown, reason.map(Reason::as_str)).retry_after(wait)
+            let error = error(Code::RefreshOutcomeUnknown, reason.map(Reason::as_str)).retry_after(wait);
+            executor.unanswered.explain(error)
         }
         Outcome::NoRefreshToken { left: Some(left) } => {
             error(Code::RefreshCooling, Some("no_refresh_token")).retry_after(left)
@@ -202,7 +204,10 @@ async fn answer(mut executor: attempt::Executor<'_>, outcome: Outcome) -> single
         Outcome::NoRefreshToken { left: None } => error(Code::ConnectionExpired, Some("no_refresh_token")),
         Outcome::InProgress(Some(reason)) => error(Code::RefreshInProgress, Some(reason.as_str())),
         Outcome::InProgress(None) => Error::new(Code::RefreshInProgress).retry_after(executor.policy.gate),
-        Outcome::NotSent => Error::new(Code::RefreshNotSent).retry_after(limits::NOT_SENT_PAUSE),
+        Outcome::NotSent => {
+            let error = Error::new(Code::RefreshNotSent).retry_after(limits::NOT_SENT_PAUSE);
+            executor.unanswered.explain(error)
+        }
         Outcome::NotConfirmed => {
             error(Code::StoreUnavailable, Some(NOT_CONFIRMED)).retry_after(limits::NOT_SENT_PAUSE)
         }
@@ -246,7 +251,7 @@ impl Waiting for Lead {
         metrics::counter!("grantry_refreshes", "outcome" => label).increment(1);
         metrics::histogram!("grantry_refresh_seconds").record((context.clock.boot() - begun).as_secs_f64());
         if let Err(error) = &outcome {
-            let backoff = error.wait().unwrap_or_default().min(LONGEST_REST);
+            let backoff = error.wait().unwrap_or_default().min(limits::BACKOFF_LONGEST);
             let until = context.clock.wall() + backoff;
             held.back_off_until(until);
             // It may have been read again meanwhile.

@@ -213,7 +213,7 @@ impl Refresher {
         };
         tokio::time::timeout(self.timeout, wait)
             .await
-            .unwrap_or_else(|_| Err(Error::new(Code::RefreshInProgress).retry_after(Duration::from_secs(2))))
+            .unwrap_or_else(|_| Err(Error::new(Code::RefreshInProgress).retry_after(limits::COME_BACK)))
     }
 
     /// Joins the connection's refresh, or starts one.

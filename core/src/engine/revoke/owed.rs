@@ -119,7 +119,7 @@ impl Revoker {
         }
         match self.upstream.revoke(&integration.target(), token).await {
             Ok(()) => Outcome::Gone,
-            Err(failure) if is_refused(&failure, Verdict::GrantDead) => Outcome::Gone,
+            Err(failed) if is_refused(&failed.failure, Verdict::GrantDead) => Outcome::Gone,
             Err(_) => Outcome::Refused,
         }
     }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     connection::Reason,
-    engine::limits::{BREAKER_LONGEST, BREAKER_PROBE},
+    engine::limits::{BREAKER, BREAKER_LONGEST, BREAKER_PROBE},
     time::BootInstant,
 };
 
@@ -55,7 +55,8 @@ impl Breaker {
         }
         let failures = trip.map_or(0, |t| t.failures).saturating_add(1);
         let wait = match failures.checked_sub(self.threshold) {
-            Some(more) => Duration::from_secs(15 << (more + 1).min(6))
+            Some(more) => BREAKER
+                .after(more)
                 .max(asked.unwrap_or_default().min(BREAKER_LONGEST)),
             None => Duration::ZERO,
         };

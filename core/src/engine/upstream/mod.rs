@@ -21,7 +21,7 @@ use crate::{
     },
     secret::Secret,
     time::{BootInstant, Clock, Timestamp},
-    transport::Dated,
+    transport::{Dated, Unanswered, Witness},
 };
 
 /// The way to all providers.
@@ -39,6 +39,13 @@ pub(crate) struct Target<'a> {
     pub(crate) client: Client<'a>,
     /// Opens when the provider refuses the client.
     pub(crate) breaker: &'a Breaker,
+}
+
+/// How a call failed: what the provider's code makes of it, and what the transport saw.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    pub(crate) unanswered: Unanswered,
 }
 
 /// A token set that came back.
@@ -59,8 +66,8 @@ impl Upstream {
         }
     }
 
-    fn http(&self) -> ProviderHttp {
-        ProviderHttp::new(self.transport.clone())
+    fn witness(&self) -> Arc<Witness> {
+        Witness::new(self.transport.clone())
     }
 
     /// The token host of a client, as this process sees it.
@@ -87,8 +94,9 @@ impl Upstream {
         target: &Target<'_>,
         refresh_token: &Secret,
         limit: Duration,
-    ) -> Result<Received, Failure> {
-        let (http, presentation) = TokenHttp::new(self.transport.clone());
+    ) -> Result<Received, Failed> {
+        let witness = self.witness();
+        let (http, presentation) = TokenHttp::new(witness.clone());
         let (sent, wall) = (self.clock.boot(), self.clock.wall());
         let refresh = target.provider.refresh(http, &target.client, refresh_token, wall);
         let answer = tokio::time::timeout(limit, refresh)
@@ -108,7 +116,8 @@ impl Upstream {
                 if is_refused(&failure, Verdict::GrantDead) {
                     target.breaker.mend();
                 }
-                Err(failure)
+                let unanswered = witness.unanswered();
+                Err(Failed { failure, unanswered })
             }
         }
     }
@@ -124,21 +133,25 @@ impl Upstream {
         code: &Secret,
         code_verifier: &Secret,
         now: Timestamp,
-    ) -> Result<TokenSet, Failure> {
-        let (http, _) = TokenHttp::new(self.transport.clone());
+    ) -> Result<TokenSet, Failed> {
+        let witness = self.witness();
+        let (http, _) = TokenHttp::new(witness.clone());
         let request = CodeExchange {
             code,
             code_verifier,
             now,
         };
         let exchange = target.provider.exchange_code(http, &target.client, request);
-        let mut set = in_time(exchange).await?;
+        let mut set = in_time(exchange, &witness).await?;
         let named = set.instance_url.is_some();
         check_origin(target, &mut set);
         if named && set.instance_url.is_none() {
             let token = set.refresh_token.as_ref().unwrap_or(&set.access_token);
             let _ = self.revoke(target, token).await;
-            return Err(Failure::refused(Verdict::MayPass, Reason::InstanceUrlRejected));
+            return Err(Failed {
+                failure: Failure::refused(Verdict::MayPass, Reason::InstanceUrlRejected),
+                unanswered: Unanswered::default(),
+            });
         }
         Ok(set)
     }
@@ -147,34 +160,37 @@ impl Upstream {
     ///
     /// # Errors
     /// It is not certain that the token is gone.
-    pub(crate) async fn revoke(&self, target: &Target<'_>, token: &Secret) -> Result<(), Failure> {
-        let http = self.http();
-        let revoked = in_time(target.provider.revoke(&http, &target.client, token)).await;
+    pub(crate) async fn revoke(&self, target: &Target<'_>, token: &Secret) -> Result<(), Failed> {
+        let witness = self.witness();
+        let http = ProviderHttp::new(witness.clone());
+        let revoked = in_time(target.provider.revoke(&http, &target.client, token), &witness).await;
         let host = self.host(target);
         match &revoked {
             Ok(()) => host.revoked(),
-            Err(failure) => host.not_revoked(*failure, self.clock.boot()),
+            Err(failed) => host.not_revoked(failed.failure, self.clock.boot()),
         }
         revoked
     }
 
     /// Whether an access token works, and until when. `None`: that cannot be found out now.
     pub(crate) async fn access_life(&self, target: &Target<'_>, set: &TokenSet) -> Option<AccessLife> {
-        let http = self.http();
-        in_time(target.provider.access_life(&http, &target.client, set))
-            .await
-            .ok()
+        let witness = self.witness();
+        let http = ProviderHttp::new(witness.clone());
+        let life = target.provider.access_life(&http, &target.client, set);
+        in_time(life, &witness).await.ok()
     }
 
     /// Finds out who connected. Asked twice if need be: it is harmless.
     ///
     /// # Errors
     /// It could not be found out.
-    pub(crate) async fn identify(&self, target: &Target<'_>, set: &TokenSet) -> Result<Profile, Failure> {
-        let http = self.http();
-        match in_time(target.provider.identify(&http, &target.client, set)).await {
+    pub(crate) async fn identify(&self, target: &Target<'_>, set: &TokenSet) -> Result<Profile, Failed> {
+        let witness = self.witness();
+        let http = ProviderHttp::new(witness.clone());
+        let ask = || target.provider.identify(&http, &target.client, set);
+        match in_time(ask(), &witness).await {
             Ok(profile) => Ok(profile),
-            Err(_) => in_time(target.provider.identify(&http, &target.client, set)).await,
+            Err(_) => in_time(ask(), &witness).await,
         }
     }
 
@@ -182,12 +198,11 @@ impl Upstream {
     ///
     /// # Errors
     /// They are wrong, or that cannot be told now.
-    pub(crate) async fn verify_client(&self, target: &Target<'_>) -> Result<(), Failure> {
-        let http = self.http();
+    pub(crate) async fn verify_client(&self, target: &Target<'_>) -> Result<(), Failed> {
+        let witness = self.witness();
+        let http = ProviderHttp::new(witness.clone());
         let verify = target.provider.verify_client(&http, &target.client);
-        tokio::time::timeout(limits::VERIFY_CLIENT, verify)
-            .await
-            .unwrap_or(Err(Failure::Unknown(Reason::AnswerLost)))
+        within(limits::VERIFY_CLIENT, verify, &witness).await
     }
 
     /// The provider refuses a client: that is the integration's fault, not its connections'.
@@ -205,10 +220,22 @@ pub(crate) fn is_refused(failure: &Failure, verdict: Verdict) -> bool {
     matches!(failure, Failure::Refused(refusal) if refusal.verdict == verdict)
 }
 
-async fn in_time<T>(ask: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::time::timeout(limits::UPSTREAM, ask)
-        .await
+async fn in_time<T>(ask: impl Future<Output = Result<T, Failure>>, witness: &Witness) -> Result<T, Failed> {
+    within(limits::UPSTREAM, ask, witness).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    ask: impl Future<Output = Result<T, Failure>>,
+    witness: &Witness,
+) -> Result<T, Failed> {
+    let answer = tokio::time::timeout(limit, ask).await;
+    answer
         .unwrap_or(Err(Failure::Unknown(Reason::AnswerLost)))
+        .map_err(|failure| Failed {
+            failure,
+            unanswered: witness.unanswered(),
+        })
 }
 
 /// An origin to which no token may be sent is not taken over: a refresh must not lose its tokens over it, and what the

@@ -5,12 +5,14 @@ use std::time::Duration;
 use super::io::{Ask, Command, Event, Lease, Life, Notice, Outcome, Pass, Repaired};
 use crate::{
     connection::{GrantVersion, Reason},
-    engine::protocol::{
-        Policy, Refresh, Row, found_dead,
-        machine::{Backoff, Moment, Note, Read, Step, View, Wait, Write, Written},
-        schedule::{FOUND_ALIVE, IDLE_MARGIN, LAST_SECONDS},
-        take,
-        take::{Claim, Take},
+    engine::{
+        limits::{FOUND_ALIVE, IDLE_MARGIN, LAST_SECONDS},
+        protocol::{
+            Policy, Refresh, Row, found_dead,
+            machine::{Backoff, Moment, Note, Read, Step, View, Wait, Write, Written},
+            take,
+            take::{Claim, Take},
+        },
     },
     time::{BootInstant, StoreInstant, Timestamp},
 };

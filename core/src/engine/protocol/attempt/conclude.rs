@@ -6,16 +6,16 @@
 use super::io::{Command, Lease, Outcome};
 use crate::{
     connection::Reason,
-    engine::protocol::{
-        Policy, Row,
-        machine::{Backoff, Note, Read, Step, Wait, Write, Written},
-        outcome,
+    engine::{
+        limits::CONCLUDE_TRIES,
+        protocol::{
+            Policy, Row,
+            machine::{Backoff, Note, Read, Step, Wait, Write, Written},
+            outcome,
+        },
     },
     time::{StoreInstant, Timestamp},
 };
-
-/// How often the write is tried.
-const TRIES: u8 = 8;
 
 /// How a lease ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +62,7 @@ impl Conclude {
             lease,
             row,
             what,
-            left: TRIES,
+            left: CONCLUDE_TRIES,
             round: Backoff::default(),
             at: At::Done,
             then,

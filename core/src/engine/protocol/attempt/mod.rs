@@ -16,8 +16,6 @@ mod conclude;
 mod expire;
 mod io;
 
-use std::time::Duration;
-
 use acquire::{Acquire, Acquired};
 use conclude::{Conclude, Conclusion};
 use expire::Expire;
@@ -28,10 +26,7 @@ use super::{
     machine::{Machine, Moment, Note, Read, Step},
     may_still_send, schedule,
 };
-use crate::{connection::Reason, time::BootInstant};
-
-/// Longer than the time limit by so much, an exchange shows that the machine slept in between.
-const SLEPT: Duration = Duration::from_secs(2);
+use crate::{connection::Reason, engine::limits::SLEPT, time::BootInstant};
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
