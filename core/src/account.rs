@@ -29,13 +29,13 @@ use crate::{
 /// ```
 ///
 /// # Errors
-/// Each method: `connection_not_found`, `integration_mismatch`; errors that may pass, with [`Error::advice`].
+/// Each method: `connection_not_found`, `integration_mismatch`; transient errors, with [`Error::advice`].
 #[async_trait]
 pub trait Connection: fmt::Debug + Send + Sync {
-    /// Its id; it survives a reconnect.
+    /// Its id, which a reconnect keeps.
     fn id(&self) -> &ConnectionId;
 
-    /// The connection as it stands.
+    /// The connection's present state.
     ///
     /// # Errors
     /// Those of the trait.
@@ -50,7 +50,7 @@ pub trait Connection: fmt::Debug + Send + Sync {
     /// `metadata_too_large`, `field_invalid`; those of the trait.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, it is changed wholly or not at all.
+    /// If dropped before it resolves, the change is made completely or not at all.
     async fn update(&self, update: ConnectionUpdate) -> Result<ConnectionView, Error>;
 
     /// Deletes the connection: at once at the broker, then its grant at the provider.
@@ -59,7 +59,7 @@ pub trait Connection: fmt::Debug + Send + Sync {
     /// `store_unavailable`, after which the call may be repeated; those of the trait.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, it is deleted or not; if it is, its grant is revoked all the same.
+    /// If dropped before it resolves, the connection may or may not be deleted; if it is, its grant is still revoked.
     async fn disconnect(&self) -> Result<(), Error>;
 
     /// The last 16 decisions about it, oldest first. No secret is in them.
@@ -71,26 +71,26 @@ pub trait Connection: fmt::Debug + Send + Sync {
     /// Cancel safe: reading changes nothing.
     async fn history(&self) -> Result<Vec<Decision>, Error>;
 
-    /// A one-use link with which its user connects it again; its id stays.
+    /// A one-use link with which its user reconnects it; the id is kept.
     ///
     /// # Errors
     /// Those of the trait.
     ///
     /// # Cancel safety
-    /// Cancel safe: a link is stored nowhere before it is used.
+    /// Cancel safe: a link is not stored until it is used.
     async fn reconnect_link(&self) -> Result<Link, Error>;
 
-    /// Credentials that are good for five more minutes at least, or as the broker was told.
+    /// Credentials that stay valid for at least five more minutes, or for the minimum that the broker is configured with.
     ///
     /// # Errors
-    /// `connection_expired`, `connection_revoked`: see [`Error::advice`]. Errors that may pass are answered only if no
-    /// living token is at hand. Those of the trait.
+    /// `connection_expired`, `connection_revoked`: see [`Error::advice`]. Transient errors are returned only if no live
+    /// token is available. Those of the trait.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing: a refresh that it waits for goes on.
     async fn credentials(&self) -> Result<Arc<Credentials>, Error>;
 
-    /// Credentials that are good for `minimum` more at least.
+    /// Credentials that stay valid for at least `minimum`.
     ///
     /// # Errors
     /// As [`Connection::credentials`].
@@ -99,8 +99,8 @@ pub trait Connection: fmt::Debug + Send + Sync {
     /// As [`Connection::credentials`].
     async fn credentials_valid_for(&self, minimum: Duration) -> Result<Arc<Credentials>, Error>;
 
-    /// A call was refused with the credentials of `version`: gets newer ones. A hundred such reports about one set cause one
-    /// refresh, and a report about an older set causes none.
+    /// Reports that the provider refused the credentials of `version`, and returns newer ones. A hundred such reports about one
+    /// set cause one refresh, and a report about an older set causes none.
     ///
     /// # Errors
     /// As [`Connection::credentials`].
@@ -114,7 +114,7 @@ pub trait Connection: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// `path_*` and `query_*` for requests that are never sent; `plan_limit_exceeded`; `upstream_*`; as
-    /// [`Connection::credentials`]. An answer of the provider is never an error, whatever its status.
+    /// [`Connection::credentials`]. A response of the provider is never an error, whatever its status.
     ///
     /// # Cancel safety
     /// Dropping the future aborts the call, which may have run at the provider.
@@ -146,7 +146,7 @@ pub trait Integration: fmt::Debug + Send + Sync {
     /// `integration_not_found`, `return_to_not_allowed`, `metadata_too_large`, `field_invalid`.
     ///
     /// # Cancel safety
-    /// Cancel safe: a link is stored nowhere before it is used.
+    /// Cancel safe: a link is not stored until it is used.
     async fn connect_link(&self, link: NewLink) -> Result<Link, Error>;
 }
 
@@ -156,19 +156,19 @@ pub trait Integration: fmt::Debug + Send + Sync {
 pub struct ConnectionUpdate {
     /// A new owner.
     pub owner: Option<String>,
-    /// New labels, in place of all old ones.
+    /// Labels that replace all present ones.
     pub metadata: Option<BTreeMap<String, String>>,
 }
 
 impl ConnectionUpdate {
-    /// Gives it to this owner; an empty one is none.
+    /// Assigns this owner; an empty string removes it.
     #[must_use]
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = Some(owner.into());
         self
     }
 
-    /// Puts these labels in place of all old ones.
+    /// Replaces all labels.
     #[must_use]
     pub fn metadata(mut self, metadata: BTreeMap<String, String>) -> Self {
         self.metadata = Some(metadata);
@@ -180,17 +180,17 @@ impl ConnectionUpdate {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionQuery {
-    /// With this status; `None` is any but deleted.
+    /// With this status; `None` matches all but deleted ones.
     pub status: Option<Status>,
     /// In this environment.
     pub environment: Option<Environment>,
-    /// Whose e-mail address has this substring, in any case. Empty is any.
+    /// Whose e-mail address has this substring, in any case. Empty matches all.
     pub email_contains: String,
     /// Of this owner.
     pub owner: Option<String>,
     /// With all these labels.
     pub metadata: BTreeMap<String, String>,
-    /// How many: 1 to 100; `None` is 20.
+    /// Page size, 1 to 100; `None` means 20.
     pub limit: Option<u32>,
     /// Where an earlier page of the same conditions ended.
     pub cursor: Option<String>,
@@ -202,7 +202,7 @@ pub struct ConnectionQuery {
 pub struct ConnectionPage {
     /// The connections, newest first.
     pub connections: Vec<ConnectionView>,
-    /// Where the next page begins; `None` on the last one. `[A-Za-z0-9_-]`, good for a day.
+    /// Where the next page begins; `None` on the last one. `[A-Za-z0-9_-]`, valid for a day.
     pub next_cursor: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Which addresses a request may go to: those of the public internet. Whoever can choose a host name must not reach what
-//! only this machine or its network can reach.
+//! Requests may go to addresses of the public internet only: a host name that somebody else chose must not lead into this
+//! machine or its network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

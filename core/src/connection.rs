@@ -12,11 +12,11 @@ use crate::{
     time::Timestamp,
 };
 
-/// Where a connection stands. A closed list: stores keep it, and callers decide by it.
+/// A connection's status. A closed list: stores keep it, and callers branch on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Its tokens work, as far as is known.
+    /// Its tokens work, as far as the broker knows.
     Connected,
     /// The provider no longer accepts its grant; the user needs to reconnect.
     Expired,
@@ -46,8 +46,8 @@ impl Status {
     }
 }
 
-/// What about a connection may need somebody's eyes. Stores keep it as a column, so that asking for all such connections
-/// is no scan.
+/// What about a connection may need somebody's eyes. Stores keep it as a column, so that finding such connections takes no
+/// scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attention {
@@ -88,9 +88,8 @@ impl Attention {
 
 macro_rules! reasons {
     ($($variant:ident = $text:literal: $doc:literal;)*) => {
-        /// Why a connection stands where it stands, or why a refresh was refused. A closed list, so that no foreign
-        /// text gets into rows, events and logs: providers map their own codes to the reason that fits, or to
-        /// [`Reason::Unrecognized`].
+        /// Why a connection has its status, or why a refresh was refused. A closed list, so that no foreign text gets into
+        /// rows, events and logs: providers map their own codes to the reason that fits, or to [`Reason::Unrecognized`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
@@ -143,7 +142,7 @@ reasons! {
     ByRequest = "by_request": "The host asked for it.";
 }
 
-/// Who connected, as the provider tells it. What is not known is empty.
+/// The user who connected, as the provider describes them. Unknown fields are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// The provider's id of the user.
@@ -160,11 +159,11 @@ pub struct Profile {
     pub region: String,
 }
 
-/// A connection as the broker shows it. No token is in it.
+/// A connection as the broker shows it, without tokens.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ConnectionView {
-    /// Its id; it survives a reconnect.
+    /// Its id, which a reconnect keeps.
     pub id: ConnectionId,
     /// The integration that it belongs to.
     pub integration: IntegrationId,
@@ -172,9 +171,9 @@ pub struct ConnectionView {
     pub provider: String,
     /// The offering's environment.
     pub environment: Environment,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
-    /// Why, where there is something to say.
+    /// The reason for the status, if there is one.
     pub reason: Option<Reason>,
     /// Who connected.
     pub profile: Profile,
@@ -184,9 +183,9 @@ pub struct ConnectionView {
     pub metadata: BTreeMap<String, String>,
     /// Scopes that the provider granted.
     pub scopes: Vec<String>,
-    /// When the user connected; a reconnect moves it.
+    /// When the user connected; a reconnect resets it.
     pub connected_at: Timestamp,
-    /// When it was last used; begins as `connected_at`.
+    /// When it was last used; `connected_at` until it is.
     pub last_active_at: Timestamp,
     /// Counts reconnects, revocation and deletion.
     pub epoch: u64,
@@ -195,8 +194,8 @@ pub struct ConnectionView {
 }
 
 impl ConnectionView {
-    /// A connection of which nothing more is known, for those who implement [`Connection`](crate::Connection) and set the
-    /// rest: connected, in production, at the epoch.
+    /// A minimal view, for implementations of [`Connection`](crate::Connection), which set the rest: connected, in
+    /// production, with times at the Unix epoch.
     pub fn new(id: ConnectionId, integration: IntegrationId) -> Self {
         Self {
             id,
@@ -257,7 +256,7 @@ impl Credentials {
     /// Bearer credentials.
     ///
     /// # Errors
-    /// `connection_corrupt`: the access token cannot stand in a header.
+    /// `connection_corrupt`: the access token is not a valid header value.
     pub fn new(
         access_token: Secret,
         instance_url: String,
@@ -283,7 +282,7 @@ impl Credentials {
 /// The ready `Authorization` value of an access token, marked sensitive.
 ///
 /// # Errors
-/// `connection_corrupt`: it cannot stand in a header.
+/// `connection_corrupt`: it is not a valid header value.
 pub(crate) fn bearer(access_token: &Secret) -> Result<http::HeaderValue, Error> {
     let mut value = http::HeaderValue::from_str(&format!("Bearer {}", access_token.expose()))
         .map_err(|_| Error::new(Code::ConnectionCorrupt).because("access_token"))?;
@@ -301,7 +300,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// One decision in a connection's history. No secret is in it.
+/// One decision in a connection's history. Contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Decision {
@@ -315,7 +314,7 @@ pub struct Decision {
     /// Why, where there is a reason.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
-    /// Fingerprint of the refresh token concerned, where there is one.
+    /// Fingerprint of the refresh token concerned, if there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub token: Option<String>,
 }

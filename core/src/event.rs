@@ -1,4 +1,4 @@
-//! Events: every change of state that a host may want to react to. No secret is ever in one.
+//! Events: every change of state that a host may want to react to. They never contain a secret.
 
 use std::fmt;
 
@@ -28,11 +28,11 @@ pub struct Event {
 pub enum What {
     /// A user connected an account.
     Connected,
-    /// A user connected again; the id stayed.
+    /// A user reconnected; the id is the same.
     Reconnected,
     /// The provider granted other scopes than were asked for.
     ScopesDiffer,
-    /// A connect attempt came to nothing.
+    /// A connect attempt failed.
     ConnectFailed(Reason),
     /// A new token set is stored.
     Refreshed(GrantVersion),
@@ -40,15 +40,15 @@ pub enum What {
     InstanceChanged,
     /// The grant is dead; the user needs to reconnect.
     Expired(Reason),
-    /// A dead connection turned out to live.
+    /// A connection marked expired turned out to work.
     Recovered,
     /// The connection was revoked here.
     Revoked,
     /// The connection was deleted.
     Deleted,
-    /// An owed revocation was done at the provider.
+    /// The provider carried out an owed revocation.
     RevokedUpstream,
-    /// An owed revocation was refused twelve times and is given up: the grant may live on at the provider.
+    /// An owed revocation was abandoned after twelve refusals: the grant may live on at the provider.
     RevocationGivenUp,
     /// A refresh was refused for now.
     Cooling(Reason),
@@ -75,7 +75,7 @@ pub enum What {
     IntegrationDisabled,
     /// The integration was frozen: its connections are being revoked.
     IntegrationFrozen,
-    /// Every connection of the frozen integration is revoked here; the provider is told one by one.
+    /// Every connection of the frozen integration is revoked here; the provider is told about each in turn.
     FreezeDone,
     /// The integration was switched on.
     IntegrationEnabled,

@@ -10,10 +10,11 @@ use crate::{
     time::Timestamp,
 };
 
-/// Which of a provider's separate worlds an account lives in, such as `production` or `sandbox`. Offerings name it.
+/// Which of a provider's separate environments an account belongs to, such as `production` or `sandbox`. Named by
+/// offerings.
 ///
 /// It begins with a lower-case letter and goes on with lower-case letters, digits, `_` and `-`, so that it is safe in URLs,
-/// columns and keys. It is held inline: reading a row allocates nothing for it.
+/// columns and keys. Stored inline, so that reading a row does not allocate for it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Environment([u8; Environment::MAX_LEN]);
 
@@ -24,7 +25,7 @@ impl Environment {
     /// `production`: real data.
     pub const PRODUCTION: Self = Self::padded("production");
 
-    /// `sandbox`: a rehearsal.
+    /// `sandbox`: test data.
     pub const SANDBOX: Self = Self::padded("sandbox");
 
     /// The environment that `text` names; `None` if it cannot name one.
@@ -88,22 +89,22 @@ impl<'de> Deserialize<'de> for Environment {
 pub struct Offering {
     /// `provider/environment`.
     pub id: String,
-    /// The provider's name, as it stands in paths.
+    /// The provider's name, as used in paths.
     pub provider: String,
     /// The environment.
     pub environment: Environment,
-    /// What people read, such as `Acme (production)`.
+    /// A label for people, such as `Acme (production)`.
     pub label: String,
-    /// Scopes without which the broker cannot do its work.
+    /// Scopes that the broker needs.
     pub required_scopes: Vec<String>,
-    /// Further scopes that make sense.
+    /// Further scopes that are useful.
     pub optional_scopes: Vec<String>,
 }
 
 /// Options of an integration that only its provider understands.
 pub type Options = BTreeMap<String, serde_json::Value>;
 
-/// Where an integration stands.
+/// An integration's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -130,7 +131,7 @@ impl IntegrationState {
     }
 }
 
-/// One OAuth client of the host for an offering, as it stands. The client secret is write-only and is not in it.
+/// One OAuth client of the host for an offering, without its client secret, which is write-only.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct IntegrationView {
@@ -138,23 +139,23 @@ pub struct IntegrationView {
     pub id: IntegrationId,
     /// What the application calls it, if it does; it never changes.
     pub slug: Option<Slug>,
-    /// What people call it.
+    /// Its display name.
     pub name: String,
     /// The offering's id.
     pub offering: String,
     /// The OAuth client id.
     pub client_id: String,
-    /// Scopes to ask for.
+    /// Scopes to request.
     pub scopes: Vec<String>,
     /// Where a browser may be sent after connecting; matched whole.
     pub redirect_uris: Vec<String>,
-    /// Calls allowed per calendar month (UTC); `None` is no limit.
+    /// Calls allowed per calendar month (UTC); `None` means no limit.
     pub monthly_limit: Option<u64>,
     /// Options for the provider.
     pub options: Options,
-    /// Where it stands.
+    /// Its state.
     pub state: IntegrationState,
-    /// Why it stands there, in snake_case; empty when there is nothing to say.
+    /// The reason for the state in snake_case; empty if there is none.
     pub state_reason: String,
     /// The callback URL to register with the provider.
     pub callback_url: String,
@@ -173,13 +174,13 @@ pub struct Client<'a> {
     pub client_id: &'a str,
     /// OAuth `client_secret`.
     pub client_secret: &'a Secret,
-    /// Scopes to ask for.
+    /// Scopes to request.
     pub scopes: &'a [String],
     /// OAuth `redirect_uri`: this integration's callback.
     pub callback_url: &'a str,
     /// The provider's options.
     pub options: &'a Options,
-    /// Whether http on a loopback address may stand for the provider. Only for tests.
+    /// Whether the provider may be reached by http on a loopback address. Only for tests.
     pub allow_loopback: bool,
 }
 
@@ -197,7 +198,7 @@ pub struct Client<'a> {
 pub struct NewIntegration {
     /// What the application calls it; no two integrations have one slug.
     pub slug: Option<Slug>,
-    /// What people call it: 1 to 200 characters.
+    /// Its display name: 1 to 200 characters.
     pub name: String,
     /// The offering's id, such as `acme/production`.
     pub offering: String,
@@ -205,7 +206,7 @@ pub struct NewIntegration {
     pub client_id: String,
     /// The OAuth client secret. It can be replaced, never read back.
     pub client_secret: Secret,
-    /// Scopes to ask for; the offering's required ones must be among them. Empty asks for the required ones.
+    /// Scopes to request, including the offering's required ones. Empty requests just those.
     pub scopes: Vec<String>,
     /// Where browsers may be sent after connecting.
     pub redirect_uris: Vec<String>,
@@ -216,8 +217,8 @@ pub struct NewIntegration {
 }
 
 impl NewIntegration {
-    /// An integration of this offering, such as `acme/production`, by an OAuth client, under a name for people of 1
-    /// to 200 characters.
+    /// An integration of this offering, such as `acme/production`, by an OAuth client, with a display name of 1 to 200
+    /// characters.
     pub fn new(
         name: impl Into<String>,
         offering: impl Into<String>,
@@ -244,7 +245,7 @@ impl NewIntegration {
         self
     }
 
-    /// Scopes to ask for; the offering's required ones must be among them. Without any, those are asked for.
+    /// Scopes to request, including the offering's required ones. By default just those.
     #[must_use]
     pub fn scopes(mut self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();
@@ -258,7 +259,7 @@ impl NewIntegration {
         self
     }
 
-    /// Calls allowed per calendar month (UTC); `None`, as without it, is no limit.
+    /// Calls allowed per calendar month (UTC); `None`, the default, means no limit.
     #[must_use]
     pub fn monthly_limit(mut self, calls: impl Into<Option<u64>>) -> Self {
         self.monthly_limit = calls.into();
@@ -283,11 +284,11 @@ pub struct IntegrationUpdate {
     pub client_id: Option<String>,
     /// New scopes, for connections to come.
     pub scopes: Option<Vec<String>>,
-    /// New redirect URIs, in place of all old ones.
+    /// New redirect URIs, which replace the present ones.
     pub redirect_uris: Option<Vec<String>>,
-    /// A new limit; `Some(None)` takes it away.
+    /// A new limit; `Some(None)` removes it.
     pub monthly_limit: Option<Option<u64>>,
-    /// New options, in place of all old ones; they are verified.
+    /// New options, which replace the present ones; they are verified.
     pub options: Option<Options>,
 }
 
@@ -313,21 +314,21 @@ impl IntegrationUpdate {
         self
     }
 
-    /// New redirect URIs, in place of all old ones.
+    /// New redirect URIs, which replace the present ones.
     #[must_use]
     pub fn redirect_uris(mut self, uris: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.redirect_uris = Some(uris.into_iter().map(Into::into).collect());
         self
     }
 
-    /// A new limit of calls per calendar month (UTC); `None` takes it away.
+    /// A new limit of calls per calendar month (UTC); `None` removes it.
     #[must_use]
     pub fn monthly_limit(mut self, calls: impl Into<Option<u64>>) -> Self {
         self.monthly_limit = Some(calls.into());
         self
     }
 
-    /// New options, in place of all old ones; they are verified.
+    /// New options, which replace the present ones; they are verified.
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.options = Some(options);

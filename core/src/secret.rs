@@ -1,7 +1,7 @@
 //! Values that must not be seen: wiped on drop, printed as `[redacted]`, never serialised, never copied by accident.
 //!
-//! Only our own buffers are wiped. What the operating system, the TLS stack or the HTTP client copied on the way is
-//! theirs; `SECURITY.md` says so too.
+//! Only our own buffers are wiped, not the copies that the operating system, the TLS stack or the HTTP client made; see
+//! `SECURITY.md`.
 
 use std::fmt;
 
@@ -16,12 +16,12 @@ impl Secret {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The text itself. Whoever calls this answers for where it goes.
+    /// The text itself. The caller is responsible for where it goes.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// A second copy, on purpose.
+    /// An explicit copy; secrets do not implement `Clone`.
     #[must_use]
     pub fn duplicate(&self) -> Self {
         Self(self.0.clone())

@@ -1,4 +1,4 @@
-//! Time as two types that never compare: wall time for expiry, boot time for leases and time limits.
+//! Time as two types that never compare: wall time for expiry, boot time for time limits.
 
 use std::{
     fmt,
@@ -29,7 +29,7 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
-    /// `self` less `span`.
+    /// `self` minus `span`.
     pub fn before(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(millis(span)))
     }

@@ -38,7 +38,7 @@ struct Block {
     left: AtomicU64,
     /// The month's total when the store was last asked.
     total: AtomicU64,
-    /// Somebody was told that the limit is reached.
+    /// The limit has been reported as reached.
     told: AtomicBool,
 }
 
@@ -47,7 +47,7 @@ impl Block {
     async fn charge(self: Arc<Self>, usage: Arc<dyn UsageStore>, now: Timestamp) -> Result<Ticket, Error> {
         let limit = self.limit;
         let mut amount = match (limit, self.total.load(Ordering::Acquire)) {
-            // The first call of a block's life asks how the month stands.
+            // The first call learns the month's total.
             (_, 0) => 1,
             (None, _) => BLOCK,
             (Some(limit), total) if limit.saturating_sub(total) > HEADROOM => BLOCK,
@@ -148,7 +148,7 @@ impl Meter {
     /// `plan_limit_exceeded` with the plan's figures; a store that cannot be reached.
     ///
     /// # Cancel safety
-    /// The store is asked in a task of the broker's own: what it counted for a caller who went away is given back.
+    /// The store is asked in a task of its own: if the caller is dropped, what it counted is given back.
     pub(crate) async fn reserve(
         &self,
         integration: &IntegrationId,
@@ -179,7 +179,7 @@ impl Meter {
         }
     }
 
-    /// Whether nobody was told today that the limit is reached. It is news once.
+    /// Whether reaching the limit is news: `true` once a day.
     pub(crate) fn limit_is_news(&self, integration: &IntegrationId) -> bool {
         let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         blocks
@@ -217,7 +217,7 @@ impl Meter {
     /// Gives unspent calls back to the store.
     ///
     /// # Cancel safety
-    /// It goes on without its caller: nothing that was taken out of a block is lost.
+    /// Continues if its caller is dropped: nothing that was taken out of a block is lost.
     pub(crate) async fn return_unused(self: &Arc<Self>) {
         let meter = self.clone();
         self.tasks.run(async move { meter.give_back().await }).await;
@@ -246,10 +246,11 @@ impl Meter {
         }
     }
 
-    /// Removes counts of more than [`MONTHS_KEPT`] months ago, once a day; who counts nothing leaves that to those who do.
+    /// Removes counts of more than [`MONTHS_KEPT`] months ago, once a day; a process that counts no calls leaves it to the
+    /// others.
     ///
     /// # Errors
-    /// What the store answers. It is tried again on the next day.
+    /// Those of the store. It is retried on the next day.
     ///
     /// # Cancel safety
     /// Some of the old counts may be gone; the others go on the next day.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::hosts::{self, Login};
 
-/// The session length of an org that changed nothing (Salesforce metadata, `ProfileSessionSetting`: 0 stands for it).
+/// The session length of an org that changed nothing (Salesforce metadata, `ProfileSessionSetting`: 0 means this default).
 pub(crate) const SESSION: Duration = Duration::from_secs(2 * 3600);
 
 /// Partner apps' refresh tokens die after 30 idle days since 2026 (Salesforce Help, "Limit Idle Refresh Token TTL").

@@ -134,7 +134,7 @@ static ROWS: &[Row] = &[
     row("redirect_uri_missing", "", Client, RequestRejected, NONE),
     row("unsupported_grant_type", "", Client, RequestRejected, NONE),
     row("unsupported_response_type", "", Client, RequestRejected, NONE),
-    // A code of another flow fails here, and anybody can send one; that is not the client's fault.
+    // A code of another flow fails here, and anyone can send one; that is not the client's fault.
     only(CODE, row("invalid_request", "verifier", Dead, CodeRejected, NONE)),
     only(CODE, row("invalid_request", "challenge", Dead, CodeRejected, NONE)),
     only(CODE, row("invalid_request", "", Dead, RequestRejected, NONE)),
@@ -245,7 +245,7 @@ pub(crate) fn judge(spends: Spends, status: StatusCode, headers: &HeaderMap, bod
     }
 }
 
-/// No answer may stop work for longer.
+/// No response may stop work for longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3). A date is compared with the response's own

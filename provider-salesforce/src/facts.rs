@@ -1,4 +1,4 @@
-//! What is offered, and what Salesforce's APIs take beside plain HTTP.
+//! Offerings, and what Salesforce's APIs take besides plain HTTP.
 
 use grantry::{
     integration::{Environment, Offering},

@@ -1,4 +1,4 @@
-//! The signature of a token answer.
+//! The signature of a token response.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use grantry::secret::Secret;

@@ -77,7 +77,7 @@ impl Address {
                     ));
                 }
             };
-            // As in the rest of the address, a plus sign stands for itself.
+            // As in the rest of the address, a plus sign is literal.
             let value = percent_encoding::percent_decode_str(value).decode_utf8();
             let value = value
                 .map_err(|_| bad("a parameter is not encoded as UTF-8"))?

@@ -200,9 +200,9 @@ impl Failure {
             ErrorKind::Io if error.is_timeout() => return Self::TIMEOUT,
             ErrorKind::Io if error.is_connection_refusal() => (Cause::Lost, "the connection was refused"),
             ErrorKind::Io => (Cause::Lost, "the connection was lost"),
-            ErrorKind::Parse => (Cause::Lost, "the answer is not one of Redis"),
+            ErrorKind::Parse => (Cause::Lost, "the reply is not in Redis' protocol"),
             ErrorKind::AuthenticationFailed => (Cause::Refused, "the user or the password was refused"),
-            ErrorKind::UnexpectedReturnType => (Cause::Foreign, "an answer has another form"),
+            ErrorKind::UnexpectedReturnType => (Cause::Foreign, "a reply has an unexpected form"),
             ErrorKind::Server(S::BusyLoading) => (Cause::Busy, "the server is loading its data (LOADING)"),
             ErrorKind::Server(S::MasterDown | S::ClusterDown | S::TryAgain) => {
                 (Cause::Busy, "the server is failing over")

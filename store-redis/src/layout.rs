@@ -140,7 +140,7 @@ impl Layout {
         self.usage_of(&format!("{integration}:{month}"))
     }
 
-    /// The same by the name that stands in [`Layout::months`].
+    /// The same by the name in [`Layout::months`].
     pub(crate) fn usage_of(&self, name: &str) -> String {
         self.key(Place::Usage, name)
     }

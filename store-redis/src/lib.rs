@@ -21,10 +21,10 @@
 //! | `redis+sentinel://user:password@host:port,host:port/service/database` | the primary that these Sentinels name; credentials for the Sentinels themselves are appended as `?sentinel_user=…&sentinel_password=…` |
 //! | `redis+cluster://user:password@host:port,host:port` | a Cluster of which these are some nodes |
 //!
-//! With `rediss` instead of `redis` every connection uses TLS. User, password, port and database are optional. Each
-//! address may end with `?prefix=`, the prefix of all keys (`grantry` by default), and `?wait_for_replicas=` (see
-//! [`RedisBuilder::wait_for_replicas`]). Characters with a meaning in a URL are percent-encoded; a plus sign stands
-//! for itself. Certificates are given to [`RedisBuilder`].
+//! With `rediss` instead of `redis` every connection uses TLS. User, password, port and database are optional. Each address
+//! may end with `?prefix=`, the prefix of all keys (`grantry` by default), and `?wait_for_replicas=` (see
+//! [`RedisBuilder::wait_for_replicas`]). Characters with a meaning in a URL are percent-encoded; a plus sign is literal.
+//! Certificates are given to [`RedisBuilder`].
 //!
 //! # Guarantees
 //! - Every write is one script: it runs completely or not at all, and a random write id makes it idempotent. A write
@@ -50,7 +50,7 @@
 //! - Changes that other processes should see at once, such as a connection that ended or an integration that was
 //!   edited, are published, and subscribers poll. Every process also polls four times a second, and serves nothing
 //!   once it has been unable to poll for a second.
-//! - Nothing depends on Redis' key expiry. Connect attempts have one, long after their own, in case nobody purges
+//! - Nothing depends on Redis' key expiry. Connect attempts have one, long after their own, in case no process purges
 //!   them.
 //!
 //! # Limitations

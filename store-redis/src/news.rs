@@ -18,17 +18,17 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// How long an attempt to subscribe may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A subscription to the store's channel, made when somebody first waits for it.
+/// A subscription to the store's channel, made on the first wait.
 pub(crate) struct News {
     link: Arc<Link>,
     channel: String,
-    /// Locked by whoever waits. A subscription in progress goes on when they stop waiting.
+    /// Locked while a caller waits. A subscription in progress continues when they stop waiting.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 enum State {
-    /// Nobody has subscribed yet.
+    /// Not subscribed yet.
     #[default]
     New,
     /// Subscribing, in a task of its own, since callers wait only briefly.

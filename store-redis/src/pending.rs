@@ -12,7 +12,7 @@ use crate::{RedisStore, place::Place, row, script};
 
 /// The most rows that one script removes.
 const AT_ONCE: u32 = 500;
-/// How long a row outlives its end if nobody purges it.
+/// How long an expired row is kept if no process purges it.
 const GARBAGE_AFTER: i64 = 24 * 3600 * 1000;
 
 #[async_trait]

@@ -51,7 +51,7 @@ impl Session {
     /// The last reply of a pipeline that ends with this command.
     async fn last_of<T: FromRedisValue>(&mut self, pipe: &mut Pipeline, command: &Cmd) -> RedisResult<T> {
         if self.asking {
-            // In the same pipeline, because `ASKING` applies to the connection's next command, whoever sends that.
+            // In the same pipeline, because `ASKING` applies to the connection's next command, even another caller's.
             pipe.cmd("ASKING").ignore();
         }
         pipe.add_command(command.clone());

@@ -14,7 +14,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::row;
 
-/// How many entries are kept. A reader that was away for longer is told so and starts over.
+/// How many entries are kept. A reader that falls further behind gets a gap and starts over.
 const KEPT: i64 = 100_000;
 /// How many old entries are removed at a time.
 const AT_A_TIME: i64 = 1000;

@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn two_handles_on_one_machine_share_the_era() {
+    fn two_handles_on_one_machine_share_the_clock() {
         let a = StoreClock::new(Arc::new(SystemClock));
         let b = StoreClock::new(Arc::new(SystemClock));
         let earlier = a.now();

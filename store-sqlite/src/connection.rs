@@ -106,7 +106,7 @@ impl ConnectionStore for SqliteStore {
     }
 
     async fn remove_connection(&self, id: &ConnectionId, expected: Revision) -> Result<Removed, StoreError> {
-        // A removal has a revision of its own, so that who knows the row's last one sees that something happened.
+        // A removal has a revision of its own, so that a reader who knows the row's last one notices it.
         let revision = row::next_revision(expected.counter, "remove_connection")?;
         let id = id.clone();
         self.write("remove_connection", Durability::Full, move |db| {

@@ -20,15 +20,15 @@ use crate::{
     vault::TokenVault,
 };
 
-/// A setting that cannot be.
+/// An invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// No provider was given.
-    #[error("provider_missing: give the broker at least one provider")]
+    #[error("provider_missing: the broker needs at least one provider")]
     ProviderMissing,
     /// Two providers have one name, or two offerings have one id.
-    #[error("provider_duplicate: two providers or offerings are called {0}")]
+    #[error("provider_duplicate: two providers or offerings have the name {0}")]
     ProviderDuplicate(String),
     /// The public URL is missing or not acceptable.
     #[error(
@@ -108,45 +108,45 @@ impl Builder {
         self
     }
 
-    /// Where events go. Nowhere by default.
+    /// Receives events. By default they are dropped.
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.events = Arc::new(sink);
         self
     }
 
-    /// How much of its life an access token must have left when it is handed out. 5 minutes by default.
+    /// The least remaining lifetime of an access token that is handed out. 5 minutes by default.
     pub fn minimum_validity(mut self, minimum: Duration) -> Self {
         self.settings.minimum = minimum;
         self
     }
 
-    /// How long a caller waits for a refresh at the most. 24 seconds by default.
+    /// The longest time that a caller waits for a refresh. 24 seconds by default.
     pub fn refresh_timeout(mut self, timeout: Duration) -> Self {
         self.settings.refresh_timeout = timeout;
         self
     }
 
-    /// How many connections are kept in memory. 200,000 by default, at about a kilobyte each.
+    /// The number of connections kept in memory, about a kilobyte each. 200,000 by default.
     pub fn cache_capacity(mut self, connections: usize) -> Self {
         self.settings.cache_capacity = connections;
         self
     }
 
-    /// What is done for connections that nobody uses: by default their refresh tokens are used before the provider's idle
-    /// limit ends them. See [`KeepAlive`] for what that costs.
+    /// What is done for unused connections: by default their refresh tokens are used before the provider's idle limit ends
+    /// them. See [`KeepAlive`] for the cost.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.settings.keep_alive = keep_alive;
         self
     }
 
-    /// Starts none of the broker's background tasks: nothing is swept, and every use reads the store. For tools that have a look and
-    /// change nothing.
+    /// Starts no background tasks: nothing is swept, and every use reads the store. For tools that inspect and change
+    /// nothing.
     pub fn without_background_tasks(mut self) -> Self {
         self.settings.intervals = None;
         self
     }
 
-    /// Lets http on a loopback address stand for a provider. Only for tests against a simulator.
+    /// Permits providers at http on a loopback address. Only for tests against a simulator.
     pub fn allow_loopback_upstream(mut self) -> Self {
         self.settings.urls.allow_loopback = true;
         self

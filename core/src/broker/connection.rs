@@ -15,10 +15,10 @@ use crate::{
     proxy::{ApiRequest, ApiResponse},
 };
 
-/// A connection of this broker's. Nothing is looked up before a method is called; each one says `connection_not_found` if
-/// there is no such connection. A handle that was made by way of an integration says `integration_mismatch` for one that
-/// belongs to another integration, or `integration_not_found` if there is no integration with its slug; one that was made by
-/// way of an owner finds nothing but the owner's.
+/// A connection of this broker. Making the handle looks nothing up; each method returns `connection_not_found` if there is
+/// no such connection. A handle made through an integration returns `integration_mismatch` for a connection of another
+/// integration, or `integration_not_found` if there is no integration with its slug; one made through an owner finds only that
+/// owner's.
 ///
 /// Cheap to make and to clone: it holds counted references and allocates nothing.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl ConnectionHandle {
         &self.id
     }
 
-    /// The connection as it stands, deleted ones excepted.
+    /// The connection's present state, unless it is deleted.
     ///
     /// # Errors
     /// `connection_not_found`, `integration_mismatch`.
@@ -60,13 +60,13 @@ impl ConnectionHandle {
         Ok(found.record.view(found.hot))
     }
 
-    /// Changes owner or labels. A new owner is in force within a second, in every process.
+    /// Changes owner or labels. A new owner takes effect within a second, in every process.
     ///
     /// # Errors
     /// `connection_not_found`, `integration_mismatch`, `metadata_too_large`, `field_invalid`.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, it is changed wholly or not at all.
+    /// If dropped before it resolves, the change is made completely or not at all.
     pub async fn update(&self, update: ConnectionUpdate) -> Result<ConnectionView, Error> {
         if let Some(owner) = &update.owner {
             check_owner(owner)?;
@@ -90,7 +90,7 @@ impl ConnectionHandle {
                 Ok(Change::Write(record.view(hot)))
             })
             .await?;
-        // Here it is in force at once.
+        // In this process it takes effect at once.
         if update.owner.is_some()
             && let Some(entry) = self.shared.cache.get(&self.id)
         {
@@ -105,12 +105,12 @@ impl ConnectionHandle {
     /// `connection_not_found`, `integration_mismatch`; `store_unavailable`, after which the call may be repeated.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, it is deleted or not; if it is, its grant is revoked all the same.
+    /// If dropped before it resolves, the connection may or may not be deleted; if it is, its grant is still revoked.
     pub async fn disconnect(&self) -> Result<(), Error> {
         self.end(Status::Deleted).await
     }
 
-    /// Revokes the connection: it stays in lists as `revoked`, and the user may connect it again.
+    /// Revokes the connection: it is still listed, as `revoked`, and its user can reconnect it.
     ///
     /// # Errors
     /// As [`ConnectionHandle::disconnect`].
@@ -142,14 +142,14 @@ impl ConnectionHandle {
         Ok(found.record.history())
     }
 
-    /// A one-use link with which the user connects this connection again; its id stays. A link that was made behind an
-    /// owner's door is of no use once the connection is another owner's.
+    /// A one-use link with which the user reconnects this connection; the id is kept. A link made through an owner is
+    /// invalid once the connection belongs to another one.
     ///
     /// # Errors
     /// `connection_not_found`, `integration_mismatch`.
     ///
     /// # Cancel safety
-    /// Cancel safe: a link is stored nowhere before it is used.
+    /// Cancel safe: a link is not stored until it is used.
     pub async fn reconnect_link(&self) -> Result<Link, Error> {
         let integration = self.integration().await?;
         let scope = self.reach().by_id(integration.as_ref());
@@ -164,12 +164,12 @@ impl ConnectionHandle {
         parts.connector.seal_link(&integration, kind).await
     }
 
-    /// Credentials that are good for five more minutes at least (or as the builder was told). From memory it allocates
-    /// nothing.
+    /// Credentials that stay valid for at least five more minutes, or for the builder's `minimum_validity`. A cache hit
+    /// does not allocate.
     ///
     /// # Errors
     /// `connection_not_found`, `integration_mismatch`, `connection_expired`, `connection_revoked`: see [`Error::advice`].
-    /// Errors that may pass are answered only if no living token is at hand.
+    /// Transient errors are returned only if no live token is available.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing: a refresh that it waits for goes on.
@@ -178,7 +178,7 @@ impl ConnectionHandle {
         self.credentials_valid_for(self.shared.parts.minimum).await
     }
 
-    /// Credentials that are good for `minimum` more at least.
+    /// Credentials that stay valid for at least `minimum`.
     ///
     /// # Errors
     /// As [`ConnectionHandle::credentials`].
@@ -189,15 +189,15 @@ impl ConnectionHandle {
         self.shared.credentials(&self.id, self.reach(), minimum).await
     }
 
-    /// Reads the credentials in memory without counting a reference, if they are good for the usual minimum. `None` says
-    /// that they would have to be fetched or refreshed first; then use [`ConnectionHandle::credentials`].
+    /// Reads the credentials in memory without counting a reference, if they satisfy the usual minimum. `None` means that
+    /// they would have to be fetched or refreshed first: use [`ConnectionHandle::credentials`].
     pub fn peek<T>(&self, read: impl FnOnce(&Credentials) -> T) -> Option<T> {
         let cache = &self.shared.cache;
         cache.hit(&self.id, self.reach(), |credentials| read(credentials))
     }
 
-    /// A call was refused with the credentials of `set`: gets newer ones. A hundred such reports about one set cause one
-    /// refresh, and a report about an older set causes none.
+    /// Reports that the provider refused the credentials of `set`, and returns newer ones. A hundred such reports about one
+    /// set cause one refresh, and a report about an older set causes none.
     ///
     /// # Errors
     /// As [`ConnectionHandle::credentials`].
@@ -216,7 +216,7 @@ impl ConnectionHandle {
     ///
     /// # Errors
     /// As [`ConnectionHandle::credentials`]; `path_*` and `query_*` for requests that are never sent;
-    /// `plan_limit_exceeded`; `upstream_*`. An answer of the provider is never an error, whatever its status.
+    /// `plan_limit_exceeded`; `upstream_*`. A response of the provider is never an error, whatever its status.
     ///
     /// # Cancel safety
     /// Dropping the future aborts the call, which may have run at the provider.
@@ -224,7 +224,7 @@ impl ConnectionHandle {
         self.send_to(None, request).await
     }
 
-    /// Calls the provider, which must be the one that the caller takes the connection's for.
+    /// Calls the provider, which must be the one that the caller expects.
     ///
     /// # Errors
     /// As [`ConnectionHandle::send`]; `provider_mismatch`.

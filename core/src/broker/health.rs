@@ -7,8 +7,8 @@ use crate::{
 };
 
 impl Broker {
-    /// What needs somebody's eyes, in this process and in the rows of the store. It reads indexes and some hundred rows at
-    /// the most, and answers also when the store cannot be reached.
+    /// What needs attention, in this process and in the rows of the store. Reads indexes and at most some hundred rows, and
+    /// returns even if the store cannot be reached.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -16,8 +16,8 @@ impl Broker {
         self.shared.parts.doctor.health().await
     }
 
-    /// The usual traps that the integrations have fallen into. It reads every connection and asks every provider whether
-    /// it accepts the client, so it is for people and not for a monitor.
+    /// Common misconfigurations of the integrations. Reads every connection and asks every provider whether it accepts the
+    /// client: meant for people, not for monitoring.
     ///
     /// # Errors
     /// Those of the store.

@@ -17,8 +17,8 @@ use crate::{
     usage::Usage,
 };
 
-/// An integration of this broker's. Nothing is looked up before a method is called; each one says `integration_not_found` if
-/// there is no such integration.
+/// An integration of this broker. Making the handle looks nothing up; each method returns `integration_not_found` if there
+/// is no such integration.
 ///
 /// Cheap to make and to clone: it holds counted references and allocates nothing.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl IntegrationHandle {
         self.shared.parts.directory.stored_id_of(&self.which).await
     }
 
-    /// A connection of this integration. One of another integration is `integration_mismatch`.
+    /// A connection of this integration. For one of another integration each call returns `integration_mismatch`.
     pub fn connection(&self, id: &ConnectionId) -> ConnectionHandle {
         ConnectionHandle {
             shared: self.shared.clone(),
@@ -69,7 +69,7 @@ impl IntegrationHandle {
     }
 
     /// Begins to connect an account: the first half of the web server flow (RFC 6749 section 4.1, PKCE by RFC 7636).
-    /// `binding` proves who begins; [`IntegrationHandle::finish_connect`] must be called with the same.
+    /// `binding` proves who began; [`IntegrationHandle::finish_connect`] must be called with the same.
     ///
     /// # Errors
     /// `integration_not_found`, `integration_not_configured`, `integration_disabled`, `return_to_not_allowed`,
@@ -78,26 +78,26 @@ impl IntegrationHandle {
         BeginConnect::new(self.shared.parts.connector.clone(), self.which.clone(), binding)
     }
 
-    /// Begins what a connect or reconnect link stands for, and uses the link up.
+    /// Begins the attempt that a connect or reconnect link stands for, and consumes the link.
     ///
     /// # Errors
     /// `link_invalid`, `link_expired`, `link_used`.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, the link may be used up.
+    /// If dropped before it resolves, the link may be consumed.
     pub async fn begin_link(&self, token: &str, binding: Binding) -> Result<BeginConnect, Error> {
         let connector = &self.shared.parts.connector;
         connector.begin_link(&self.which, token, binding).await
     }
 
-    /// Finishes a connect attempt: this integration's slug or id stands in the callback's path, `query` is the callback's raw
-    /// query. Denial and provider errors are outcomes; an `Err` means that the callback belongs to no attempt of this user.
+    /// Finishes a connect attempt: this integration's slug or id is in the callback's path, `query` is the callback's raw query.
+    /// Denial and provider errors are outcomes; an `Err` means that the callback belongs to no attempt of this user.
     ///
     /// # Errors
     /// `state_unknown`, `browser_mismatch`, `callback_*`, `issuer_mismatch`.
     ///
     /// # Cancel safety
-    /// Once the state is taken the rest runs in a task of the broker's own; dropping this future loses nothing.
+    /// Once the state is consumed the rest runs in a task of its own; dropping this future loses nothing.
     pub async fn finish_connect(&self, query: &str, binding: &Binding) -> Result<Outcome, Error> {
         let connector = &self.shared.parts.connector;
         connector.finish_connect(&self.which, query, binding).await
@@ -109,12 +109,12 @@ impl IntegrationHandle {
     /// `integration_not_found`, `return_to_not_allowed`, `metadata_too_large`, `field_invalid`.
     ///
     /// # Cancel safety
-    /// Cancel safe: a link is stored nowhere before it is used.
+    /// Cancel safe: a link is not stored until it is used.
     pub async fn connect_link(&self, link: NewLink) -> Result<Link, Error> {
         self.shared.parts.connector.connect_link(&self.which, link).await
     }
 
-    /// The integration as it stands.
+    /// The integration's present state.
     ///
     /// # Errors
     /// `integration_not_found`.
@@ -126,13 +126,13 @@ impl IntegrationHandle {
         Ok(self.shared.parts.directory.load(&id).await?.1.view())
     }
 
-    /// Changes the integration. What the provider must know of is verified again.
+    /// Changes the integration. Fields that the provider must accept are verified again.
     ///
     /// # Errors
     /// As [`Broker::create_integration`](crate::Broker::create_integration); `integration_not_found`.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, it is changed wholly or not at all, and may not be verified yet.
+    /// If dropped before it resolves, the change is made completely or not at all, and may not be verified yet.
     pub async fn update(&self, update: IntegrationUpdate) -> Result<IntegrationView, Error> {
         let editor = &self.shared.parts.editor;
         let id = self.id().await?;
@@ -159,14 +159,14 @@ impl IntegrationHandle {
         Ok(editor.verify(&id).await?.view())
     }
 
-    /// Asks the provider whether client id and secret are right. Wrong ones make a draft of the integration; a provider
-    /// that cannot be reached changes nothing but the reason.
+    /// Asks the provider whether client id and secret are right. Wrong ones turn the integration into a draft; if the
+    /// provider cannot be reached, only the reason changes.
     ///
     /// # Errors
     /// `integration_not_found`.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, what the provider said may not be written down: ask again.
+    /// If dropped before it resolves, the provider's verdict may not be recorded: repeat the call.
     pub async fn verify(&self) -> Result<IntegrationView, Error> {
         let id = self.id().await?;
         Ok(self.shared.parts.editor.verify(&id).await?.view())
@@ -179,18 +179,18 @@ impl IntegrationHandle {
     /// `integration_not_found`.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, it is switched off or not.
+    /// If dropped before it resolves, it may or may not be switched off.
     pub async fn disable(&self) -> Result<IntegrationView, Error> {
         self.switch(&Switch::Disabled, What::IntegrationDisabled).await
     }
 
-    /// Switches the integration on again. A frozen one can be once all its connections are revoked.
+    /// Switches the integration on again. A frozen one can be enabled once all its connections are revoked.
     ///
     /// # Errors
     /// `integration_not_found`, `integration_freezing`.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, it is switched on or not.
+    /// If dropped before it resolves, it may or may not be switched on.
     pub async fn enable(&self) -> Result<IntegrationView, Error> {
         self.switch(&Switch::On, What::IntegrationEnabled).await
     }
@@ -200,10 +200,10 @@ impl IntegrationHandle {
         Ok(self.shared.parts.editor.switch(&id, to, what).await?.view())
     }
 
-    /// Freezes the integration, after a suspected leak say: within a second no process serves or refreshes its
+    /// Freezes the integration, for instance after a suspected leak: within a second no process serves or refreshes its
     /// connections, and every connection is revoked, here and then at the provider. The revocations survive a crash, are
-    /// sent at the sweep's pace ([`KeepAlive::at_once`](super::KeepAlive::at_once)) and go on in whichever process runs.
-    /// A token set that comes back later is revoked, too.
+    /// sent at the sweep's pace ([`KeepAlive::at_once`](super::KeepAlive::at_once)) and go on in whichever process runs. A
+    /// token set that comes back later is revoked, too.
     ///
     /// [`IntegrationHandle::enable`] ends a freeze once all connections are revoked; their users then connect again.
     /// `reason` is shown as the integration's `state_reason`: 1 to 200 visible characters.
@@ -212,7 +212,7 @@ impl IntegrationHandle {
     /// `integration_not_found`, `field_invalid`.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, the integration is frozen wholly or not at all.
+    /// If dropped before it resolves, the integration may or may not be frozen.
     pub async fn freeze(&self, reason: &str) -> Result<IntegrationView, Error> {
         let id = self.id().await?;
         self.shared.freeze(&id, reason).await
@@ -225,7 +225,7 @@ impl IntegrationHandle {
     /// the integration may be gone, and keys of it left.
     ///
     /// # Cancel safety
-    /// It runs in a task of the broker's own: no key outlives its integration because a caller went away.
+    /// Runs in a task of its own: no key outlives its integration because a caller was dropped.
     pub async fn delete(&self) -> Result<(), Error> {
         let (parts, which) = (self.shared.parts.clone(), self.which.clone());
         let work = async move {
@@ -233,7 +233,7 @@ impl IntegrationHandle {
             let removed = parts.editor.remove(&id, &*parts.stores.connections).await;
             let gone = match &removed {
                 Ok(()) => true,
-                // Whoever removed it may not have come to its keys.
+                // An earlier removal may not have reached its keys.
                 Err(error) => error.code() == Code::IntegrationNotFound,
             };
             if gone {
@@ -245,7 +245,7 @@ impl IntegrationHandle {
         self.shared.parts.tasks.run(work).await.ok_or_else(aborted)?
     }
 
-    /// The calls of the present calendar month (UTC).
+    /// The calls of the current calendar month (UTC).
     ///
     /// # Errors
     /// `integration_not_found`.

@@ -15,7 +15,7 @@ impl Broker {
     /// `slug_taken`, `offering_unknown`, `field_invalid`, `scope_invalid`, `redirect_uri_invalid`, `option_invalid`.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, there may be a draft that is not verified.
+    /// If dropped before it resolves, there may be an unverified draft.
     pub async fn create_integration(&self, new: NewIntegration) -> Result<IntegrationView, Error> {
         let editor = &self.shared.parts.editor;
         let id = editor.create(&new).await?;
@@ -70,7 +70,7 @@ impl Broker {
     /// `field_invalid`; those of the store.
     ///
     /// # Cancel safety
-    /// Dropped before it is answered, some integrations may be frozen and others not.
+    /// If dropped before it resolves, some integrations may be frozen and others not.
     pub async fn freeze_all(&self, reason: &str) -> Result<Vec<IntegrationView>, Error> {
         check_reason(reason)?;
         let mut frozen = Vec::new();

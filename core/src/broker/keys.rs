@@ -1,4 +1,4 @@
-//! API, public and admin keys, as a host handles them.
+//! API, public and admin keys.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// A new key. Its secret is shown this once.
+/// A new key. Its secret is shown only once.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NewKey {
@@ -109,7 +109,7 @@ impl Broker {
         })
     }
 
-    /// Whose key this is. A revocation is in force everywhere within a second.
+    /// Verifies a key and returns whose it is. A revocation takes effect everywhere within a second.
     ///
     /// # Errors
     /// `key_malformed`, `key_unknown`, `key_revoked`, `key_expired`.
@@ -146,7 +146,7 @@ impl Broker {
         if let Some(id) = integration
             && let Ok((_, loaded)) = self.shared.parts.directory.load(id).await
         {
-            // It would live on in the store that is used.
+            // It would stay valid in the store that is in use.
             loaded.body.ensure_not_migrated()?;
         }
         self.shared

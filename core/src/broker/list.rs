@@ -39,7 +39,7 @@ use crate::{
 pub struct ListConnections {
     parts: Arc<Parts>,
     integration: IntegrationRef,
-    /// Behind an owner's door: whose.
+    /// The owner, if the list was made through one.
     door: Option<Arc<str>>,
     query: ConnectionQuery,
 }
@@ -61,7 +61,7 @@ impl ListConnections {
         }
     }
 
-    /// All conditions at once, in place of those that were given.
+    /// Replaces all conditions.
     pub fn query(mut self, query: ConnectionQuery) -> Self {
         self.query = query;
         self
@@ -79,13 +79,13 @@ impl ListConnections {
         self
     }
 
-    /// Only those whose e-mail address has this substring, in any case. `%` and `_` stand for themselves.
+    /// Only those whose e-mail address has this substring, in any case. `%` and `_` are literal.
     pub fn email_contains(mut self, text: &str) -> Self {
         text.clone_into(&mut self.query.email_contains);
         self
     }
 
-    /// Only those of this owner. Behind another owner's door that is none.
+    /// Only those of this owner. A list made through another owner is then empty.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.query.owner = Some(owner.into());
         self
@@ -97,20 +97,20 @@ impl ListConnections {
         self
     }
 
-    /// How many to a page: 1 to 100, 20 by default.
+    /// Page size, 1 to 100; 20 by default.
     pub fn limit(mut self, limit: u32) -> Self {
         self.query.limit = Some(limit);
         self
     }
 
-    /// Goes on where an earlier page ended. The filters must be the same.
+    /// Continues where an earlier page ended. The filters must be the same.
     pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
         self.query.cursor = Some(cursor.into());
         self
     }
 
-    /// All of the list, newest first, read page by page as it is asked for: 100 to a page unless a limit is given. What is
-    /// connected meanwhile may be missing, nothing is shown twice.
+    /// The whole list, newest first, fetched lazily in pages of 100 unless a limit is given. Connections made meanwhile may
+    /// be missing; none is returned twice.
     pub fn stream(self) -> ConnectionStream {
         let list = Arc::new(self);
         let fetch = move |before: Option<ConnectionId>| {
@@ -145,7 +145,7 @@ impl ListConnections {
         ))
     }
 
-    /// What the store is asked for; `None` if nothing can be in the list. The cursor says only where the list begins.
+    /// The store's query; `None` if the list is certainly empty. The cursor says only where the list begins.
     async fn ask(&self, usual: u32, first: bool) -> Result<Option<Asked>, Error> {
         let query = &self.query;
         let limit = match query.limit.unwrap_or(usual) {
@@ -260,13 +260,13 @@ fn shown(item: &Stored) -> ConnectionView {
     match Record::decode(item) {
         Ok(record) => record.view(item.hot),
         Err(error) => {
-            tracing::error!(connection = %item.row.id, code = error.code().as_str(), "a connection cannot be read");
+            tracing::error!(connection = %item.row.id, code = error.code().as_str(), "a connection's row cannot be read");
             Record::outline(item)
         }
     }
 }
 
-/// A digest of the filters, every field with its length, so that no two sets of filters look alike.
+/// A digest of the filters, every field with its length, so that different filters never have the same digest.
 fn digest(filter: &ConnectionFilter) -> [u8; 32] {
     let ConnectionFilter {
         integration,

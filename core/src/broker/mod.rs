@@ -42,9 +42,9 @@ pub struct Broker {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Connections whose refresh had not ended when the deadline passed, or whose new token set is not safe in the
-    /// store. A set that could not be stored is lost with the process; one of which the store does not know whether it
-    /// would survive the loss of a machine is lost only if that happens.
+    /// Connections whose refresh had not ended when the deadline passed, or whose new token set is not safe in the store. A
+    /// set that could not be stored is lost with the process; one that is stored but not confirmed is lost only if the
+    /// store loses a machine.
     pub unfinished: Vec<ConnectionId>,
 }
 
@@ -102,20 +102,20 @@ impl Broker {
     /// Whether the store can be read and the vault can seal.
     ///
     /// # Errors
-    /// What is not ready.
+    /// The failure of whichever is not ready.
     pub async fn ready(&self) -> Result<(), Error> {
         self.shared.parts.vault.ready().await?;
         self.shared.parts.directory.version().await?;
         Ok(())
     }
 
-    /// Stops new refreshes, lets running ones end and writes down what is known, for as long as `deadline`.
+    /// Stops new refreshes, lets running ones finish and writes pending state, for at most `deadline`.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        // API calls that are on their way get the same time.
+        // API calls in flight get the same time.
         let parts = &self.shared.parts;
         let (done, _) =
             futures_util::future::join(parts.tasks.close(deadline), parts.proxy.client.close(deadline)).await;
-        // A store that hangs must not hold the host up.
+        // A store that hangs must not delay the host.
         let rest = async {
             flush_uses(&parts.background).await;
             parts.meter.return_unused().await;

@@ -12,10 +12,10 @@ use crate::{
     id::{ConnectionId, IntegrationRef},
 };
 
-/// The connections of one owner at one integration: for the code that serves a signed-in user. Whatever belongs to somebody
-/// else, or to nobody, is `connection_not_found` here, and in no list. An empty owner owns nothing.
+/// The connections of one owner at one integration: for the code that serves a signed-in user. Any other connection is
+/// `connection_not_found` here, and not listed. An empty owner owns nothing.
 ///
-/// A change of owner is in force within a second, in every process.
+/// A change of owner takes effect within a second, in every process.
 #[derive(Clone, Debug)]
 pub struct OwnerHandle {
     pub(super) shared: Shared,
@@ -29,7 +29,7 @@ impl OwnerHandle {
         &self.owner
     }
 
-    /// A connection of this owner's.
+    /// A connection of this owner.
     pub fn connection(&self, id: &ConnectionId) -> ConnectionHandle {
         ConnectionHandle {
             shared: self.shared.clone(),
@@ -48,24 +48,24 @@ impl OwnerHandle {
         ListConnections::new(parts, self.integration.clone(), Some(self.owner.clone()))
     }
 
-    /// Begins to connect an account of this owner's, or one of his connections again.
+    /// Begins to connect an account for this owner, or to reconnect one of their connections.
     ///
     /// # Errors
     /// As [`IntegrationHandle::begin_connect`](super::IntegrationHandle::begin_connect); `field_invalid` if the owner is
-    /// empty or another one is set; `connection_not_found` if a connection to connect again is not his.
+    /// empty or another one is set; `connection_not_found` if a connection to reconnect is not theirs.
     pub fn begin_connect(&self, binding: Binding) -> BeginConnect {
         let connector = self.shared.parts.connector.clone();
         BeginConnect::new(connector, self.integration.clone(), binding).behind(&self.owner)
     }
 
-    /// A one-use link that connects a new account of this owner's.
+    /// A one-use link that connects a new account for this owner.
     ///
     /// # Errors
     /// As [`IntegrationHandle::connect_link`](super::IntegrationHandle::connect_link); `field_invalid` if the owner is
     /// empty or the link names another one.
     ///
     /// # Cancel safety
-    /// Cancel safe: a link is stored nowhere before it is used.
+    /// Cancel safe: a link is not stored until it is used.
     pub async fn connect_link(&self, link: NewLink) -> Result<Link, Error> {
         let named = link.owner.is_empty() || *link.owner == *self.owner;
         if !named || self.owner.is_empty() {

@@ -62,9 +62,9 @@ pub(super) struct Settings {
     pub(super) refresh_timeout: Duration,
     /// How many connections are kept in memory.
     pub(super) cache_capacity: usize,
-    /// What is done for connections that nobody uses.
+    /// What is done for unused connections.
     pub(super) keep_alive: KeepAlive,
-    /// How often the loops run; `None`: there are none.
+    /// How often the loops run; `None` if they do not.
     pub(super) intervals: Option<Intervals>,
     /// The protocol's times and rules.
     pub(super) policy: Policy,
@@ -89,14 +89,14 @@ pub(crate) struct Parts {
     pub(crate) doctor: Doctor,
     pub(crate) unsaved: UnsavedSets,
     pub(crate) background: Arc<background::Context>,
-    /// Wakes the sweep before its time.
+    /// Wakes the sweep early.
     pub(crate) sweep_soon: Arc<Notify>,
     #[cfg(feature = "http")]
     pub(crate) public_url: String,
     pub(crate) minimum: Duration,
 }
 
-/// What the broker and its handles hold. The cache stands beside the parts, so that the warm path is short.
+/// What the broker and its handles hold. The cache is not among the parts, to keep the warm path short.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) parts: Arc<Parts>,
@@ -104,7 +104,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Credentials that are good for `minimum` more at least.
+    /// Credentials that stay valid for at least `minimum`.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing: a refresh that it waits for goes on.

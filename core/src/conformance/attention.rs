@@ -1,4 +1,4 @@
-//! Cases of what may need somebody's eyes.
+//! Cases about rows that may need attention.
 
 use super::{
     Fixture,

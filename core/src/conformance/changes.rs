@@ -1,4 +1,4 @@
-//! Cases of the history: what was written since a point.
+//! Cases about the history of changes.
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +46,7 @@ fn told(changes: &Changes) -> BTreeMap<String, Revision> {
     told
 }
 
-/// Inserts, swaps and removals of another handle are told, each row once and with its present revision.
+/// Inserts, swaps and removals of another handle are reported, each row once and with its present revision.
 pub async fn changes_of_another_handle_are_told<F: Fixture<Store: ConnectionStore>>(fixture: &F) {
     let (store, peer) = (fixture.open().await, fixture.open().await);
     insert(&store, &row("con_0")).await;
@@ -88,7 +88,7 @@ pub async fn changes_of_another_handle_are_told<F: Fixture<Store: ConnectionStor
     );
 }
 
-/// A removed row that is inserted again is told as it is now.
+/// A removed row that is inserted again is reported with its present revision.
 pub async fn a_row_that_came_back_is_told<F: Fixture<Store: ConnectionStore>>(fixture: &F) {
     let (store, peer) = (fixture.open().await, fixture.open().await);
     let begin = now(&store).await;
@@ -102,7 +102,7 @@ pub async fn a_row_that_came_back_is_told<F: Fixture<Store: ConnectionStore>>(fi
     }
 }
 
-/// Writes that changed nothing are not told, and neither are hot facts.
+/// Writes that changed nothing are not reported, nor are hot facts.
 pub async fn only_changes_are_told<F: Fixture<Store: ConnectionStore>>(fixture: &F) {
     let store = fixture.open().await;
     let stale = insert(&store, &row("con_1")).await;
@@ -141,7 +141,7 @@ pub async fn a_point_ahead_is_a_gap<F: Fixture<Store: ConnectionStore>>(fixture:
     assert_eq!(changes.next, here, "it goes on from where this history is");
 }
 
-/// A kind of write that is told.
+/// A kind of write that is reported.
 #[derive(Clone, Copy, Debug)]
 enum Write {
     Insert,

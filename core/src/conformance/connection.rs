@@ -55,7 +55,7 @@ pub async fn a_swap_replaces_the_whole_row<F: Fixture<Store: ConnectionStore>>(f
     assert_eq!(get(&store, "con_1").await.unwrap().row, row("con_1"));
 }
 
-/// What was written and answered is known to survive the loss of a machine, as far as the store promises that.
+/// A completed write can be confirmed to survive the loss of a machine, as far as the store promises that.
 pub async fn a_fresh_write_is_confirmed<F: Fixture<Store: ConnectionStore>>(fixture: &F) {
     let (store, peer) = (fixture.open().await, fixture.open().await);
     let id = connection("con_1");
@@ -68,7 +68,7 @@ pub async fn a_fresh_write_is_confirmed<F: Fixture<Store: ConnectionStore>>(fixt
     assert_eq!(get(&peer, "con_1").await.unwrap().row, other("con_1"));
 }
 
-/// A swap needs the present revision, whoever wrote it.
+/// A swap needs the present revision, regardless of its writer.
 pub async fn a_stale_swap_conflicts<F: Fixture<Store: ConnectionStore>>(fixture: &F) {
     let (store, peer) = (fixture.open().await, fixture.open().await);
     let first = insert(&store, &row("con_1")).await;
@@ -162,7 +162,7 @@ pub async fn a_revision_never_repeats<F: Fixture<Store: ConnectionStore>>(fixtur
     }
 }
 
-/// What is not there is missing, for reads and for writes.
+/// A row that does not exist is missing, for reads and for writes.
 pub async fn what_is_not_there_is_missing<F: Fixture<Store: ConnectionStore>>(fixture: &F) {
     let store = fixture.open().await;
     let revision = insert(&store, &row("con_1")).await;

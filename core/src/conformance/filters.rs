@@ -87,7 +87,7 @@ fn filters() -> Vec<ConnectionFilter> {
     filters
 }
 
-/// What a filter means, said once more and in another way than [`ConnectionFilter::matches`] says it.
+/// The meaning of a filter, implemented independently of [`ConnectionFilter::matches`].
 fn fits(filter: &ConnectionFilter, index: &Index) -> bool {
     if filter.integration != index.integration {
         return false;
@@ -131,7 +131,7 @@ pub async fn filters_find_what_fits<F: Fixture<Store: ConnectionStore>>(fixture:
     }
 }
 
-/// A text is looked for as it stands: nothing in it is a pattern.
+/// A search text is literal: nothing in it is a pattern.
 pub async fn an_email_text_is_literal<F: Fixture<Store: ConnectionStore>>(fixture: &F) {
     let store = fixture.open().await;
     let long = format!("{}@{}.example", "l".repeat(100), "d".repeat(100));

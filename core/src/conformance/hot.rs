@@ -32,7 +32,7 @@ pub async fn a_touch_moves_no_revision<F: Fixture<Store: ConnectionStore>>(fixtu
     swap(&store, &row("con_1"), revision).await;
 }
 
-/// A time never goes back; counts are the last ones; what is not given stays.
+/// A time never goes back; the latest counts win; omitted facts are kept.
 pub async fn facts_go_forward<F: Fixture<Store: ConnectionStore>>(fixture: &F) {
     let store = fixture.open().await;
     insert(&store, &row("con_1")).await;

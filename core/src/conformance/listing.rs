@@ -11,7 +11,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// Pages of any size put together are the whole list, and the last one says so.
+/// Pages of any size add up to the whole list, and only the last one has no more.
 pub async fn pages_make_the_whole_list<F: Fixture<Store: ConnectionStore>>(fixture: &F) {
     let store = fixture.open().await;
     for row in grid() {
@@ -77,7 +77,7 @@ pub async fn a_page_begins_below_any_id<F: Fixture<Store: ConnectionStore>>(fixt
     }
 }
 
-/// Rows that nobody touches are seen exactly once by a walk over the pages, whatever comes and goes around them.
+/// A walk over the pages sees unchanged rows exactly once, whatever is inserted and removed around them.
 pub async fn pages_neither_skip_nor_repeat<F: Fixture<Store: ConnectionStore>>(fixture: &F) {
     let (store, peer) = (fixture.open().await, fixture.open().await);
     let mut kept = Vec::new();
@@ -103,7 +103,7 @@ pub async fn pages_neither_skip_nor_repeat<F: Fixture<Store: ConnectionStore>>(f
                 break;
             }
             before = page.items.last().map(|stored| stored.row.id.clone());
-            // Around the place where the walk stands, and far from it.
+            // Around the walk's position, and far from it.
             let here = before.clone().unwrap();
             let news = [
                 format!("{here}0"),

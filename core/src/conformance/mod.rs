@@ -1,4 +1,4 @@
-//! The conformance suite: every sentence of the [store traits](crate::store) as a test, for whoever writes a store.
+//! The conformance suite: every sentence of the [store traits](crate::store) as a test, for authors of stores.
 //!
 //! A store's crate enables the feature `conformance` of this crate for its tests, depends on tokio with `macros` and
 //! `rt-multi-thread`, says how a handle on fresh data is opened, and names the suite:
@@ -131,7 +131,7 @@ impl Wake for Bell {
 /// Polls `call` until it has waited for something `stages` times, and what it waited for last has come; so it is held up in
 /// the middle of what it does. Gives its result if it was over before.
 async fn advance<T>(mut call: Pin<&mut impl Future<Output = T>>, stages: usize) -> Option<T> {
-    /// It may wait for what comes only once others go on.
+    /// It may wait for something that depends on others' progress.
     const MOMENT: Duration = Duration::from_millis(100);
     let bell = Arc::new(Bell::default());
     let waker = Waker::from(bell.clone());

@@ -47,7 +47,7 @@ pub async fn one_taker_wins<F: Fixture<Store: PendingStore>>(fixture: &F) {
     }
 }
 
-/// Somebody else's guard does not get the row, and leaves it.
+/// A wrong guard does not get the row, and does not remove it.
 pub async fn a_wrong_guard_leaves_the_row<F: Fixture<Store: PendingStore>>(fixture: &F) {
     let (store, peer) = (fixture.open().await, fixture.open().await);
     put(&store, &row(1, 1_000)).await;
@@ -127,7 +127,7 @@ pub async fn a_put_race_has_one_winner<F: Fixture<Store: PendingStore>>(fixture:
     }
 }
 
-/// A purge removes expired rows only, no more than it may, and says how many.
+/// A purge removes expired rows only, no more than the limit, and returns how many.
 pub async fn a_purge_removes_what_expired<F: Fixture<Store: PendingStore>>(fixture: &F) {
     let (store, peer) = (fixture.open().await, fixture.open().await);
     for key in 0..10 {

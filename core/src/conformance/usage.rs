@@ -21,7 +21,7 @@ async fn days(store: &impl UsageStore, of: &str, month: u32) -> Vec<(u8, u64)> {
         .collect()
 }
 
-/// A charge says the month's total, up to the limit and with it; what would pass it counts nothing.
+/// A charge returns the month's total; one that would pass the limit counts nothing.
 pub async fn a_charge_stops_at_the_limit<F: Fixture<Store: UsageStore>>(fixture: &F) {
     let (store, peer) = (fixture.open().await, fixture.open().await);
     let steps = [

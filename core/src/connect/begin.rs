@@ -34,7 +34,7 @@ pub struct BeginConnect {
     return_to: Option<String>,
     reconnect: Option<ConnectionId>,
     allow_account_change: bool,
-    /// Behind an owner's door: whose.
+    /// The owner, if the attempt was begun through one.
     door: Option<String>,
 }
 
@@ -59,7 +59,7 @@ impl BeginConnect {
         self.owner(owner)
     }
 
-    /// The host's own id of its user. Up to 256 characters. Behind an owner's door it is set, and another one is refused.
+    /// The host's own id of its user. Up to 256 characters. Through an owner's handle it is set, and any other is refused.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = Some(owner.into());
         self
@@ -77,14 +77,14 @@ impl BeginConnect {
         self
     }
 
-    /// Connects an existing connection again, which keeps its id and its owner. With another [`BeginConnect::owner`] than the
+    /// Reconnects an existing connection, which keeps its id and its owner. With another [`BeginConnect::owner`] than the
     /// connection's it is `owner_mismatch`: a change of owner is a call of its own.
     pub fn reconnect(mut self, connection: ConnectionId) -> Self {
         self.reconnect = Some(connection);
         self
     }
 
-    /// Lets a reconnect bring another account than the connection had.
+    /// Permits a reconnect to another account than the connection had.
     pub fn allow_account_change(mut self) -> Self {
         self.allow_account_change = true;
         self

@@ -62,7 +62,7 @@ impl From<Code> for Lost {
 }
 
 impl Connector {
-    /// Exchanges the code, finds out who it is, and stores the connection.
+    /// Exchanges the code, identifies the user, and stores the connection.
     pub(super) async fn complete(
         self: &Arc<Self>,
         integration: &Arc<Loaded>,
@@ -96,14 +96,14 @@ impl Connector {
                 self.discard(integration, attempt.reconnect.clone(), token);
             } else {
                 let causes = causes(&lost.error);
-                tracing::error!(integration = %integration.id, causes, "whether a new connection is stored is not known");
+                tracing::error!(integration = %integration.id, causes, "a new connection may or may not be stored");
             }
             lost.error
         })
     }
 
-    /// If a new connection is lost with a machine, its user connects again: nobody waits for certainty, and a warning is
-    /// all that comes of doubt.
+    /// If a new connection is lost with a machine, its user connects again: the caller does not wait for the confirmation,
+    /// and without one a warning is logged.
     fn confirm_connected(self: &Arc<Self>, id: &ConnectionId) {
         let (ledger, id) = (self.ledger.clone(), id.clone());
         self.tasks.spawn(async move {
@@ -113,8 +113,8 @@ impl Connector {
         });
     }
 
-    /// A grant that nobody keeps must not be left at the provider. It is revoked behind the user's back, unless the
-    /// connection that was to be connected again lives on the same token.
+    /// Revokes a grant that was not stored, in the background, unless the connection that was to be reconnected uses the
+    /// same token.
     fn discard(self: &Arc<Self>, integration: &Arc<Loaded>, again: Option<ConnectionId>, token: Secret) {
         let (connector, integration) = (self.clone(), integration.clone());
         self.tasks.spawn(async move {
@@ -123,12 +123,12 @@ impl Connector {
             {
                 return;
             }
-            // As far as that goes: no row holds it.
+            // Best effort: no row holds it.
             let _ = connector.upstream.revoke(&integration.target(), &token).await;
         });
     }
 
-    /// Whether a connection certainly does not live on this refresh token.
+    /// Whether a connection certainly does not use this refresh token.
     async fn lives_without(&self, id: &ConnectionId, token: &Secret) -> bool {
         let record = match self.ledger.read(id).await {
             Ok(Some(found)) => found.record,
@@ -136,7 +136,7 @@ impl Connector {
             Err(_) => return false,
         };
         if record.facts.migrated.is_some() {
-            // What it lives on stands in another store.
+            // Its tokens are in another store.
             return false;
         }
         match self.ledger.open(&record).await {
@@ -178,7 +178,7 @@ impl Connector {
         unanswered.explain(Error::new(code).because(reason.as_str()))
     }
 
-    /// Finds out who the new grant belongs to and how long it lives.
+    /// Determines whose the new grant is, and when its access token ends.
     async fn arrive(&self, integration: &Loaded, set: TokenSet) -> Result<Arrival, Error> {
         let incomplete = |what| Error::new(Code::TokenResponseIncomplete).because(what);
         let subject = set.subject.clone().ok_or_else(|| incomplete("id"))?;
@@ -330,7 +330,7 @@ impl Connector {
                 Ok(old) => old.refresh_token.is_none() || old.refresh_token != grant.refresh_token,
                 // It may be the very same token.
                 Err(error) if error.is_retryable() => return Err(error.into()),
-                // What does not open cannot be revoked, either.
+                // A set that does not open cannot be revoked, either.
                 Err(_) => false,
             };
             if !owed {
@@ -365,8 +365,8 @@ impl Connector {
         })
     }
 
-    /// A copy to another store marks the integration and then lists its connections. Who reads no mark after the insert is
-    /// in that list; who reads one may have come too late for it, and takes the connection back unless it went along.
+    /// A copy to another store marks the integration and then lists its connections. If there is no mark after the insert,
+    /// the connection is in that list; if there is one, it may have missed it, and is taken back unless it was copied.
     async fn not_left_behind(&self, integration: &IntegrationId, id: &ConnectionId) -> Result<(), Lost> {
         if !self.directory.is_migrated(integration).await {
             return Ok(());
@@ -379,12 +379,12 @@ impl Connector {
         }
         match self.ledger.remove(id, stored.revision).await {
             Ok(Removed::Gone) => Err(Code::StoreMoved.into()),
-            // Copied meanwhile. What nobody knows stays, and goes along when the copy is run once more.
+            // Copied meanwhile. If that is unknown it is left, and taken along when the copy is run once more.
             Ok(Removed::Conflict | Removed::Missing) | Err(_) => Ok(()),
         }
     }
 
-    /// Asked again right before the write: the provider may have taken minutes, and no grant must outlive a freeze that
+    /// Checked again right before the write: the provider may have taken a minute, and no grant may outlive a freeze that
     /// began meanwhile.
     async fn still_usable(&self, integration: &Loaded) -> Result<(), Error> {
         self.directory.get(&integration.id).await?.usable()

@@ -1,4 +1,4 @@
-//! The second half: whose attempt is it, and does the answer belong to it?
+//! The second half: finds the attempt that a callback belongs to, and checks that it does.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ impl Connector {
     /// Finishes a connect attempt with the query that the provider sent the browser back with.
     ///
     /// # Cancel safety
-    /// All of it runs in a task of the broker's own: a closed tab loses nothing.
+    /// Runs in a task of its own: a closed tab loses nothing.
     pub(crate) async fn finish_connect(
         self: &Arc<Self>,
         path: &IntegrationRef,

@@ -61,7 +61,7 @@ impl NewLink {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Link {
-    /// The URL to give to the user. Whoever has it can use it.
+    /// The URL to give to the user. Anyone who has it can use it.
     pub url: String,
     /// From then on it cannot be used.
     pub expires_at: Timestamp,
@@ -107,11 +107,11 @@ pub(crate) enum LinkKind {
 struct Sealed {
     kind: LinkKind,
     expires_at: Timestamp,
-    /// So that two links of one content are two links.
+    /// Makes links with the same content distinct.
     nonce: u128,
 }
 
-/// Under what a used link is remembered.
+/// The key under which a used link is remembered.
 fn digest(token: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(b"grantry link\0");
@@ -158,7 +158,7 @@ impl Connector {
         .await
     }
 
-    /// A one-use link that connects an existing connection again.
+    /// A one-use link that reconnects an existing connection.
     pub(crate) async fn seal_link(&self, integration: &IntegrationId, kind: LinkKind) -> Result<Link, Error> {
         let expires_at = self.clock.wall() + LINK_LIFE;
         let plain = serde_json::to_vec(&Sealed {
@@ -173,7 +173,7 @@ impl Connector {
         Ok(Link { url, expires_at })
     }
 
-    /// Uses a link up, and prepares the attempt that it stands for.
+    /// Consumes a link, and prepares the attempt that it stands for.
     pub(crate) async fn begin_link(
         self: &Arc<Self>,
         integration: &IntegrationRef,

@@ -1,8 +1,8 @@
 //! The connect flow: a browser goes to the provider with a one-use state and PKCE, and comes back with a code.
 //!
-//! Whoever begins must be the one who finishes: [`Binding`] is the host's proof of that, and neither half can be called
-//! without it (RFC 9700 section 4.7 and its update on session fixation). What the callback is allowed to do comes from
-//! the attempt stored at the beginning; the callback's own parameters are only checked against it.
+//! The user who begins an attempt must be the one who finishes it: [`Binding`] is the host's proof, and neither half can be
+//! called without it (RFC 9700 section 4.7 and its update on session fixation). What the callback is allowed to do comes
+//! from the attempt stored at the beginning; the callback's own parameters are only checked against it.
 
 mod begin;
 mod complete;
@@ -29,8 +29,8 @@ use crate::{
     vault::{Purpose, SealContext},
 };
 
-/// Proof of who began a connect attempt: a session id, a signed-in user's id with a session secret, or a random cookie.
-/// The same must be shown when the browser comes back. It should be hard to guess: 128 bits or more.
+/// Proof of who began a connect attempt: a session id, a signed-in user's id with a session secret, or a random cookie. The
+/// same must be presented when the browser comes back. It should be hard to guess: 128 bits or more.
 pub struct Binding([u8; 32]);
 
 impl Binding {
@@ -70,7 +70,7 @@ impl fmt::Debug for Started {
     }
 }
 
-/// How a connect attempt ended, once it was certain whose attempt it was.
+/// How a connect attempt ended, once it was matched to its user.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The account is connected.
@@ -78,7 +78,7 @@ pub enum Outcome {
     Connected {
         /// The connection.
         connection: ConnectionId,
-        /// It existed before, and its id stayed.
+        /// It existed before, and keeps its id.
         reconnected: bool,
         /// Where the host asked to send the browser.
         return_to: Option<String>,
@@ -133,7 +133,7 @@ pub(crate) struct Attempt {
     return_to: Option<String>,
     reconnect: Option<ConnectionId>,
     allow_account_change: bool,
-    /// A reconnect takes no connection of another owner over.
+    /// The reconnect must not touch a connection of another owner.
     #[serde(default)]
     owner_only: bool,
 }

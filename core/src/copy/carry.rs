@@ -1,4 +1,4 @@
-//! A row's moments are on its store's own clock and mean nothing on another one: pure.
+//! Carries a row's moments over to another store: they are on its own store's clock, and mean nothing on another. Pure.
 
 use crate::{
     engine::protocol::{Policy, Refresh, Row, Unresolved},
@@ -19,13 +19,13 @@ pub(super) fn may_present(row: &Row, now: StoreInstant, first: StoreInstant) -> 
     }
 }
 
-/// Whether there is a moment in it.
+/// Whether it contains a moment of the store's clock.
 pub(super) fn has_moment(refresh: Refresh) -> bool {
     !matches!(refresh, Refresh::Idle | Refresh::Cooling { unresolved: None, .. })
 }
 
 /// The same state on the target's clock, which shows `to` when the source's shows `from`. A lease that is over becomes the
-/// unknown outcome that it stands for. What is of a clock that is gone begins anew.
+/// unknown outcome that it stands for. A moment of a clock that no longer exists counts from now.
 pub(super) fn carry(refresh: Refresh, from: StoreInstant, to: StoreInstant) -> Refresh {
     let moment = |since: StoreInstant| match from.since(since) {
         Some(age) => earlier(to, age),
@@ -66,7 +66,7 @@ fn earlier(at: StoreInstant, span: std::time::Duration) -> StoreInstant {
     }
 }
 
-/// Its times are the same for every provider.
+/// Any rotation will do: the times are the same for every provider.
 pub(super) fn policy() -> Policy {
     Policy::new(Rotation::Strict)
 }

@@ -1,4 +1,4 @@
-//! Whether both stores hold the same, before anything is used in the target.
+//! Compares both stores before anything is used in the target.
 
 use std::{collections::BTreeMap, pin::pin};
 
@@ -16,7 +16,7 @@ use crate::{
 type ByKey = BTreeMap<String, u64>;
 
 impl Run<'_> {
-    /// Lists both stores. An integration that was opened in the target before has gone on since, and is not compared.
+    /// Lists both stores. An integration that was already open in the target has changed since, and is not compared.
     pub(super) async fn check(
         &self,
         copied: &[(IntegrationId, bool)],
@@ -43,7 +43,7 @@ impl Run<'_> {
         let counted = self.to.connections.connections_by_key().await;
         let counted: ByKey = counted.map_err(CopyError::target)?.into_iter().collect();
         for (key, listed) in &all {
-            // It may count more: rows of integrations that were removed are in no list.
+            // It may count more: rows of removed integrations are not listed.
             let counted = counted.get(key).copied().unwrap_or_default();
             if counted < *listed {
                 return Err(CopyError::Mismatch(format!(

@@ -36,7 +36,7 @@ enum Done {
     Unreadable(ConnectionId),
 }
 
-/// How it came there.
+/// How it got there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     Before,
@@ -51,14 +51,14 @@ enum How {
 /// What became of the rows of a pass.
 #[derive(Default)]
 struct Pass {
-    /// All that are in the target.
+    /// Rows that are in the target.
     there: u64,
-    /// How many of them were brought by this pass.
+    /// How many of those this pass wrote.
     changed: u64,
 }
 
 impl Run<'_> {
-    /// Moves every connection of these integrations, until a look at all of them finds nothing to do.
+    /// Moves every connection of these integrations, until a pass over all of them finds nothing to do.
     pub(super) async fn move_connections(
         &self,
         integrations: &[(IntegrationId, bool)],
@@ -67,7 +67,7 @@ impl Run<'_> {
     ) -> Result<(), CopyError> {
         for integration in integrations {
             loop {
-                // Those that live first: what is moved is no longer among them, but reads as deleted.
+                // Live ones first: once moved, they read as deleted.
                 let live = self
                     .pass(integration, StatusFilter::Live, report, progress)
                     .await?;
@@ -85,7 +85,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Looks at all rows of such a status once.
+    /// Processes all rows with such a status once.
     async fn pass(
         &self,
         (integration, opened): &(IntegrationId, bool),
@@ -129,7 +129,8 @@ impl Run<'_> {
                         report.moved += 1;
                         report.outcome_unknown += u64::from(unknown);
                     }
-                    // Nothing is used there before it is opened, so what an earlier run wrote is written again.
+                    // Nothing is used there before the integration is opened, so facts that an earlier run wrote are
+                    // written again.
                     if hot != HotFacts::default() && (!opened || how != How::Before) {
                         touched.push((id, hot));
                     }
@@ -140,7 +141,7 @@ impl Run<'_> {
                         report.unreadable.push(id);
                     }
                 }
-                // Those that are under way come to their end, and the others do not begin.
+                // Moves in progress are finished, and no further ones are started.
                 Some(Err(error)) => {
                     self.failed.store(true, Ordering::Release);
                     if matches!(failed, None | Some(CopyError::Stopped)) {
@@ -157,7 +158,7 @@ impl Run<'_> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Closes a row in the source, unless it is, and sees that it is in the target.
+    /// Closes a row in the source, unless it is closed, and makes sure that it is in the target.
     async fn move_one(&self, listed: Stored) -> Result<Done, CopyError> {
         self.go_on()?;
         let id = listed.row.id.clone();
@@ -176,7 +177,7 @@ impl Run<'_> {
                 return Ok(Done::Unreadable(id));
             };
             if record.facts.migrated.is_some() {
-                // Should the source forget that it is closed, the token would have two owners.
+                // If the source forgot that it is closed, the token would have two owners.
                 if confirms(self.from, &id, stored.revision).await {
                     return self.land(&record, stored.hot).await;
                 }
@@ -212,7 +213,7 @@ impl Run<'_> {
         }
     }
 
-    /// Sees that a row that is closed in the source is in the target.
+    /// Makes sure that a row that is closed in the source is in the target.
     async fn land(&self, record: &Record, hot: HotFacts) -> Result<Done, CopyError> {
         let id = &record.id;
         let done = |how| Done::There {
@@ -235,7 +236,7 @@ impl Run<'_> {
                         let late = self.take_late(&original, due_at, stored.revision, there).await?;
                         return Ok(done(if late { How::Late } else { How::Before }));
                     }
-                    // It had come from there, and comes back.
+                    // It was once copied from the target, and returns.
                     Some(stored.revision)
                 }
             };
@@ -356,7 +357,7 @@ async fn confirms(stores: &Stores, id: &ConnectionId, revision: Revision) -> boo
     confirmed.unwrap_or(false)
 }
 
-/// For how long a store is waited for that does not confirm a write.
+/// How long to wait for a store that does not confirm a write.
 #[derive(Default)]
 struct ConfirmTries(u32);
 
@@ -374,7 +375,7 @@ impl ConfirmTries {
     }
 }
 
-/// Counts a row that is waited for.
+/// Counts a row that has to be waited for.
 struct Waiting<'a>(&'a Run<'a>);
 
 impl<'a> Waiting<'a> {

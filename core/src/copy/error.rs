@@ -1,8 +1,8 @@
-//! Why a copy did not come to its end.
+//! Why a copy did not complete.
 
 use crate::{error::Error, id::IntegrationId, store::StoreError};
 
-/// Why a copy did not come to its end, and what to do.
+/// Why a copy did not complete, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
@@ -23,7 +23,7 @@ pub enum CopyError {
     /// An integration's row is of a newer release, or damaged.
     #[error("integration {0} cannot be read; copy with the release that wrote it")]
     Unreadable(IntegrationId),
-    /// The stores do not hold the same.
+    /// The stores differ.
     #[error(
         "source and target do not agree: {0}; nothing is used in the target, and nothing is lost in the source"
     )]
@@ -79,7 +79,7 @@ impl CopyError {
     }
 }
 
-/// A row of the target that cannot be read stands in the way.
+/// A row of the target that cannot be read prevents the copy.
 impl From<Error> for CopyError {
     fn from(error: Error) -> Self {
         Self::Mismatch(format!("a row cannot be read ({})", error.code().as_str()))

@@ -15,7 +15,7 @@ impl Run<'_> {
         loop {
             let source = self.from.integrations.integration(id);
             let Some(source) = source.await.map_err(CopyError::source)? else {
-                // Removed since it was listed. What an earlier run put into the target goes, too.
+                // Removed since it was listed; the target's copy from an earlier run is removed, too.
                 self.take_back(id).await?;
                 return Ok(None);
             };
@@ -31,7 +31,7 @@ impl Run<'_> {
                 None => None,
             };
             match (went, marked) {
-                // The target was written first, so it was removed there, by its owner.
+                // The target is written first, so someone removed it there.
                 (Some(_), None) => return Ok(None),
                 (Some(_), Some(Mark { copy, role })) if copy == self.copy => {
                     return Ok(Some(role == Role::Arrived));
@@ -46,13 +46,13 @@ impl Run<'_> {
             let swap = self.from.integrations.swap_integration(&closed, source.revision);
             match swap.await.map_err(CopyError::source)? {
                 Swap::Swapped(_) => return Ok(Some(false)),
-                // Somebody changed it: the target gets it as it is now.
+                // It was changed meanwhile: the target gets the new version.
                 Swap::Conflict | Swap::Missing => {}
             }
         }
     }
 
-    /// `false` if somebody else wrote it meanwhile.
+    /// `false` if it was changed meanwhile.
     async fn put_closed(
         &self,
         source: &StoredIntegration,
@@ -82,7 +82,7 @@ impl Run<'_> {
         let before = body.mark.map(|mark| mark.copy);
         let ours = marked.is_some_and(|mark| match mark.role {
             Role::Arriving => mark.copy == self.copy,
-            // It comes back.
+            // It returns to where it was before.
             Role::Moved => Some(mark.copy) == before,
             Role::Arrived => false,
         });

@@ -11,14 +11,14 @@
 //!    that its lease cannot be taken. An unknown outcome is copied with its quarantine, on the target's clock.
 //! 4. Both stores are listed and compared, and the integrations are opened in the target.
 //!
-//! No key is needed: what is sealed stays sealed. A copy that ended early, by a crash say, is run again and goes on; it can
-//! be run once more at any later time, and then takes along token sets that came back late. Connect attempts are not copied:
-//! they live for minutes, and their users begin again. It works in the other direction as well, to go back.
+//! No key is needed: sealed data is copied as it is. A copy that ended early, for instance by a crash, continues when it is
+//! run again; it can be run once more at any later time, to take along token sets that came back late. Connect attempts are
+//! not copied: they live for minutes, and their users begin again. It also works in the other direction.
 //!
 //! # What cannot be solved
 //! - A backup of the source from before the copy is a second owner of every token: start no service on it.
-//! - A process on the source that stood still between its last look at the time and the request, for longer than a lease, may
-//!   present a token that was copied. It is the same as on one store, and the quarantine is the protection.
+//! - A process on the source that is suspended between its last check of the time and the request, for longer than a lease, may
+//!   present a token that was copied. As on a single store, the quarantine protects against that.
 //! - A token set that comes back after its connection was copied stays in the source until the copy is run once more. If the
 //!   target presents the spent token before that, when its access token has ended, the grant is lost. Stop the service on
 //!   the source before the copy and it cannot happen; health shows it as `came_after_copy`.
@@ -79,18 +79,18 @@ pub struct Copy {
     stop: Stop,
 }
 
-/// Ends a copy between two rows. Clones are the same.
+/// Stops a copy between two rows. Clones stop the same copy.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// The copy ends with [`CopyError::Stopped`] once the rows are done that it is at.
+    /// The copy ends with [`CopyError::Stopped`] once the rows that it is working on are done.
     pub fn now(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
-/// What a copy is at.
+/// A step of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
@@ -112,16 +112,16 @@ impl fmt::Display for Step {
     }
 }
 
-/// How far a copy is.
+/// The progress of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// What it is at.
+    /// The present step.
     pub step: Step,
-    /// Connections that were moved, by this run or an earlier one, as far as it has looked.
+    /// Connections moved by this run or an earlier one, among those checked so far.
     pub done: u64,
-    /// Connections in the source, roughly.
+    /// Connections in the source, approximately.
     pub total: u64,
-    /// Connections whose refresh is under way and waited for.
+    /// Connections that wait for a refresh in progress.
     pub waiting: u64,
 }
 
@@ -135,13 +135,13 @@ pub struct Report {
     pub keys: u64,
     /// Connections that live in the target because of this copy, those of earlier runs included.
     pub connections: u64,
-    /// How many of them this run moved.
+    /// How many of those this run moved.
     pub moved: u64,
     /// How many this run copied with an unknown outcome of a refresh, and its quarantine.
     pub outcome_unknown: u64,
     /// Token sets that had come back to the source after their connection was copied, and were taken along by this run.
     pub late: u64,
-    /// Connections whose rows cannot be read. They were left in the source, and nothing can be done with them there, either.
+    /// Connections whose rows cannot be read. They were left in the source, where they are of no use either.
     pub unreadable: Vec<ConnectionId>,
 }
 
@@ -163,20 +163,20 @@ impl Copy {
         self
     }
 
-    /// With which the copy can be ended between two rows.
+    /// A handle that stops the copy between two rows.
     pub fn stop(&self) -> Stop {
         self.stop.clone()
     }
 
-    /// Copies everything, and tells how far it is: several times a second while connections are moved.
+    /// Copies everything, and reports progress several times a second while connections are moved.
     ///
     /// # Errors
-    /// [`CopyError`] says what is wrong. Before [`CopyError::SameStore`], [`CopyError::TargetNotEmpty`],
-    /// [`CopyError::OtherTarget`], [`CopyError::Unfinished`] and [`CopyError::Unreadable`] nothing was done. After every
-    /// other one the copy may be run again, and goes on.
+    /// [`CopyError`] says what is wrong. Nothing was done if it is [`CopyError::SameStore`], [`CopyError::TargetNotEmpty`],
+    /// [`CopyError::OtherTarget`], [`CopyError::Unfinished`] or [`CopyError::Unreadable`]. After any other error the copy
+    /// continues when it is run again.
     ///
     /// # Cancel safety
-    /// Dropped it is as if the process had ended: run it again.
+    /// Dropping the future is like a crash: run the copy again.
     pub async fn run(&self, mut progress: impl FnMut(Progress) + Send) -> Result<Report, CopyError> {
         let source = pages::integrations(&*self.from.integrations)
             .await
@@ -232,7 +232,7 @@ impl Copy {
         run.copy_rest(&copied).await?;
         run.move_connections(&copied, &mut report, &mut progress).await?;
         progress(run.progress(Step::Check, report.connections));
-        // What was on its way when the integrations were marked has been counted by now.
+        // Calls that were in flight when the integrations were marked have been counted by now.
         report.keys = run.copy_rest(&copied).await?;
         run.check(&copied, &report).await?;
         for (integration, opened) in &copied {
@@ -265,11 +265,11 @@ struct Run<'a> {
     to: &'a Stores,
     clock: &'a dyn Clock,
     stop: &'a Stop,
-    /// Stands in the marks of both stores.
+    /// Recorded in the marks of both stores.
     copy: u128,
     /// The first moment that this run saw of each clock of the source; a store that is made of parts has several.
     first_seen: Mutex<BTreeMap<u64, StoreInstant>>,
-    /// A row could not be moved: no further one begins.
+    /// A row could not be moved: no further one is started.
     failed: AtomicBool,
     waiting: AtomicU64,
     done: AtomicU64,

@@ -78,7 +78,7 @@ pub(super) fn plan(source: &[StoredIntegration], target: &[StoredIntegration]) -
             _ => return Err(CopyError::TargetNotEmpty),
         }
     }
-    // Only a store that this one was moved to can say that they were removed.
+    // Only the store that this one was moved to can tell that they were removed.
     if !left_over.is_empty() && !back && copy.is_none() {
         return Err(CopyError::TargetNotEmpty);
     }

@@ -1,4 +1,4 @@
-//! What stands beside the connections: keys, and how many calls were counted. Copied as often as one likes.
+//! What is copied besides connections: keys and counts of calls. Copying them again does no harm.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Run<'_> {
-    /// Keys of these integrations and admin keys, and the calls of every month. Answers how many keys there are.
+    /// Keys of these integrations and admin keys, and the calls of every month. Returns the number of keys.
     pub(super) async fn copy_rest(&self, copied: &[(IntegrationId, bool)]) -> Result<u64, CopyError> {
         let mut keys = self.copy_keys(None).await?;
         for (id, opened) in copied {
@@ -33,15 +33,15 @@ impl Run<'_> {
     async fn copy_key(&self, row: &KeyRow) -> Result<(), crate::store::StoreError> {
         let keys = &self.to.keys;
         let inserted = keys.insert_key(row, u32::MAX, self.clock.wall()).await?;
-        // What is revoked in one of them is revoked.
+        // A key that is revoked in either store is revoked.
         if let (KeyInserted::Occupied, Some(at)) = (inserted, row.revoked_at) {
             let _already = keys.revoke_key(&row.id, at).await?;
         }
         Ok(())
     }
 
-    /// Brings each day of the target up to what the source counted. As long as nothing is served there, also down to it:
-    /// calls that were reserved and not made are given back late.
+    /// Raises each day's count in the target to the source's. While the target serves nothing, lowers it too: reserved
+    /// calls that were not made are given back late.
     async fn copy_usage(&self, integration: &IntegrationId, opened: bool) -> Result<(), CopyError> {
         let stored = self.from.integrations.integration(integration);
         let created = match stored.await.map_err(CopyError::source)? {

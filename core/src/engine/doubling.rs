@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A wait that doubles with each try, so many times.
+/// A wait that doubles with each try, up to `times` times.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Doubling {
     pub(crate) first: Duration,
@@ -16,13 +16,13 @@ impl Doubling {
         self.first.saturating_mul(1 << times)
     }
 
-    /// The same, and up to a quarter more by `random` (0 to 255), so that not everybody comes back at one moment.
+    /// The same plus up to a quarter of jitter, by `random` (0 to 255).
     pub(crate) fn jittered(self, before: u32, random: u8) -> Duration {
         let wait = self.after(before);
         wait + wait * u32::from(random) / 1024
     }
 
-    /// No jittered wait is longer.
+    /// An upper bound of all jittered waits.
     pub(crate) const fn longest(self) -> Duration {
         let wait = self.after(self.times);
         match wait.checked_div(4) {

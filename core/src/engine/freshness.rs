@@ -1,4 +1,4 @@
-//! What this process has heard of the store's changes: until when its memory may be believed, and how often changes were
+//! How current this process's memory is: until when it may be used without asking the store, and how often changes were
 //! applied to it.
 
 use std::sync::{
@@ -31,14 +31,14 @@ impl Freshness {
         self.until.store(tick + FRESH_TICKS, Ordering::Release);
     }
 
-    /// Whether memory may be believed without asking the store.
+    /// Whether memory may be used without asking the store.
     #[inline]
     pub(crate) fn holds(&self) -> bool {
         self.clock.tick() < self.until.load(Ordering::Acquire)
     }
 
-    /// How often changes were applied. Whoever reads a row asks first: if it is another number when he puts it into memory,
-    /// one of the changes may have been about this row.
+    /// How often changes were applied. Must be read before a row: if it differs when the row is put into memory, one of the
+    /// changes may have been about this row.
     pub(crate) fn change_epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }

@@ -1,7 +1,7 @@
-//! Every duration and bound of the engine, and of what is built on it. Those that must fit together are tied by assertions
-//! at the end.
+//! Every duration and bound of the engine, and of what is built on it. Assertions at the end tie together those that must
+//! fit.
 //!
-//! What a caller's request may look like (`proxy::path`, `proxy::headers`, `oauth`, `http`) stands where it is checked.
+//! The bounds of a caller's request are where they are checked: `proxy::path`, `proxy::headers`, `oauth`, `http`.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 /// How long a presentation may take in all.
 pub(crate) const PRESENTATION: Duration = Duration::from_secs(20);
-/// How soon after the row was read that the lease was written over the token must be sent.
+/// How soon the token must be sent, counted from before the row was read that the lease replaced.
 pub(crate) const GATE: Duration = Duration::from_secs(5);
 /// An exchange that took this much longer than [`PRESENTATION`] shows that the machine slept meanwhile.
 pub(crate) const SLEPT: Duration = Duration::from_secs(2);
 /// How long nothing is presented after the first unknown outcome.
 pub(crate) const QUARANTINE: Duration = MINUTE;
 /// The quarantine's length after the first, second, … unknown outcome in a row, in [`QUARANTINE`]s; the last one counts for
-/// all that follow. An outage marks nobody dead, it only makes the probes rarer.
+/// all that follow. An outage marks no connection dead, it only makes the probes rarer.
 pub(crate) const QUARANTINES: [u32; 4] = [1, 5, 15, 60];
 /// How long a reusable token cools after an unknown outcome, which costs nothing.
 pub(crate) const REUSABLE_COOLING: Duration = Duration::from_secs(2);
@@ -36,10 +36,10 @@ pub(crate) const COOLING: Doubling = Doubling {
 };
 /// The longest cooling that a provider did not ask for.
 pub(crate) const COOLING_LONGEST: Duration = HOUR;
-/// A longer `Retry-After` counts as this: a connection must not stand still for years because of a broken header.
+/// A longer `Retry-After` counts as this: a broken header must not stop a connection for years.
 pub(crate) const COOLING_ASKED: Duration = DAY;
-/// A cooling that ends further ahead was written by a clock that was wrong, and does not count. An hour more than
-/// [`COOLING_ASKED`], by which two clocks may differ.
+/// A cooling that ends further ahead was written by a wrong clock, and does not count. An hour more than [`COOLING_ASKED`],
+/// by which two clocks may differ.
 pub(crate) const COOLING_BELIEVED: Duration = Duration::from_secs(25 * 3600);
 /// How long to wait before a row is read again that another process works on.
 pub(crate) const POLL: Doubling = Doubling {
@@ -57,11 +57,11 @@ pub(crate) const CONCLUDE_TRIES: u8 = 8;
 
 // The life of tokens.
 
-/// How much of an access token's life must be left when it is handed out, unless the host or the caller says otherwise.
+/// How much of an access token's life must be left when it is handed out, by default.
 pub(crate) const MINIMUM: Duration = Duration::from_secs(300);
 /// The most that a host may ask for. Of a shorter life half counts at the most.
 pub(crate) const MINIMUM_MAX: Duration = DAY;
-/// How long before a caller would have to wait a set is refreshed behind his back, at the least.
+/// How long, at the least, a set is refreshed in the background before callers would have to wait.
 pub(crate) const REFRESH_AHEAD: Duration = Duration::from_secs(10);
 /// How much of an access token's life counts as none, when a token may have to be presented again.
 pub(crate) const LAST_SECONDS: Duration = Duration::from_secs(30);
@@ -72,28 +72,28 @@ pub(crate) const FOUND_ALIVE: Duration = Duration::from_secs(300);
 
 // Callers.
 
-/// How long a caller waits for a refresh, unless the host says otherwise.
+/// How long a caller waits for a refresh, by default.
 pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_secs(24);
 /// The most that a host may have callers wait.
 pub(crate) const REFRESH_TIMEOUT_MAX: Duration = Duration::from_secs(600);
-/// When a caller who waited in vain is told to come back.
+/// The `Retry-After` of a caller who waited in vain.
 pub(crate) const COME_BACK: Duration = Duration::from_secs(2);
-/// For how long callers with a living token are spared a refresh that failed, at the most.
+/// How long, at the most, callers with a live token are served without another try after a refresh failed.
 pub(crate) const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
-/// After a request that was not sent this process does not try the connection again for so long.
+/// How long this process pauses a connection after a request that was not sent.
 pub(crate) const NOT_SENT_PAUSE: Duration = Duration::from_secs(2);
-/// A refresh takes its lease, is answered and stores what came within this time, unless something is wrong.
+/// How long the sweep waits for a refresh. One that takes longer is stuck.
 pub(crate) const LONGEST_REFRESH: Duration = Duration::from_secs(120);
-/// How long shutdown may write down last uses and give reserved calls back, once everything else is done.
+/// How long shutdown may take to record last uses and give reserved calls back, once everything else is done.
 pub(crate) const LAST_WRITES: Duration = Duration::from_secs(5);
 
 // The store.
 
-/// How long somebody whose token lives waits for the store.
+/// How long a caller with a live token waits for the store.
 pub(crate) const STORE_WAIT: Duration = Duration::from_secs(2);
 /// How long the store is waited for to confirm a write. By then a lease could not be used any more.
 pub(crate) const CONFIRM: Duration = Duration::from_secs(5);
-/// How often a change of a row is tried when somebody else wrote the row meanwhile.
+/// How often a change of a row is retried after conflicts.
 pub(crate) const UPDATE_TRIES: u32 = 16;
 /// How often a write is tried before a new grant is given up.
 pub(crate) const CONNECT_WRITES: u32 = 8;
@@ -110,11 +110,11 @@ pub(crate) const INTEGRATIONS_PAGE: u32 = 100;
 
 /// How long a provider may take to answer anything but a presentation.
 pub(crate) const UPSTREAM: Duration = Duration::from_secs(20);
-/// How long a provider may take to check a client; somebody waits for it.
+/// How long a provider may take to check a client, for which a caller waits.
 pub(crate) const VERIFY_CLIENT: Duration = Duration::from_secs(9);
-/// So many failures of a token host in a row say that it is the host, and not one grant.
+/// The number of failures in a row after which a token host counts as down.
 pub(crate) const HOST_FAILURES: u32 = 5;
-/// How many times in a row a client is refused before its breaker opens: no grant has a part in that.
+/// The number of refusals after which a client's breaker opens. One is certain: no grant is involved.
 pub(crate) const CLIENT_REFUSALS: u32 = 1;
 /// How long a breaker is open, by how often it opened in a row.
 pub(crate) const BREAKER: Doubling = Doubling {
@@ -128,9 +128,9 @@ pub(crate) const BREAKER_LONGEST: Duration = HOUR;
 
 // Owed revocations.
 
-/// For how long an owed revocation belongs to the process that claimed it; afterwards the sweeps take it for abandoned.
+/// How long an owed revocation belongs to the process that claimed it; then it counts as abandoned.
 pub(crate) const OWED_CLAIM: Duration = Duration::from_secs(30);
-/// After so many refusals an owed revocation is given up; what is left upstream is in the history.
+/// The number of refusals after which an owed revocation is given up. The history keeps what is left at the provider.
 pub(crate) const OWED_TRIES: u32 = 12;
 /// How many owed revocations one task runs; the sweep comes back for more.
 pub(crate) const OWED_IN_A_ROW: u32 = 32;
@@ -147,22 +147,22 @@ pub(crate) const FLUSH: Duration = Duration::from_secs(2);
 pub(crate) const SWEEP: Duration = Duration::from_secs(20);
 /// How many due rows are worked on before the next ones are read.
 pub(crate) const SWEEP_PAGE: u32 = 100;
-/// How many requests of a sweep one process has under way at a token host, unless the host says otherwise.
+/// How many requests of a sweep one process has under way at a token host, by default.
 pub(crate) const SWEEP_AT_ONCE: u8 = 4;
 /// How long each request of a sweep takes at the least, so that it is no burst.
 pub(crate) const SWEEP_PACE: Duration = Duration::from_millis(250);
 /// How many connect attempts that have ended are removed in a sweep.
 pub(crate) const SWEEP_PENDING: u32 = 1000;
-/// For how long a process leaves a row alone at which nothing could be done.
+/// How long a process leaves a row alone when nothing could be done about it.
 pub(crate) const POSTPONE: Duration = MINUTE;
-/// The same for a row that needs nothing which this process would do.
+/// The same for a row that needs nothing from this process.
 pub(crate) const POSTPONE_LONG: Duration = Duration::from_secs(600);
 /// No row is left alone for longer.
 pub(crate) const POSTPONE_LONGEST: Duration = HOUR;
 /// How long a freeze takes at the least: a connect attempt that was being stored when it began is stored by then, so that a
 /// look at all rows which finds nothing is the last one.
 pub(crate) const FREEZE_SETTLES: Duration = MINUTE;
-/// A freeze that began further ahead was written by a clock that was wrong, and need not settle.
+/// A freeze that began further ahead was written by a wrong clock, and need not settle.
 pub(crate) const FREEZE_BELIEVED: Duration = HOUR;
 /// Rows that are ended at once by a freeze: a store that writes in groups then syncs once for all of them.
 pub(crate) const FREEZE_AT_ONCE: usize = 64;
@@ -178,7 +178,7 @@ pub(crate) const LINK_BYTES: usize = 32 * 1024;
 
 // API calls.
 
-/// How long a call may take until its answer begins, unless the caller says otherwise.
+/// How long a call may take until its response begins, by default.
 pub(crate) const CALL: Duration = Duration::from_secs(25);
 /// How long resolving, connecting and the TLS handshake may take together.
 pub(crate) const CALL_CONNECT: Duration = Duration::from_secs(5);
@@ -187,7 +187,7 @@ pub(crate) const CALL_IDLE: Duration = MINUTE;
 
 // Lists.
 
-/// How many connections are on a page, unless the caller says otherwise.
+/// How many connections are on a page, by default.
 pub(crate) const LIST_PAGE: u32 = 20;
 /// The most connections on a page.
 pub(crate) const LIST_PAGE_MAX: u32 = 100;
@@ -234,7 +234,7 @@ pub(crate) const LABEL_VALUE: usize = 512;
 
 // Memory.
 
-/// How many connections are kept in memory, unless the host says otherwise. Each takes about a kilobyte.
+/// How many connections are kept in memory, by default. Each takes about a kilobyte.
 pub(crate) const CACHE: usize = 200_000;
 /// How many incidents are remembered.
 pub(crate) const INCIDENTS: usize = 256;
@@ -273,13 +273,13 @@ const fn ticks(ticks: u64) -> Duration {
 // A token that is sent at the last moment is answered, or given up, before its lease lapses. That a lapsed lease was sent no
 // later than a presentation before its end is what `take` reckons with.
 const _: () = assert!(fit(&[GATE, PRESENTATION, SLEPT], LEASE));
-// Whoever waits for a confirmation for the whole of its limit cannot send any more, and need not wait longer.
+// After waiting for a confirmation for its whole limit nothing can be sent any more, so there is no point in waiting
+// longer.
 const _: () = assert!(fit(&[CONFIRM], GATE));
-// The client gives up connecting, after which it is certain that nothing was sent, long before core gives up the exchange;
-// and it does not wait for an answer that nobody takes.
+// The HTTP client's limits end before the exchange's: a connection that failed is then known not to have sent anything.
 const _: () = assert!(grow(&[transport::CONNECT, PRESENTATION]) && fit(&[transport::TOTAL], PRESENTATION));
-// A request is on its way for no longer than its sender waits; as long again is granted to whoever holds it up. The clocks of
-// two stores may be read apart.
+// A request can be in flight for as long as its sender waits, and is granted as long again to be processed. A copy may read
+// the clocks of its two stores that far apart.
 const _: () = assert!(fit(
     &[PRESENTATION, SLEPT, PRESENTATION, COPY_TOGETHER],
     QUARANTINE
@@ -302,21 +302,20 @@ const _: () = assert!(fit(
 const _: () = assert!(grow(&[COOLING_LONGEST, COOLING_ASKED, COOLING_BELIEVED]));
 const _: () =
     assert!(grow(&[REUSABLE_COOLING, COOLING.first]) && grow(&[COOLING_LONGEST, COOLING.longest()]));
-// A process that waits for another one's lease looks often.
+// A process that waits for another one's lease polls often.
 const _: () = assert!(POLL.longest().as_millis() * 10 < GATE.as_millis());
 // A store that comes back is seen before the callers who wait for a lease have gone.
 const _: () = assert!(grow(&[STORE_RETRY.longest(), GATE]));
 
-// What counts as no life at all is not handed out to those who ask for the usual minimum, and a refresh that failed is tried
-// several times before they run into it.
+// With the usual minimum no token is served that counts as dead, and a failed refresh is retried several times before
+// callers have to wait.
 const _: () = assert!(grow(&[LAST_SECONDS, MINIMUM, MINIMUM_MAX]));
 const _: () = assert!(fit(&[BACKOFF_LONGEST, BACKOFF_LONGEST, BACKOFF_LONGEST], MINIMUM));
 const _: () = assert!(grow(&[REFRESH_AHEAD, MINIMUM]));
-// A caller sees the end of a presentation that begins when he comes; who proxies through the broker is told why not, instead
-// of running into a limit of his own; and a broker's own tasks wait for longer.
+// A caller can wait for a whole presentation, and a proxied call ends with the refresh's error instead of its own timeout.
 const _: () = assert!(grow(&[PRESENTATION, REFRESH_TIMEOUT, CALL]) && grow(&[CALL_CONNECT, CALL]));
 const _: () = assert!(grow(&[REFRESH_TIMEOUT, REFRESH_TIMEOUT_MAX]));
-// Another's lease, then one's own with all that it may take, and the set stored and confirmed after some tries.
+// Another process's lease, then one's own with all that it may take, and a set stored and confirmed after some tries.
 const _: () = assert!(fit(
     &[
         LEASE,
@@ -328,21 +327,21 @@ const _: () = assert!(fit(
     LONGEST_REFRESH
 ));
 
-// What is revoked or deleted is served nowhere a second later.
+// A revoked or deleted connection is not served anywhere a second later.
 const _: () = assert!(FRESH_TICKS <= 1000);
-// Changes are looked for several times before what is in memory ceases to count.
+// Changes are polled several times before memory expires.
 const _: () = assert!(fit(&[LOOK, LOOK, LOOK, LULL], ticks(FRESH_TICKS)));
-// Somebody whose token lives does not wait longer for the store than a look at it counts twice.
+// A caller with a live token waits no longer for the store than a look at it counts twice.
 const _: () = assert!(fit(&[STORE_WAIT], ticks(2 * FRESH_TICKS)));
 
-// A probe is over, and a claimed revocation is recorded, before anybody else takes its place.
+// A probe is over, and a claimed revocation is recorded, before another one can begin.
 const _: () = assert!(grow(&[PRESENTATION, BREAKER_PROBE]) && grow(&[UPSTREAM, BREAKER_PROBE]));
 const _: () = assert!(fit(&[CONFIRM, UPSTREAM, STORE_WAIT], OWED_CLAIM));
-// A breaker's own waits are no longer than those that it may be asked for, and a row is left alone until it may close.
+// A breaker's own waits do not exceed the longest requested one, and a postponed row can wait for it.
 const _: () = assert!(fit(&[BREAKER.after(u32::MAX)], BREAKER_LONGEST));
 const _: () = assert!(fit(&[BREAKER_LONGEST], POSTPONE_LONGEST));
 
-// A sweep comes back to what it postponed, resolves an unknown outcome soon after its quarantine, and goes on with a freeze.
+// The sweep is frequent enough for what it postponed, for quarantines, and for freezes.
 const _: () = assert!(grow(&[SWEEP, POSTPONE, POSTPONE_LONG, POSTPONE_LONGEST]));
 const _: () = assert!(grow(&[SWEEP, QUARANTINE]) && grow(&[SWEEP, FREEZE_SETTLES, FREEZE_BELIEVED]));
 // Between the last look at the integration's row, which may be a second old, and the end of all tries a new connection waits

@@ -3,7 +3,7 @@
 //!
 //! | part | what |
 //! |---|---|
-//! | `background` | sweep, freeze and loops: what is done though nobody asks |
+//! | `background` | sweep, freeze and loops: work without a caller |
 //! | `refresh` | runs the machines; one refresh at a time; sets that are not safe yet |
 //! | `revoke` | ends a connection, and runs the revocations that are owed |
 //! | `cache` | token sets in memory: the warm path |
@@ -55,7 +55,7 @@ pub(crate) mod revoke;
 // Floor 7: refresh.
 pub(crate) mod refresh;
 
-// Floor 8: what is done though nobody asks.
+// Floor 8: background work.
 #[cfg_attr(
     not(feature = "simulation"),
     allow(unreachable_pub, reason = "only tests set intervals")

@@ -8,7 +8,7 @@ use crate::{
     store::{ConnectionFilter, ConnectionStore, IntegrationStore, StoreError, Stored, StoredIntegration},
 };
 
-/// The pages of a list, one after the other. `fetch` gets where the page begins, and says where the next one does.
+/// The pages of a list. `fetch` is given where a page begins, and returns where the next one does.
 pub(crate) fn pages<K, T, E, F>(fetch: impl Fn(Option<K>) -> F) -> impl Stream<Item = Result<Vec<T>, E>>
 where
     F: Future<Output = Result<(Vec<T>, Option<K>), E>>,
@@ -20,7 +20,7 @@ where
     })
 }
 
-/// Every connection that a filter lets through.
+/// Every connection that matches a filter.
 pub(crate) fn connections(
     store: &dyn ConnectionStore,
     filter: &ConnectionFilter,

@@ -1,4 +1,4 @@
-//! Runs a machine: does what it asks for, and tells it what came of that. It decides nothing.
+//! Runs a machine: executes its commands and feeds back the results. It decides nothing.
 
 use std::future::Future;
 
@@ -7,7 +7,7 @@ use crate::{random, time::Clock};
 
 /// Carries out the commands of a machine.
 pub(crate) trait Execute<M: Machine> {
-    /// Does one thing, and names what came of it.
+    /// Executes one command, and returns the resulting event.
     fn execute(&mut self, command: M::Command) -> impl Future<Output = M::Event> + Send;
 
     /// Takes note of something: effects in memory, events and metrics.
@@ -17,7 +17,7 @@ pub(crate) trait Execute<M: Machine> {
 /// Runs `machine` to its end.
 ///
 /// # Cancel safety
-/// Not cancel safe: it runs in a task of the broker's own. Where that is killed, the row says what may have happened.
+/// Not cancel safe: it runs in a task of its own. If that is killed, the row tells what may have happened.
 pub(crate) async fn run<M: Machine>(
     mut machine: M,
     executor: &mut impl Execute<M>,

@@ -14,7 +14,7 @@ pub enum Kind {
     Reconnect,
     /// The integration or the host is configured wrongly.
     Configuration,
-    /// It may pass.
+    /// Transient.
     Retry,
     /// Whether the call ran at the provider is not known.
     Outcome,

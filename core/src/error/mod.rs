@@ -4,8 +4,8 @@
 //! should do ([`Advice`]). No foreign error text gets in: HTTP clients print URLs with their queries, JSON parsers
 //! print values. Tests compare codes; people read messages.
 //!
-//! What a store, a vault or a connection failed of stays beside that as [`source`](std::error::Error::source), for the
-//! operator's log ([`causes`]) and for nobody else.
+//! The underlying failure of a store, a vault or a connection is kept as [`source`](std::error::Error::source), for the
+//! operator's log ([`causes`]) only.
 
 mod codes;
 mod kind;
@@ -32,7 +32,7 @@ pub enum Advice {
     FixRequest,
     /// Change the configuration of the integration or of the host.
     FixConfiguration,
-    /// Look whether the call had its effect before making it again.
+    /// Check whether the call took effect before repeating it.
     Check,
     /// Give up; a person must look.
     Fail,
@@ -50,7 +50,7 @@ pub struct PlanUsage {
 /// An error of the broker: a stable code, a sentence, and what to do. Cheap to clone, since many callers may wait for
 /// one refresh.
 ///
-/// Two errors are equal if they tell a caller the same; what caused them does not count.
+/// Equality compares what a caller is told and ignores causes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Inner>);
 
@@ -84,7 +84,7 @@ impl PartialEq for Inner {
 impl Eq for Inner {}
 
 impl Error {
-    /// An error with nothing but its code.
+    /// An error with just a code.
     pub fn new(code: Code) -> Self {
         Self(Box::new(Inner {
             code,
@@ -102,7 +102,7 @@ impl Error {
         self
     }
 
-    /// Says when the same call may be made again.
+    /// Sets how long to wait before the same call may be made again.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
@@ -116,7 +116,7 @@ impl Error {
         self
     }
 
-    /// Keeps what led to this error. It must hold no secret, no URL with a query and no bound value: it gets into logs.
+    /// Attaches the cause, for logs. It must not contain a secret, a URL with a query, or a bound value.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.cause = Some(Arc::from(cause.into()));
@@ -128,12 +128,12 @@ impl Error {
         self.0.code
     }
 
-    /// The reason, where one is known.
+    /// The reason, if known.
     pub fn reason(&self) -> Option<&'static str> {
         self.0.reason
     }
 
-    /// When the same call may be made again, where that is known. [`Error::advice`] says whether it makes sense at all.
+    /// How long to wait before the same call, if known. [`Error::advice`] says whether repeating it makes sense.
     pub fn wait(&self) -> Option<Duration> {
         self.0.retry_after
     }
@@ -203,7 +203,7 @@ impl StdError for Error {
 }
 
 /// What led to `error`, nearest cause first, as `store: swap_connection failed: Unavailable: SQLite error 13: …`; empty if
-/// it has no cause. For an operator's log: a caller gets the error alone.
+/// it has no cause. For an operator's log; callers get the error without it.
 pub fn causes(error: &dyn StdError) -> String {
     let mut text = String::new();
     let mut next = error.source();

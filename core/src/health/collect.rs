@@ -1,4 +1,4 @@
-//! Looks at this process and at the store.
+//! Collects health from this process and the store.
 
 use std::{pin::pin, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
     vault::VaultError,
 };
 
-/// How many connections of a kind are shown.
+/// How many connections of each kind are listed.
 const SHOWN: usize = 100;
 const PAGE: u32 = 100;
-/// How long the store is waited for.
+/// How long to wait for the store.
 const STORE_LIMIT: Duration = Duration::from_secs(10);
 
 impl Doctor {
@@ -153,7 +153,7 @@ impl Doctor {
                         None => (view.state, view.state_reason),
                     }
                 }
-                // It cannot be read here: its offering or its key is missing.
+                // It cannot be used here: its offering or its key is missing.
                 Err(error) if error.code() != Code::StoreUnavailable => {
                     (IntegrationState::Draft, error.code().as_str().to_owned())
                 }
@@ -169,7 +169,7 @@ impl Doctor {
     }
 }
 
-/// What a row tells; one whose body cannot be read tells what stands in its columns.
+/// What a row tells; if its body cannot be read, what its columns tell.
 fn finding(stored: &Stored) -> Finding {
     let index = &stored.row.index;
     let record = Record::decode(stored).ok();

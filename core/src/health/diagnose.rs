@@ -1,4 +1,4 @@
-//! Looks at every connection, and asks the providers, to name the traps that an app has fallen into.
+//! Reads every connection, and asks the providers, to find common misconfigurations of the app.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::{
     store::{ConnectionFilter, StatusFilter},
 };
 
-/// Clocks differ by less than this, as a rule.
+/// Synchronised clocks differ by less.
 const SKEW: Duration = Duration::from_secs(60);
-/// Rows that wait longer say that nobody sweeps.
+/// Rows overdue by more mean that no process sweeps.
 const BEHIND: Duration = Duration::from_secs(600);
 
 impl Doctor {
-    /// Every trap that can be recognised.
+    /// Every trap that can be detected.
     pub(crate) async fn diagnose(&self, health: &Health) -> Result<Vec<Trap>, Error> {
         let mut traps = Vec::new();
         let mut add = |kind, count| {
@@ -50,7 +50,7 @@ impl Doctor {
             add(TrapKind::NobodySweeps, 0);
         }
         for stored in self.directory.rows().await? {
-            // What cannot be read is told by `health`.
+            // `health` reports what cannot be read.
             if let Ok(loaded) = self.directory.keep(&stored).await {
                 if let Some(away) = loaded.body.migrated() {
                     traps.push(Trap {
@@ -97,7 +97,7 @@ impl Doctor {
         Ok(traps)
     }
 
-    /// Asks the provider about the client, which spends nothing, and looks at its clock.
+    /// Verifies the client with the provider, which spends nothing, and compares clocks.
     async fn ask(&self, integration: &Loaded) -> Option<TrapKind> {
         let target = integration.target();
         let asked = self.upstream.verify_client(&target).await;

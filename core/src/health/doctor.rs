@@ -1,4 +1,4 @@
-//! What a look at the broker works with.
+//! The parts that health checks need.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     vault::TokenVault,
 };
 
-/// Looks at this process, at the store and, if asked to, at the providers.
+/// Examines this process, the store and, if asked to, the providers.
 #[derive(Debug)]
 pub(crate) struct Doctor {
     pub(crate) connections: Arc<dyn ConnectionStore>,

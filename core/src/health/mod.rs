@@ -1,7 +1,7 @@
-//! What needs somebody's eyes: in this process, and in the rows of the store whichever process wrote them.
+//! What needs attention: in this process, and in the rows of the store, whichever process wrote them.
 //!
 //! Everything that the refresh protocol cannot solve by itself ends up here, after one attempt: a token set that is not
-//! saved yet, an outcome that is not known, a store that was rolled back, a presenter that came late.
+//! saved yet, an outcome that is not known, a store that was rolled back, a late presentation.
 
 mod collect;
 mod diagnose;
@@ -25,37 +25,37 @@ use crate::{
     time::Timestamp,
 };
 
-/// A snapshot of the broker's health. Answered also when the store cannot be reached; what stands in the store is empty then.
+/// A snapshot of the broker's health. If the store cannot be reached, the parts that are read from it are empty.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Health {
-    /// When it was looked at.
+    /// When the snapshot was taken.
     pub at: Timestamp,
     /// Why the store could not be read, if it could not.
     pub store_error: Option<Code>,
-    /// What the store says of how it keeps what is written. No danger by itself, and no part of [`Health::is_well`].
+    /// The store's warnings about its durability. Not a danger by themselves, and not part of [`Health::is_well`].
     pub store: Vec<Warning>,
     /// Token sets that are safe in this process only: they could not be stored yet, and stopping it loses them; or the
-    /// store does not know whether they would survive the loss of a machine.
+    /// store has not confirmed that they would survive the loss of a machine.
     pub unsaved: Vec<Unsaved>,
-    /// Connections of which a refresh was sent whose outcome is not known.
+    /// Connections with a refresh whose outcome is not known.
     pub outcome_unknown: Findings,
     /// Connections whose refresh was refused for now.
     pub cooling: Findings,
     /// Connections that need their user to reconnect.
     pub expired: Findings,
-    /// What happened in this process lately that should not, oldest first: at most 256.
+    /// Recent incidents of this process, oldest first: at most 256.
     pub incidents: Vec<Incident>,
-    /// Token hosts that fail, so that the sweep does not ask there for now.
+    /// Token hosts that fail, and that the sweep leaves alone for now.
     pub token_hosts_down: Vec<TokenHostDown>,
     /// Integrations that do not serve as they should.
     pub integrations: Vec<IntegrationFinding>,
-    /// The keys that sealed what is in the store.
+    /// The keys that sealed the store's contents.
     pub keys: Vec<KeyUse>,
-    /// What this process does for connections that nobody uses.
+    /// What this process does for unused connections.
     pub keep_alive: KeepAlive,
-    /// How long the row has waited that is due for longest. More than some minutes say that no process sweeps, or that
-    /// the sweep does not get on.
+    /// How long the most overdue row has been due. More than some minutes mean that no process sweeps, or that the sweep
+    /// falls behind.
     pub sweep_behind: Duration,
 }
 
@@ -81,19 +81,19 @@ pub struct Findings {
     pub more: bool,
 }
 
-/// A connection that somebody may want to look at.
+/// A connection that may need attention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
     /// Which.
     pub connection: ConnectionId,
-    /// Of which integration.
+    /// Its integration.
     pub integration: IntegrationId,
-    /// Why, where there is a reason.
+    /// The reason, if there is one.
     pub reason: Option<Reason>,
-    /// Since when, as its history says; `None` if the row cannot be read.
+    /// Since when, according to its history; `None` if the row cannot be read.
     pub since: Option<Timestamp>,
-    /// When it is tried again without anybody asking; `None` is never.
+    /// When the sweep tries it again; `None` means never.
     pub next: Option<Timestamp>,
 }
 
@@ -105,7 +105,7 @@ pub struct TokenHostDown {
     pub host: String,
     /// How it failed last.
     pub reason: Reason,
-    /// When the sweep tries it again. Callers without a living token do so at any time.
+    /// When the sweep tries it again. Callers without a live token do so at any time.
     pub retry_after: Duration,
 }
 
@@ -115,9 +115,9 @@ pub struct TokenHostDown {
 pub struct IntegrationFinding {
     /// Which.
     pub integration: IntegrationId,
-    /// Where it stands.
+    /// Its state.
     pub state: IntegrationState,
-    /// Why; empty if that is not known. The provider's refusal of its client stands here, too.
+    /// The reason, which may be the provider's refusal of its client; empty if unknown.
     pub reason: String,
 }
 
@@ -127,8 +127,8 @@ pub struct IntegrationFinding {
 pub struct KeyUse {
     /// The key's id; empty for rows that hold nothing sealed.
     pub key: String,
-    /// How many connections it sealed.
+    /// How many connections are sealed with it.
     pub connections: u64,
-    /// Whether this process was given it.
+    /// Whether this process has it.
     pub at_hand: bool,
 }

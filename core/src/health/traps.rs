@@ -1,4 +1,4 @@
-//! The usual traps of OAuth apps, recognised in what the connections show: pure.
+//! Common misconfigurations of OAuth apps, detected from the connections: pure.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::{
     time::Timestamp,
 };
 
-/// How many connections a trap names.
+/// How many connections a trap lists.
 const NAMED: usize = 20;
-/// A grant that ends this soon after it was given was not used for long.
+/// A grant that ends within this time of its issue, in milliseconds, points to the app's policy.
 const SOON: i64 = 26 * 3600 * 1000;
 
 macro_rules! traps {
     ($($variant:ident = $text:literal: $advice:literal;)*) => {
-        /// A trap that many apps fall into.
+        /// A common misconfiguration.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum TrapKind {
@@ -33,7 +33,7 @@ macro_rules! traps {
                 match self { $(Self::$variant => $text),* }
             }
 
-            /// What is the matter, and what to do.
+            /// What is wrong, and what to do.
             pub fn advice(self) -> &'static str {
                 match self { $(Self::$variant => $advice),* }
             }
@@ -57,15 +57,15 @@ traps! {
     NobodySweeps = "nobody_sweeps": "Rows have been due for more than ten minutes: run at least one process on this store with the broker's loops and keep-alive, or see in its log why it does not get on.";
 }
 
-/// A trap, and whom it concerns.
+/// A trap, and what it affects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trap {
     /// Which.
     pub kind: TrapKind,
-    /// At which integration, if at one.
+    /// The integration, if it is about one.
     pub integration: Option<IntegrationId>,
-    /// How many connections it concerns; zero if it is not about connections.
+    /// How many connections it affects; zero if it is not about connections.
     pub count: u64,
     /// Some of them, at most 20.
     pub connections: Vec<ConnectionId>,
@@ -98,7 +98,7 @@ impl Gathering {
         }
     }
 
-    /// Looks at one connection.
+    /// Takes one connection into account.
     pub(super) fn see(&mut self, record: &Record) {
         let facts = &record.facts;
         let row = &facts.row;
@@ -150,7 +150,7 @@ impl Gathering {
         }
     }
 
-    /// What it comes to.
+    /// The result.
     pub(super) fn traps(mut self, integration: &IntegrationId, keeps_alive: bool) -> Vec<Trap> {
         if let Some(most) = self.terms.grants_per_user {
             let most = usize::try_from(most).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! What happened: calls of the month, and a connection's history.
+//! Calls of the month, and a connection's history.
 
 use http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! Answers of ours: JSON that nobody keeps.
+//! Our own responses: JSON that must not be cached.
 
 use std::io;
 
@@ -13,7 +13,7 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// An answer with headers that forbid keeping and guessing.
+/// A response with headers that forbid caching and content sniffing.
 pub(super) fn bare(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
@@ -24,7 +24,7 @@ pub(super) fn bare(status: StatusCode, content_type: HeaderValue, body: Bytes) -
     response
 }
 
-/// A JSON answer. What is written may be a token, so the buffer never grows, and is wiped when the answer is gone.
+/// A JSON response. It may contain a token, so the buffer never grows, and is wiped when the response is dropped.
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
     let mut count = Counter(0);
     let counted = serde_json::to_writer(&mut count, value);
@@ -33,7 +33,7 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Body
         .and_then(|()| serde_json::to_writer(&mut *text, value))
         .is_err()
     {
-        // Our shapes have string keys only, so they can always be written.
+        // Our shapes have string keys only, so serialising them cannot fail.
         return bare(
             StatusCode::INTERNAL_SERVER_ERROR,
             JSON,
@@ -43,7 +43,7 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Body
     bare(status, JSON, Bytes::from_owner(text))
 }
 
-/// 204. Clients that parse before they look at the status want a content type all the same.
+/// 204, with a content type for clients that parse before they check the status.
 pub(super) fn no_content() -> Response<Body> {
     bare(StatusCode::NO_CONTENT, JSON, Bytes::new())
 }

@@ -1,4 +1,4 @@
-//! Bodies of answers: whole ones of ours, and the provider's as they stream through.
+//! Response bodies: complete ones of ours, and the provider's as they stream through.
 
 use std::{
     fmt,
@@ -12,10 +12,10 @@ use http_body_util::{Full, combinators::UnsyncBoxBody};
 
 use crate::{error::Error, proxy::ApiBody};
 
-/// A request's body, once its type is forgotten.
+/// A request's body, type-erased.
 pub(super) type Incoming = UnsyncBoxBody<Bytes, Error>;
 
-/// The body of an answer. It fails only while a provider's answer streams through, if that ends too early.
+/// The body of a response. Only a provider's response that streams through can fail, if it ends early.
 pub struct Body(Inner);
 
 enum Inner {

@@ -1,4 +1,4 @@
-//! The two routes that a browser visits: where a connection begins, and where the provider sends it back to.
+//! The two routes that a browser visits: where connecting begins, and where the provider sends it back to.
 
 use http::{HeaderMap, Response, header};
 use url::{Url, form_urlencoded};
@@ -16,9 +16,9 @@ use crate::{
     error::{Code, Error},
 };
 
-/// Refuses requests that are no navigation of a whole window. An image or a frame on another site cannot begin an attempt
-/// in the visitor's browser, and a prefetch cannot use a link up. Clients that send no such headers are no browsers whose
-/// visitor could be tricked.
+/// Refuses requests that are not a top-level navigation: an image or a frame on another site cannot begin an attempt in the
+/// visitor's browser, and a prefetch cannot consume a link. Clients that send no such headers are not browsers that could
+/// be tricked.
 fn check_navigation(headers: &HeaderMap) -> Result<(), Error> {
     let says = |name: &str, wanted: &[u8]| headers.get(name).is_none_or(|value| value.as_bytes() == wanted);
     let prefetch = ["sec-purpose", "purpose", "x-moz"]
@@ -37,7 +37,7 @@ fn check_navigation(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// `GET /connect/{integrationId}`: with a public key, or with a link that carries more than a public key may say.
+/// `GET /connect/{integrationId}`: with a public key, or with a link, which carries what a public key may not set.
 pub(super) fn connect(call: Call) -> Reply {
     Box::pin(async move {
         check_navigation(call.headers())?;
@@ -84,7 +84,7 @@ fn state_of(query: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// `GET /callback/{integrationId}`: the browser is back. Where it goes on to was fixed when it left.
+/// `GET /callback/{integrationId}`: the browser is back. Its next destination was fixed when it left.
 pub(super) fn callback(call: Call) -> Reply {
     Box::pin(async move {
         check_navigation(call.headers())?;
@@ -94,12 +94,12 @@ pub(super) fn callback(call: Call) -> Reply {
         let cookies = call.shared.cookies;
         let binding = match cookies.read(call.headers(), &state) {
             Some(secret) => Binding::new(secret),
-            // Something that nobody has begun with.
+            // A binding that began no attempt.
             None => Binding::new(Cookies::secret()?.as_bytes()),
         };
         let outcome = integration.finish_connect(query, &binding).await?;
         let mut response = show(outcome);
-        // The attempt is over, whatever came of it.
+        // The attempt is over, whatever the outcome.
         if let Some(cleared) = cookies.clear(&state) {
             response.headers_mut().insert(header::SET_COOKIE, cleared);
         }

@@ -1,4 +1,4 @@
-//! A request on its way to its handler: routed, its key checked, its JSON body read.
+//! A request as handlers get it: routed, its key checked, its JSON body read.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     id::{IdError, IntegrationId, IntegrationRef, Slug},
 };
 
-/// What a handler is given.
+/// The input of a handler.
 pub(super) struct Call {
     pub(super) shared: Arc<Shared>,
     /// The path of its route.
@@ -37,7 +37,7 @@ pub(super) type Reply = Pin<Box<dyn Future<Output = Result<Response<Body>, Probl
 
 /// A request's body.
 pub(super) enum Content {
-    /// Read whole, for routes that take JSON.
+    /// Read completely, for routes that take JSON.
     Json(Zeroizing<Vec<u8>>),
     /// Not read.
     Stream(Incoming),
@@ -56,7 +56,7 @@ impl Call {
         &self.parts.method
     }
 
-    /// How long until an answer must have begun, less a moment to give it in.
+    /// How long until a response must have begun, minus a moment to send it.
     pub(super) fn time_limit(&self) -> Duration {
         self.shared.deadline.saturating_sub(self.shared.deadline / 50)
     }
@@ -68,7 +68,7 @@ impl Call {
             .unwrap_or_default()
     }
 
-    /// An id in the path. An id needs no percent-encoding, so a segment with a `%` is none.
+    /// An id in the path. Ids need no percent-encoding, so a segment with a `%` is not one.
     pub(super) fn id<T: std::str::FromStr<Err = IdError>>(&self, name: &str) -> Result<T, IdError> {
         self.segment(name).parse()
     }
@@ -95,7 +95,7 @@ impl Call {
         }
     }
 
-    /// The JSON body; no body stands for an empty object.
+    /// The JSON body; no body means an empty object.
     pub(super) fn json_or_empty<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         match &self.body {
             Content::Json(text) if text.is_empty() => json::parse(b"{}"),
@@ -104,12 +104,12 @@ impl Call {
     }
 }
 
-/// Adds to an error what helps the caller of a connection: where its user connects again.
+/// Adds to a connection's error the link with which its user reconnects.
 pub(super) async fn explain(connection: &ConnectionHandle, error: Error) -> Problem {
     if !matches!(error.code(), Code::ConnectionExpired | Code::ConnectionRevoked) {
         return error.into();
     }
-    // The link is sealed, not stored: a refused call costs no row. Without it the answer is still the right one.
+    // The link is sealed, not stored: a refused call costs no row. The response is useful without it, too.
     let url = connection
         .reconnect_link()
         .await

@@ -1,4 +1,4 @@
-//! Connections as an API key sees them: listed, read, changed, deleted, connected again.
+//! Connections as an API key sees them: list, read, change, delete, reconnect.
 
 use http::StatusCode;
 

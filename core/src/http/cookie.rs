@@ -1,6 +1,6 @@
 //! The cookie that binds a connect attempt to the browser that began it.
 //!
-//! Each attempt has a cookie of its own, named after its state, so that any number of tabs can be under way at once. The
+//! Each attempt has a cookie of its own, named after its state, so that any number of tabs can be connecting at once. The
 //! value is a secret of 256 bits; the broker keeps a digest of it.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -13,7 +13,7 @@ use crate::{engine::limits::ATTEMPT_LIFE, error::Error, random};
 /// Names and attributes of cookies, by the public URL.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cookies {
-    /// Browsers keep `Secure` cookies, which `__Host-` asks for, from https origins only.
+    /// Browsers accept `Secure` cookies, which `__Host-` requires, from https origins only.
     secure: bool,
 }
 
@@ -25,7 +25,7 @@ impl Cookies {
         }
     }
 
-    /// A new binding secret, as it stands in the cookie.
+    /// A new binding secret, encoded for the cookie.
     pub(super) fn secret() -> Result<Zeroizing<String>, Error> {
         let bits = Zeroizing::new(random::bytes::<32>()?);
         Ok(Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(bits.as_slice())))
@@ -59,7 +59,8 @@ impl Cookies {
         self.header(state, "", 0)
     }
 
-    /// The secret that the browser sent for this attempt. Two cookies of one name are none: one of them was planted.
+    /// The secret that the browser sent for this attempt. Two cookies of the same name count as none: one of them was
+    /// planted.
     pub(super) fn read<'a>(self, headers: &'a HeaderMap, state: &str) -> Option<&'a str> {
         let name = self.name(state);
         let lines = headers

@@ -1,4 +1,4 @@
-//! `GET /api/v1/connections/{id}/credentials`: a living access token, and the name of the set that it belongs to.
+//! `GET /api/v1/connections/{id}/credentials`: a live access token, and the name of the set that it belongs to.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,10 +17,10 @@ use crate::{
     id::ConnectionId,
 };
 
-/// Nobody's access token lives longer than a day for sure.
+/// The longest validity that can be asked for, in seconds: no access token reliably lives longer.
 const LONGEST: u64 = 24 * 3600;
 
-/// What the caller asks for.
+/// The caller's request.
 struct Wish {
     minimum: Option<Duration>,
     refused: Option<GrantVersion>,

@@ -32,7 +32,7 @@ pub(super) const LIST_FILTERS: &[Param] = &[
 pub(super) const CREDENTIALS_WISHES: &[Param] = &[
     Param::query(
         "minValidSeconds",
-        "How long the token must still live: up to 86400, 300 by default.",
+        "How long the token must stay valid, in seconds: up to 86400, 300 by default.",
     )
     .integer(),
     Param::query(
@@ -48,7 +48,7 @@ pub(super) const CONNECT_QUERY: &[Param] = &[
     Param::query("public_key", "The integration's public key."),
     Param::query(
         "redirect_uri",
-        "Where to go on to: one of the integration's redirect URIs, character for character.",
+        "Where to redirect afterwards: one of the integration's redirect URIs, character for character.",
     ),
     Param::query(
         "link",
@@ -75,7 +75,7 @@ macro_rules! serving {
     };
 }
 
-/// Why a call does not reach the provider, or its answer not the caller.
+/// Why a call does not reach the provider, or its response does not reach the caller.
 macro_rules! calling {
     ($($more:ident),* $(,)?) => {
         serving![

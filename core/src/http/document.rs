@@ -1,4 +1,4 @@
-//! The OpenAPI document, for anybody.
+//! The OpenAPI document, without a key.
 
 use http::{HeaderValue, StatusCode, header};
 

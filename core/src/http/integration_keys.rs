@@ -1,5 +1,4 @@
-//! An integration's API and public keys: made, listed, revoked. Two of a kind may live at once, so that one can be
-//! replaced without a gap.
+//! An integration's API and public keys. Two of a kind may be live at once, so that one can be replaced without a gap.
 
 use http::StatusCode;
 

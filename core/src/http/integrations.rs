@@ -60,7 +60,7 @@ pub(super) fn create(call: Call) -> Reply {
                 Ok(answer::json(StatusCode::CREATED, &body))
             }
             Err(error) => {
-                // Nobody knows its keys; the caller will create it again.
+                // Its keys are lost; the caller will create it again.
                 let _ = broker.integration(&integration.id).delete().await;
                 Err(error.into())
             }

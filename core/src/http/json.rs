@@ -1,4 +1,4 @@
-//! JSON request bodies: read up to a limit, judged, and blamed by field.
+//! JSON request bodies: read up to a limit and validated, with errors by field.
 
 use std::{borrow::Cow, fmt};
 
@@ -20,7 +20,7 @@ use crate::{
     secret::Secret,
 };
 
-/// Whether the body calls itself JSON; `None` if it says nothing.
+/// Whether the content type is JSON; `None` if there is none.
 fn is_json(headers: &HeaderMap) -> Option<bool> {
     let value = headers.get(header::CONTENT_TYPE)?;
     let essence = value
@@ -31,7 +31,7 @@ fn is_json(headers: &HeaderMap) -> Option<bool> {
     Some(essence.trim_ascii().eq_ignore_ascii_case(b"application/json"))
 }
 
-/// Reads a body that should be JSON. Client secrets travel in such bodies, so the buffer is wiped.
+/// Reads a JSON body. It may contain a client secret, so the buffer is wiped.
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Incoming,
@@ -59,7 +59,7 @@ pub(super) async fn read(
     Ok(text)
 }
 
-/// Appends by hand: a vector that grows by itself leaves its old buffer behind, unwiped.
+/// Appends by hand: a vector that grows by itself leaves its old buffer unwiped.
 fn grow(text: &mut Zeroizing<Vec<u8>>, chunk: &Bytes, limit: usize) {
     let length = text.len() + chunk.len();
     if length > text.capacity() {
@@ -70,7 +70,7 @@ fn grow(text: &mut Zeroizing<Vec<u8>>, chunk: &Bytes, limit: usize) {
     text.extend_from_slice(chunk);
 }
 
-/// Reads `text` as a `T`. The parser's own words are not repeated: they quote what was sent.
+/// Reads `text` as a `T`. The parser's own message is dropped: it quotes the input.
 pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     let mut input = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut input).map_err(|error| blame(&error))?;
@@ -101,7 +101,7 @@ fn blame(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     }
 }
 
-/// A secret in a request body: read without a copy of ours that is not wiped.
+/// A secret in a request body, read without leaving an unwiped copy.
 #[derive(Debug)]
 pub(super) struct SecretText(pub(super) Secret);
 
@@ -136,7 +136,7 @@ impl JsonSchema for SecretText {
     }
 }
 
-/// Any JSON value, kept as it was written: numbers are not rounded, and nothing is put in another order.
+/// Any JSON value, kept verbatim: numbers are not rounded, and nothing is reordered.
 #[derive(Debug)]
 pub(super) struct Verbatim(Box<RawValue>);
 
@@ -164,7 +164,7 @@ impl JsonSchema for Verbatim {
     }
 }
 
-/// Query pairs as a JSON object: texts, numbers and booleans as they were written; null is left out.
+/// Query pairs as a JSON object: strings, numbers and booleans verbatim; null is omitted.
 #[derive(Debug, Default)]
 pub(super) struct Pairs(pub(super) Vec<(String, String)>);
 

@@ -1,4 +1,4 @@
-//! Who calls: keys in the one place where they may stand, and nowhere else.
+//! Authentication. Keys are accepted only in the `Authorization` header.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::{
     store::KeyKind,
 };
 
-/// The shortest admin key.
+/// The least length of an admin key.
 pub(super) const ADMIN_MIN: usize = 32;
 
-/// Headers that mean something to us and must not be given twice.
+/// Headers that we read, and that must not be given twice.
 const UNIQUE: [&str; 4] = [
     "authorization",
     "content-type",
@@ -51,7 +51,7 @@ const SECRET_NAMES: &[&str] = &[
 pub(super) struct AdminKeys(Vec<[u8; 32]>);
 
 impl AdminKeys {
-    /// Takes a key in, if it is one: 32 or more visible ASCII characters.
+    /// Adds a key if it is acceptable: 32 or more visible ASCII characters.
     pub(super) fn add(&mut self, key: &Secret) -> bool {
         let good = is_admin_key(key.expose());
         if good {
@@ -60,7 +60,7 @@ impl AdminKeys {
         good
     }
 
-    /// Compares with every key, so that the time tells nothing.
+    /// Compares with every key, so that timing reveals nothing.
     fn hold(&self, text: &str) -> bool {
         let digest = Sha256::digest(text);
         let hits = self.0.iter().map(|known| known.ct_eq(digest.as_slice()));
@@ -83,7 +83,7 @@ pub(super) fn refuse_duplicates(headers: &HeaderMap) -> Result<(), Error> {
     )
 }
 
-/// Refuses URLs with a key in them: they end up in logs. Where the query is the provider's to read, only our own keys are
+/// Refuses URLs with a key in them: they end up in logs. If the query is meant for the provider, only our own keys are
 /// looked for.
 pub(super) fn refuse_in_url(parts: &Parts, admin: &AdminKeys, foreign: bool) -> Result<(), Error> {
     let ours = |text: &str| PresentedKey::parse(text).is_ok() || admin.hold(text);
@@ -115,7 +115,7 @@ fn presented(headers: &HeaderMap) -> Result<&str, Error> {
     }
 }
 
-/// What the key of an API route opens.
+/// The integration that an API key opens.
 pub(super) async fn api(
     broker: &Broker,
     admin: &AdminKeys,
@@ -136,7 +136,7 @@ pub(super) async fn api(
     Ok(broker.integration(integration))
 }
 
-/// Checks the key of an admin route: one that the host was given, or an admin key of the broker's own.
+/// Checks the key of an admin route: one of the host's, or an admin key that the broker made.
 pub(super) async fn admin(broker: &Broker, admin: &AdminKeys, headers: &HeaderMap) -> Result<(), Error> {
     let text = presented(headers)?;
     if admin.hold(text) {
@@ -144,7 +144,7 @@ pub(super) async fn admin(broker: &Broker, admin: &AdminKeys, headers: &HeaderMa
     }
     match broker.verify_key(text).await {
         Ok(key) => of_kind(&key, KeyKind::Admin).map(|_| ()),
-        // It has the form of a host's own admin key, and is none of them.
+        // It has the form of a host's admin key, but is not one.
         Err(error) if error.code() == Code::KeyMalformed && is_admin_key(text) => {
             Err(Code::KeyUnknown.into())
         }
@@ -160,7 +160,7 @@ fn of_kind(key: &VerifiedKey, kind: KeyKind) -> Result<Option<&IntegrationId>, E
     }
 }
 
-/// Checks the public key in a connect URL. That is the only key that may stand in one.
+/// Checks the public key in a connect URL. No other key may be in a URL.
 pub(super) async fn public(
     broker: &Broker,
     admin: &AdminKeys,

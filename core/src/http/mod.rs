@@ -1,6 +1,6 @@
 //! The HTTP surface (feature `http`): connect pages, connections, credentials, the proxy and the admin routes.
 //!
-//! [`HttpService`] maps an [`http::Request`] to an [`http::Response`] and never fails, whatever it is sent. It belongs to
+//! [`HttpService`] maps an [`http::Request`] to an [`http::Response`] and never fails, whatever it is sent. It depends on
 //! no framework:
 //!
 //! - **axum**: `Router::new().fallback_service(service)`, or `.nest_service("/integrations", service)` under a prefix,
@@ -8,15 +8,15 @@
 //! - **poem**: `Route::new().nest("/", service.compat())`, with `poem::endpoint::TowerCompatExt` in scope.
 //! - **actix-web**: a default handler of some twenty lines. It copies method, URI and headers into an [`http::Request`],
 //!   wraps the `Payload` as a body ([`http_body_util::StreamBody`] over a channel, since a `Payload` is not `Send`),
-//!   awaits [`HttpService::handle`], and hands the answer's body on as a `BodyStream`.
+//!   awaits [`HttpService::handle`], and passes the response's body on as a `BodyStream`.
 //! - **hyper**: [`HttpService`] is a [`tower_service::Service`]; `hyper_util`'s `TowerToHyperService` takes it.
 //!
-//! A host that binds connect attempts to its own signed-in users calls `begin_connect` and `finish_connect` of the
-//! broker in process instead, and answers `/callback/{integration}` itself, before this service sees it.
+//! A host that binds connect attempts to its own signed-in users calls `begin_connect` and `finish_connect` of the broker
+//! in process instead, and handles `/callback/{integration}` itself, before this service sees it.
 //!
-//! The host brings TLS, the listener, limits on header sizes and on the number of connections, and, where it wants them,
-//! its own routes beside these. Everything under `/api` is answered as JSON and checked against one table, from which
-//! `GET /openapi.json` is made as well: see [`routes`].
+//! The host provides TLS, the listener, limits on header sizes and on the number of connections, and any routes of its own.
+//! Everything under `/api` responds with JSON and is checked against one table, from which `GET /openapi.json` is generated
+//! as well: see [`routes`].
 //!
 //! ```
 //! # use grantry::{Broker, http::HttpService, secret::Secret};

@@ -1,4 +1,4 @@
-//! The table and the shapes as an OpenAPI 3.1 document. Nothing in it is written by hand twice.
+//! Generates the OpenAPI 3.1 document from the table and the shapes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ const BODY: &[Code] = &[
     Code::ContentTypeUnsupported,
 ];
 
-/// Every error that a route can answer with: its own, and those that its key, path, query and body bring.
+/// Every error of a route: its own, and those of its key, path, query and body.
 pub(super) fn errors(route: &Route) -> Vec<Code> {
     let mut codes = vec![route.late];
     let checked = matches!(route.handler, Handler::Api(_) | Handler::Admin(_));
@@ -71,7 +71,7 @@ pub(super) fn errors(route: &Route) -> Vec<Code> {
 
 /// The document of a service below `public_url`.
 pub(super) fn document(public_url: &str) -> Value {
-    // OpenAPI 3.1 takes JSON Schema 2020-12 as it is; only the place of definitions is its own.
+    // OpenAPI 3.1 uses JSON Schema 2020-12; only the place of definitions differs.
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
@@ -91,7 +91,7 @@ pub(super) fn document(public_url: &str) -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "Grantry",
-            "summary": "Connections to your users' accounts, with tokens that work",
+            "summary": "Connections to your users' accounts, with working tokens",
             "version": env!("CARGO_PKG_VERSION"),
         },
         "servers": [{ "url": public_url }],
@@ -148,7 +148,7 @@ fn operation(route: &Route, method: &str, error: &Value, schemas: &mut SchemaGen
     operation.into()
 }
 
-/// The handler's place in the table, as a name: `get /api/v1/usage` is `getUsage`.
+/// The operation id of a route: `get /api/v1/usage` is `getUsage`.
 fn operation_id(route: &Route, method: &str) -> String {
     let template = route.template.0.replace("...", "");
     let parts = template
@@ -182,7 +182,7 @@ fn path_parameter(name: &str) -> Value {
             json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$" }),
         ),
         _ => (
-            "An id as the broker gave it.",
+            "An id that the broker returned.",
             json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$" }),
         ),
     };

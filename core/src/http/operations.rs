@@ -1,4 +1,4 @@
-//! For those who run the broker: how it is, and the switch for bad days.
+//! For operators: health, and freezing everything.
 
 use http::StatusCode;
 

@@ -1,5 +1,4 @@
-//! Pages for browsers: whole in themselves, without links, forms or scripts, and with nothing in them that came from a
-//! URL.
+//! Pages for browsers: self-contained, without links, forms or scripts, and without any text from a URL.
 
 use std::sync::LazyLock;
 
@@ -17,7 +16,7 @@ body{font:16px/1.5 system-ui,sans-serif;margin:0;min-height:100vh;display:grid;p
 main{max-width:28rem;padding:2rem}h1{font-size:1.4rem;margin:0 0 .5rem}\
 p{margin:.5rem 0}code{font-size:.9rem;opacity:.7}";
 
-/// What a browser may do with a page: show it. The style is named by its hash.
+/// The policy of a page: a browser may show it. The style is allowed by its hash.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!(
@@ -28,8 +27,7 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     ))
 });
 
-/// Headers of everything that a browser is shown or sent on with. A window that was opened for this keeps its opener:
-/// the host's own page at the end may want to tell it.
+/// Headers of every page and redirect. A popup keeps its opener, which the host's own final page may want to notify.
 fn protect(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -41,7 +39,7 @@ fn protect(headers: &mut HeaderMap) {
     );
 }
 
-/// Our own words as HTML. They need no escaping today; they get it all the same.
+/// Escapes our own text for HTML, though it needs none today.
 fn push_text(html: &mut String, text: &str) {
     for character in text.chars() {
         match character {
@@ -76,7 +74,7 @@ fn page(status: StatusCode, title: &str, text: &str, code: Option<&str>) -> Resp
     response
 }
 
-/// The account is connected, and the host named no place to go on to.
+/// The account is connected, and the host gave no redirect URI.
 pub(super) fn connected() -> Response<Body> {
     page(
         StatusCode::OK,
@@ -86,7 +84,7 @@ pub(super) fn connected() -> Response<Body> {
     )
 }
 
-/// It did not work.
+/// The attempt failed.
 pub(super) fn problem(problem: &Problem) -> Response<Body> {
     let code = problem.error.code();
     let mut response = page(
@@ -99,7 +97,7 @@ pub(super) fn problem(problem: &Problem) -> Response<Body> {
     response
 }
 
-/// Sends the browser on with a GET, and leaves no trace of this URL (RFC 9700 section 4.12).
+/// Redirects the browser to a GET, without leaking this URL (RFC 9700 section 4.12).
 pub(super) fn see_other(url: &str) -> Option<Response<Body>> {
     let mut location = HeaderValue::try_from(url).ok()?;
     location.set_sensitive(true);
@@ -125,7 +123,7 @@ mod tests {
         assert!(policy.contains("frame-ancestors 'none'"));
     }
 
-    /// Every message of the table fits on a page, and none brings markup.
+    /// Every message of the table fits on a page, and none contains markup.
     #[test]
     fn messages_are_text() {
         for code in Code::ALL {

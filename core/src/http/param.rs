@@ -1,4 +1,4 @@
-//! What a route reads from the query and the headers.
+//! Parameters that a route reads from the query and the headers.
 
 /// Where a parameter is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub(super) enum Place {
     Header,
 }
 
-/// A parameter beside those of the path.
+/// A parameter outside of the path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Param {
     pub(super) place: Place,
@@ -16,7 +16,7 @@ pub(super) struct Param {
     pub(super) about: &'static str,
     pub(super) required: bool,
     pub(super) integer: bool,
-    /// The values that it can have, if they are few.
+    /// Its possible values, if it is an enumeration.
     pub(super) values: &'static [&'static str],
 }
 
@@ -57,7 +57,7 @@ impl Param {
         Self { values, ..self }
     }
 
-    /// What all its names begin with, if it stands for many.
+    /// The common prefix of its names, if it stands for many.
     pub(super) fn prefix(&self) -> Option<&'static str> {
         self.name.strip_suffix("{key}")
     }

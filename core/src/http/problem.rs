@@ -1,4 +1,4 @@
-//! What went wrong, on its way to becoming a JSON body or a page.
+//! Errors, to be rendered as a JSON body or a page.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -12,18 +12,18 @@ use crate::{
     id::IdError,
 };
 
-/// How long to wait before asking again for what an operator must repair first.
+/// How long to wait before repeating a call that an operator must first make possible.
 const REPAIR: Duration = Duration::from_secs(60);
 
-/// An error and what the HTTP surface knows beside it.
+/// An error, and what the HTTP surface adds to it.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) error: Error,
-    /// A reason that is no constant, such as the name of a field of ours.
+    /// A reason that is not a constant, such as the name of one of our fields.
     reason: Option<Cow<'static, str>>,
     /// The methods that the route takes.
     allow: Option<String>,
-    /// Where the user connects again.
+    /// Where the user reconnects.
     reconnect_url: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl Problem {
         self.reason.as_deref().or_else(|| self.error.reason())
     }
 
-    /// The answer under `/api`.
+    /// The response under `/api`.
     pub(super) fn into_json(self, offerings: impl FnOnce() -> Vec<String>) -> Response<Body> {
         let code = self.error.code();
         let reason = self.reason();
@@ -75,7 +75,7 @@ impl Problem {
         response
     }
 
-    /// Headers that a status calls for, on JSON and pages alike.
+    /// Headers that a status requires, on JSON and pages alike.
     pub(super) fn headers(&self, response: &mut Response<Body>) {
         let headers = response.headers_mut();
         if let Some(wait) = retry_after(&self.error) {
@@ -91,7 +91,7 @@ impl Problem {
     }
 }
 
-/// When the same call makes sense again. Silent where it may have run at the provider: nobody should repeat it unseen.
+/// When the same call makes sense again. `None` if it may have run at the provider: then it must not be repeated blindly.
 fn retry_after(error: &Error) -> Option<Duration> {
     let code = error.code();
     if !matches!(code.http_status(), 429 | 502 | 503 | 504) {
@@ -133,7 +133,7 @@ impl From<IdError> for Problem {
 pub(super) struct ErrorBody<'a> {
     /// A stable code in snake_case.
     error: &'a str,
-    /// A sentence that says what to do.
+    /// What happened and what to do.
     message: &'a str,
     /// More about it, from a closed list: a field's name, or the provider's error as the broker classed it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,7 +147,7 @@ pub(super) struct ErrorBody<'a> {
     /// With 429: the offerings of this broker.
     #[serde(skip_serializing_if = "Option::is_none")]
     offerings: Option<Vec<String>>,
-    /// With `connection_expired` and `connection_revoked`: a one-use URL where the user connects again. The id stays.
+    /// With `connection_expired` and `connection_revoked`: a one-use URL where the user reconnects. The id is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     reconnect_url: Option<&'a str>,
 }

@@ -38,7 +38,7 @@ pub(super) fn json(call: Call, integration: IntegrationHandle) -> Reply {
             Err(error) => return Err(call::explain(&connection, error).await),
         };
         if response.status() == StatusCode::NO_CONTENT {
-            // Clients that parse before they look at the status want a content type all the same.
+            // For clients that parse before they check the status.
             response.headers_mut().insert(header::CONTENT_TYPE, answer::JSON);
             *response.body_mut() = Body::empty();
         }
@@ -95,7 +95,7 @@ pub(super) fn raw(call: Call, integration: IntegrationHandle) -> Reply {
     })
 }
 
-/// Whether there is a body to send on. A framework's empty body may not know that it is empty; then the headers tell.
+/// Whether there is a body to forward. A framework's empty body may not know that it is empty; then the headers decide.
 fn has_body(method: &Method, headers: &HeaderMap, body: &Incoming) -> bool {
     if body.is_end_stream() {
         return false;
@@ -107,7 +107,7 @@ fn has_body(method: &Method, headers: &HeaderMap, body: &Incoming) -> bool {
     framed || body.size_hint().lower() > 0 || !matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// The provider's answer. Nobody keeps it unless the provider says how.
+/// The provider's response, not to be cached unless the provider allows it.
 fn passed_on(answer: ApiResponse) -> Response<Body> {
     let mut response = answer.into_http().map(Body::api);
     let headers = response.headers_mut();

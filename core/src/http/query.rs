@@ -1,4 +1,4 @@
-//! Query strings: every name is known or refused, and none comes twice.
+//! Query strings: unknown and repeated names are refused.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use url::form_urlencoded;
 use super::param::{Param, Place};
 use crate::error::{Code, Error};
 
-/// More pairs than that are no question that a route of ours understands.
+/// The most pairs. No route takes nearly as many.
 const MAX_PAIRS: usize = 200;
 
 /// Decoded pairs.
@@ -18,8 +18,7 @@ impl<'a> Query<'a> {
     /// Reads the parameters that `params` names; names are compared after decoding.
     ///
     /// # Errors
-    /// `filter_unknown` for any other, `filter_duplicate`, `filter_invalid` for a prefix without a rest,
-    /// `query_too_large`.
+    /// `filter_unknown` for any other, `filter_duplicate`, `filter_invalid` for a bare prefix, `query_too_large`.
     pub(super) fn strict(raw: Option<&'a str>, params: &[Param]) -> Result<Self, Error> {
         let mut seen = Self(Vec::new());
         for (name, value) in form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
@@ -41,7 +40,7 @@ impl<'a> Query<'a> {
         Ok(seen)
     }
 
-    /// Reads the parameters called `names` and passes over all others: strangers append theirs to links.
+    /// Reads the parameters called `names` and ignores others: third parties append theirs to links.
     ///
     /// # Errors
     /// `parameter_duplicate`.

@@ -1,4 +1,4 @@
-//! What a route is: who may call it, what it reads, and what it answers.
+//! The definition of a route: who may call it, its input, and its responses.
 
 use http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -10,16 +10,16 @@ use super::{
 };
 use crate::{IntegrationHandle, error::Code};
 
-/// Who may call a route, told by what its handler is given. An API route cannot be written that reaches beyond its key.
+/// Who may call a route, expressed by its handler's input. An API route that reaches beyond its key cannot be written.
 #[derive(Clone, Copy)]
 pub(super) enum Handler {
     /// With an API key: what belongs to that key's integration.
     Api(fn(Call, IntegrationHandle) -> Reply),
     /// With an admin key.
     Admin(fn(Call) -> Reply),
-    /// A browser that navigates. Answers are pages; the handler checks what the URL carries.
+    /// A browser that navigates. Responses are pages; the handler checks what the URL carries.
     Browser(fn(Call) -> Reply),
-    /// Anybody.
+    /// Anyone.
     Open(fn(Call) -> Reply),
 }
 
@@ -56,7 +56,7 @@ impl Verb {
     }
 }
 
-/// Makes a schema, and notes what it refers to.
+/// Makes a schema, and collects the definitions that it refers to.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 /// What a route reads.
@@ -68,7 +68,7 @@ pub(super) struct Takes {
     pub(super) required: bool,
 }
 
-/// What a route answers when all is well.
+/// A route's response on success.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gives {
     pub(super) status: u16,
@@ -85,15 +85,15 @@ pub(super) struct Route {
     pub(super) params: &'static [Param],
     pub(super) takes: Option<Takes>,
     pub(super) gives: Gives,
-    /// Errors of its own, beside those that its key, path and body bring.
+    /// Its own errors, besides those of its key, path and body.
     pub(super) fails: &'static [Code],
-    /// What is answered when the deadline passes.
+    /// The error if the deadline passes.
     pub(super) late: Code,
-    /// It minds the time itself: bodies may stream for longer, and a browser waits longer than an API client.
+    /// The handler keeps time itself: bodies may stream for longer, and a browser waits longer than an API client.
     pub(super) streams: bool,
 }
 
-/// The longest JSON body of a route that manages something.
+/// The longest JSON body of a management route, in bytes.
 const MANAGE_LIMIT: usize = 256 * 1024;
 
 impl Route {
@@ -138,7 +138,7 @@ impl Route {
         }
     }
 
-    /// As [`Route::takes`]; no body at all stands for an empty object.
+    /// As [`Route::takes`]; no body means an empty object.
     pub(super) const fn may_take<T: JsonSchema>(self) -> Self {
         let takes = Takes {
             schema: SchemaGenerator::subschema_for::<T>,
@@ -170,7 +170,7 @@ impl Route {
         Self { gives, ..self }
     }
 
-    /// The answer is not of ours to describe.
+    /// The response is not ours to describe.
     pub(super) const fn passes(self, status: u16, about: &'static str) -> Self {
         Self {
             gives: Gives {
@@ -198,7 +198,7 @@ impl Route {
     }
 
     pub(super) fn takes_method(&self, method: &Method) -> bool {
-        // Where GET only reads, HEAD does the same without a body. Browser routes do something.
+        // HEAD is GET without a body, where GET only reads. Browser routes have effects.
         let read = self.verb == Verb::Get && !matches!(self.handler, Handler::Browser(_));
         self.verb.methods().contains(method) || (*method == Method::HEAD && read)
     }

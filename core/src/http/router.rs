@@ -1,4 +1,4 @@
-//! How a request finds its route.
+//! Finds the route of a request.
 
 use http::Method;
 
@@ -12,7 +12,7 @@ pub(super) enum Miss {
     Method(String),
 }
 
-/// The route that a request is for. The path is looked at first, so that a wrong method is told as such.
+/// The route of a request. The path is matched first, so that a wrong method is reported as such.
 pub(super) fn find(method: &Method, path: &str) -> Result<&'static Route, Miss> {
     let first = ROUTES
         .iter()
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn every_route_can_be_reached() {
         for line in ROUTES {
-            // An id that is no word of the table.
+            // An id that equals no fixed segment of the table.
             let path = line.template.0.replace("...", "").replace(['{', '}'], "x");
             for method in line.verb.methods() {
                 let Ok(found) = find(method, &path) else {

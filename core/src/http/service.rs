@@ -1,4 +1,4 @@
-//! From any request to an answer: routed, its key checked, its time bounded, its panics caught.
+//! Leases any request into a response: routing, key checks, time limits, panics.
 
 use std::{
     any::Any,
@@ -40,17 +40,17 @@ use crate::{
     secret::Secret,
 };
 
-/// By when an answer has begun: the published client gives up after 30 seconds.
+/// By when a response must have begun: the published client gives up after 30 seconds.
 const DEADLINE: Duration = Duration::from_secs(25);
-// A refresh, or a check of a client, is waited for within it.
+// A wait for a refresh, or the verification of a client, fits into it.
 const _: () = assert!(limits::REFRESH_TIMEOUT.as_millis() < DEADLINE.as_millis());
 const _: () = assert!(limits::VERIFY_CLIENT.as_millis() < DEADLINE.as_millis());
 
-/// A setting that cannot be.
+/// An invalid setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpConfigError {
-    /// An admin key is too short, or has characters that do not fit into a header.
+    /// An admin key is too short, or has characters that are invalid in a header.
     #[error("admin_key_weak: an admin key has 32 or more visible ASCII characters, without spaces")]
     AdminKey,
     /// The deadline is under a second or over ten minutes.
@@ -68,8 +68,8 @@ pub struct HttpServiceBuilder {
 }
 
 impl HttpServiceBuilder {
-    /// Lets `key` manage integrations: any 32 or more visible ASCII characters. May be called several times, so that an
-    /// old key can serve until the new one is in use. Without one, only admin keys that the broker made open the admin
+    /// Lets `key` manage integrations: any 32 or more visible ASCII characters. May be called several times, so that an old
+    /// key stays valid until the new one is in use. Without one, only admin keys that the broker made open the admin
     /// routes.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl HttpServiceBuilder {
         }
     }
 
-    /// By when an answer must have begun, waiting, refresh and upstream included. 25 seconds by default.
+    /// By when a response must have begun, including waits, refresh and upstream. 25 seconds by default.
     ///
     /// # Errors
     /// [`HttpConfigError::Deadline`].
@@ -128,7 +128,7 @@ pub struct HttpService {
 }
 
 impl HttpService {
-    /// Settings to begin with.
+    /// A builder with the default settings.
     pub fn builder(broker: Broker) -> HttpServiceBuilder {
         HttpServiceBuilder {
             broker,
@@ -137,17 +137,17 @@ impl HttpService {
         }
     }
 
-    /// Answers a request. Whatever is wrong with it, there is an answer: JSON under `/api`, a page for browsers.
+    /// Handles a request. Every failure is a response, too: JSON under `/api`, a page for browsers.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing that must not be lost: refreshes and connect attempts run to their end, and a
-    /// change of the caller's is wholly done or wholly undone. A proxied call is aborted; it may have run.
+    /// Refreshes and connect attempts run to their end, and a change is made completely or not at all. A proxied call is
+    /// aborted; it may have run.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
     {
         let (parts, body) = request.into_parts();
-        // What the caller's side says of its own failure stays there.
+        // The text of the caller's own failure is not repeated.
         let body = body
             .map_err(|_| Error::new(Code::BodyInvalid).because("stream"))
             .boxed_unsync();
@@ -185,7 +185,7 @@ impl HttpService {
         response
     }
 
-    /// Runs a route; a panic becomes an error. What the panic said is not repeated.
+    /// Runs a route; a panic becomes an error, without its message.
     async fn guarded(
         &self,
         route: &'static Route,
@@ -261,7 +261,7 @@ impl HttpService {
         if error.code().kind() == Kind::Internal {
             tracing::error!(route, code, reason, causes = causes(error), "a request failed");
         } else if error.source().is_some() {
-            // The store, the vault or the network: only the log tells why.
+            // The store, the vault or the network: the cause is only in the log.
             tracing::warn!(route, code, reason, causes = causes(error), "a request failed");
         }
         if browser {

@@ -1,4 +1,4 @@
-//! What all handlers share.
+//! State shared by all handlers.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -16,6 +16,6 @@ pub(super) struct Shared {
     pub(super) admin: AdminKeys,
     pub(super) deadline: Duration,
     pub(super) cookies: Cookies,
-    /// The OpenAPI document. The service gives it, as it is made from the table, which names the handlers.
+    /// The OpenAPI document. Set by the service: the document is made from the table, which names the handlers.
     pub(super) document: Lazy,
 }

@@ -1,4 +1,4 @@
-//! Every route, once. Routing, key checks, answers for wrong methods and the OpenAPI document are read from this table.
+//! Every route, once. Routing, key checks, responses to wrong methods and the OpenAPI document come from this table.
 
 use super::{
     activity, browser, connections, credentials,
@@ -21,22 +21,22 @@ use super::{
 };
 use crate::error::Code;
 
-/// The longest JSON body of a proxied call. The route that passes calls through streams, and has no such limit.
+/// The longest JSON body of a proxied call. The pass-through route streams, and has no such limit.
 const PROXY_LIMIT: usize = 6 * 1024 * 1024;
 
-/// The table. Where two templates fit one path, the first one counts.
+/// The table. If two templates match a path, the first one wins.
 pub(super) static ROUTES: &[Route] = &[
     // Browsers.
     Route::new(
         Get,
         "/connect/{integrationId}",
         Browser(browser::connect),
-        "Begin to connect an account",
+        "Begin connecting an account",
     )
     .params(details::CONNECT_QUERY)
     .passes(
         303,
-        "On to the provider, with a cookie that binds the attempt to this browser.",
+        "Redirects to the provider, with a cookie that binds the attempt to this browser.",
     )
     .fails(details::CONNECT),
     Route::new(
@@ -48,7 +48,7 @@ pub(super) static ROUTES: &[Route] = &[
     .params(details::CALLBACK_QUERY)
     .passes(
         303,
-        "On to the redirect URI, with `connection_id`, or with `error` and `error_description`.",
+        "Redirects to the redirect URI, with `connection_id`, or with `error` and `error_description`.",
     )
     .fails(details::CALLBACK)
     .streams(),
@@ -85,7 +85,7 @@ pub(super) static ROUTES: &[Route] = &[
         "Change a connection's owner or labels",
     )
     .takes::<UpdateConnection>()
-    .gives::<ConnectionDetail>(200, "The connection as it is now.")
+    .gives::<ConnectionDetail>(200, "The updated connection.")
     .fails(&[
         Code::ConnectionNotFound,
         Code::ConnectionCorrupt,
@@ -111,7 +111,7 @@ pub(super) static ROUTES: &[Route] = &[
         Get,
         "/api/v1/connections/{id}/credentials",
         Api(credentials::get),
-        "Get a living access token",
+        "Get a live access token",
     )
     .params(details::CREDENTIALS_WISHES)
     .gives::<CredentialsBody<'static>>(200, "Credentials. The `ETag` names the token set.")
@@ -133,7 +133,7 @@ pub(super) static ROUTES: &[Route] = &[
         Get,
         "/api/v1/connections/{id}/history",
         Api(activity::history),
-        "Read what was decided about a connection",
+        "Read a connection's history",
     )
     .gives::<HistoryBody>(200, "The last decisions, oldest first.")
     .fails(&[Code::ConnectionNotFound, Code::ConnectionCorrupt]),
@@ -145,7 +145,7 @@ pub(super) static ROUTES: &[Route] = &[
     )
     .passes(
         200,
-        "The provider's answer, streamed; its status, content type and body are unchanged.",
+        "The provider's response, streamed; its status, content type and body are unchanged.",
     )
     .fails(calling![BodyNotAllowed, BodyInvalid])
     .streams(),
@@ -175,7 +175,7 @@ pub(super) static ROUTES: &[Route] = &[
     .up_to(PROXY_LIMIT)
     .passes(
         200,
-        "The provider's answer; its status, content type and body are unchanged.",
+        "The provider's response; its status, content type and body are unchanged.",
     )
     .fails(calling![ConnectionIdMissing, ProviderMismatch])
     .late(Code::UpstreamTimeout),
@@ -209,7 +209,7 @@ pub(super) static ROUTES: &[Route] = &[
         "Create an integration and verify it",
     )
     .takes::<CreateIntegration>()
-    .gives::<CreatedIntegration<'static>>(201, "The integration, with keys that are shown this once.")
+    .gives::<CreatedIntegration<'static>>(201, "The integration, with keys that are shown only once.")
     .fails(details::DEFINING),
     Route::new(
         Get,
@@ -226,7 +226,7 @@ pub(super) static ROUTES: &[Route] = &[
         "Change an integration",
     )
     .takes::<UpdateIntegration>()
-    .gives::<IntegrationBody>(200, "The integration as it is now.")
+    .gives::<IntegrationBody>(200, "The integration's present state.")
     .fails(details::REDEFINING),
     Route::new(
         Delete,
@@ -247,7 +247,7 @@ pub(super) static ROUTES: &[Route] = &[
         "Replace the client secret and verify it",
     )
     .takes::<NewSecret>()
-    .gives::<IntegrationBody>(200, "The integration as it is now.")
+    .gives::<IntegrationBody>(200, "The integration's present state.")
     .fails(details::CHANGING),
     Route::new(
         Post,
@@ -255,7 +255,7 @@ pub(super) static ROUTES: &[Route] = &[
         Admin(integrations::verify),
         "Verify the client with the provider",
     )
-    .gives::<IntegrationBody>(200, "The integration as it is now.")
+    .gives::<IntegrationBody>(200, "The integration's present state.")
     .fails(details::CHANGING),
     Route::new(
         Post,
@@ -263,7 +263,7 @@ pub(super) static ROUTES: &[Route] = &[
         Admin(integrations::disable),
         "Switch an integration off",
     )
-    .gives::<IntegrationBody>(200, "The integration as it is now.")
+    .gives::<IntegrationBody>(200, "The integration's present state.")
     .fails(details::CHANGING),
     Route::new(
         Post,
@@ -271,13 +271,13 @@ pub(super) static ROUTES: &[Route] = &[
         Admin(integrations::enable),
         "Switch an integration on again",
     )
-    .gives::<IntegrationBody>(200, "The integration as it is now.")
+    .gives::<IntegrationBody>(200, "The integration's present state.")
     .fails(details::ENABLING),
     Route::new(
         Post,
         "/api/v1/integrations/{integrationId}/freeze",
         Admin(operations::freeze),
-        "Serve nothing more, and revoke every connection",
+        "Stop serving, and revoke every connection",
     )
     .takes::<FreezeWish>()
     .gives::<IntegrationBody>(200, "The integration, frozen; its connections are being revoked.")
@@ -295,9 +295,9 @@ pub(super) static ROUTES: &[Route] = &[
         Get,
         "/api/v1/health",
         Admin(operations::health),
-        "Read what needs somebody's eyes",
+        "Read what needs attention",
     )
-    .gives::<HealthBody>(200, "How the broker is; also when its store cannot be reached."),
+    .gives::<HealthBody>(200, "The broker's health, even if its store cannot be reached."),
     Route::new(
         Get,
         "/api/v1/integrations/{integrationId}/keys",
@@ -313,7 +313,7 @@ pub(super) static ROUTES: &[Route] = &[
         "Make a key",
     )
     .may_take::<CreateKey>()
-    .gives::<CreatedKey<'static>>(201, "The key, shown this once.")
+    .gives::<CreatedKey<'static>>(201, "The key, shown only once.")
     .fails(&[
         Code::IntegrationNotFound,
         Code::KeysTooMany,
@@ -325,9 +325,9 @@ pub(super) static ROUTES: &[Route] = &[
         Admin(integration_keys::revoke),
         "Revoke a key",
     )
-    .passes(204, "Revoked; in force everywhere within a second.")
+    .passes(204, "Revoked; takes effect everywhere within a second.")
     .fails(&[Code::KeyNotFound]),
-    // Anybody.
+    // Anyone.
     Route::new(Get, "/openapi.json", Open(document::get), "Read this document")
         .passes(200, "An OpenAPI 3.1 document."),
 ];
@@ -336,13 +336,13 @@ pub(super) static ROUTES: &[Route] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Caller {
-    /// Anybody.
+    /// Anyone.
     Anyone,
     /// A browser, with a public key or a link in the URL, or on its way back.
     Browser,
-    /// Whoever has an API key; the route reaches only that key's integration.
+    /// Holders of an API key; the route reaches only that key's integration.
     ApiKey,
-    /// Whoever has an admin key.
+    /// Holders of an admin key.
     AdminKey,
 }
 
@@ -350,13 +350,13 @@ pub enum Caller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouteInfo {
-    /// The methods that it takes; where GET is one, HEAD is answered too, but not on browser routes.
+    /// The methods that it takes; GET includes HEAD, except on browser routes.
     pub methods: &'static [::http::Method],
-    /// Its path: `{name}` stands for one segment, `{name...}` for all that is left.
+    /// Its path: `{name}` stands for one segment, `{name...}` for the rest.
     pub template: &'static str,
     /// Who may call it.
     pub caller: Caller,
-    /// What it is for.
+    /// Its purpose.
     pub summary: &'static str,
 }
 

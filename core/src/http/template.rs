@@ -1,6 +1,6 @@
-//! The path of a route: which requests are for it, and what their paths say.
+//! Path templates of routes.
 
-/// A path in which `{name}` stands for one segment, and `{name...}` for all that is left.
+/// A path in which `{name}` stands for one segment, and `{name...}` for the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Template(pub(super) &'static str);
 
@@ -16,7 +16,7 @@ impl Template {
         walk(self.0, path, |_, _| {})
     }
 
-    /// The text in `path` for the parameter `name`, as it was sent.
+    /// The raw text in `path` for the parameter `name`.
     pub(super) fn param<'a>(self, path: &'a str, name: &str) -> Option<&'a str> {
         let mut found = None;
         let matched = walk(self.0, path, |parameter, text| {
@@ -36,7 +36,7 @@ fn walk<'a>(template: &'static str, path: &'a str, mut param: impl FnMut(&'stati
     for part in template.split('/').skip(1) {
         let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
         if let Some(name) = name.and_then(|name| name.strip_suffix("...")) {
-            // All that is left, its slash included: what comes here is what is sent on.
+            // The rest, including its trailing slash, since it is forwarded verbatim.
             let left = rest.map_or("", |rest| &path[path.len() - rest.len() - 1..]);
             param(name, left);
             return true;

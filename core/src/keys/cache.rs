@@ -1,14 +1,14 @@
-//! Keys that were verified a moment ago, so that a busy caller costs neither a look into the store nor an HMAC a call.
+//! Recently verified keys, so that the calls of a busy caller cost neither a store read nor an HMAC each.
 
 use std::sync::Arc;
 
 use super::verified::VerifiedKey;
 use crate::{id::KeyId, time::Timestamp};
 
-/// How long an entry serves, in milliseconds. A revocation must be in force everywhere within a second, and the clock
-/// may lag by some milliseconds.
+/// How long an entry is valid, in milliseconds. A revocation must take effect everywhere within a second, and the clock may
+/// lag by some milliseconds.
 const MAX_AGE: u64 = 950;
-/// The most entries. Only keys that were verified get in.
+/// The most entries. Only verified keys are kept.
 const MAX_ENTRIES: usize = 4096;
 
 struct Entry {
@@ -24,7 +24,7 @@ impl Entry {
     }
 }
 
-/// Verified keys by the SHA-256 of what was presented: a digest of a secret can be looked up without care for timing.
+/// Verified keys by the SHA-256 of what was presented: a digest of a secret can be looked up without regard to timing.
 pub(super) struct Cache(papaya::HashMap<[u8; 32], Entry, foldhash::fast::RandomState>);
 
 impl Cache {

@@ -26,7 +26,7 @@ use crate::{
     vault::TokenVault,
 };
 
-/// How many keys of a kind and integration may be live: two, so that an old one can serve until the new one is in use.
+/// How many keys of a kind and integration may be live: two, so that an old one can be used until the new one is.
 pub(crate) const MAX_LIVE: u32 = 2;
 
 /// Keeps the vault's digests of keys apart from its other digests.
@@ -51,15 +51,14 @@ impl Keys {
         }
     }
 
-    /// Makes a key. The secret is in the answer and nowhere else.
+    /// Makes a key. The secret is only in the result.
     ///
     /// # Errors
     /// [`Code::KeysTooMany`] if [`MAX_LIVE`] keys of that kind and integration are live, [`Code::FieldInvalid`] if an admin
-    /// key names an integration, another key names none, or the key would have expired already, and what store and vault
-    /// answer.
+    /// key names an integration, another key names none, or the key would have expired already; errors of store and vault.
     ///
     /// # Cancel safety
-    /// A key may have been stored whose secret nobody knows; it can be listed and revoked.
+    /// A key whose secret is lost may have been stored; it can be listed and revoked.
     pub(crate) async fn mint(
         &self,
         kind: KeyKind,
@@ -93,12 +92,12 @@ impl Keys {
         }
     }
 
-    /// Finds out whose key was shown. An answer may be up to a second old, so that most calls ask neither the store nor
-    /// the vault; a revocation is in force everywhere within that second.
+    /// Determines whose key was presented. The result may be up to a second old, so that most calls ask neither the store
+    /// nor the vault; a revocation takes effect everywhere within that second.
     ///
     /// # Errors
-    /// [`Code::KeyUnknown`], whether the id or the secret is wrong; [`Code::KeyRevoked`] and [`Code::KeyExpired`] only
-    /// to those who know the secret; and what store and vault answer.
+    /// [`Code::KeyUnknown`], whether the id or the secret is wrong; [`Code::KeyRevoked`] and [`Code::KeyExpired`] only if
+    /// the secret is right; errors of store and vault.
     ///
     /// # Cancel safety
     /// Cancel safe; it changes nothing but the cache.
@@ -142,7 +141,7 @@ impl Keys {
     /// if it was revoked before.
     ///
     /// # Errors
-    /// [`Code::KeyNotFound`] if there is no such key there, and what the store answers.
+    /// [`Code::KeyNotFound`] if there is no such key there; errors of the store.
     ///
     /// # Cancel safety
     /// The key may or may not have been revoked; revoking it again does no harm.
@@ -169,7 +168,7 @@ impl Keys {
     /// All keys of `integration`, or the admin keys if that is `None`: revoked and expired ones too.
     ///
     /// # Errors
-    /// What the store answers.
+    /// Errors of the store.
     pub(crate) async fn list(&self, integration: Option<&IntegrationId>) -> Result<Vec<KeyRow>, Error> {
         Ok(self.store.list_keys(integration).await?)
     }

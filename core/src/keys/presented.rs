@@ -1,4 +1,4 @@
-//! What a key looks like, so that a scanner recognises a leaked one and a mistyped one is told without asking the store.
+//! The format of keys: scanners can recognise a leaked one, and a mistyped one is rejected without asking the store.
 //!
 //! ```text
 //! grantry_api_ | key id, 10 of base62 | _ | secret, 43 of base62 | checksum, 6 of base62
@@ -35,7 +35,7 @@ fn prefix(kind: KeyKind) -> &'static str {
     }
 }
 
-/// A key that somebody showed: well formed, but not yet known to be one. Prints as its public part.
+/// A presented key: well formed, not yet verified. Prints as its public part.
 pub struct PresentedKey {
     kind: KeyKind,
     id: KeyId,
@@ -82,7 +82,7 @@ impl PresentedKey {
         Self::read(&text).ok_or_else(|| Error::new(Code::Internal))
     }
 
-    /// What it says it is.
+    /// The kind that it claims.
     pub fn kind(&self) -> KeyKind {
         self.kind
     }

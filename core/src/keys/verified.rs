@@ -1,11 +1,11 @@
-//! What verifying a key yields.
+//! The result of verifying a key.
 
 use crate::{
     id::{IntegrationId, KeyId},
     store::KeyKind,
 };
 
-/// A key that was shown and is valid.
+/// A presented key that is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedKey {
     /// Its public part.

@@ -1,4 +1,4 @@
-//! What the browser brings back (RFC 6749 sections 4.1.2 and 4.1.2.1, RFC 9207).
+//! The parameters that the browser brings back (RFC 6749 sections 4.1.2 and 4.1.2.1, RFC 9207).
 
 use std::{borrow::Cow, fmt};
 
@@ -11,12 +11,12 @@ use crate::{
     secret::Secret,
 };
 
-/// The most parameters that are looked at. Unknown ones are ignored.
+/// The most parameters that are read. Unknown ones are ignored.
 pub(crate) const MAX_PARAMETERS: usize = 32;
 /// The longest code, in bytes.
 pub(crate) const MAX_CODE: usize = 2048;
 
-/// A callback that is well formed. Nothing in it is trusted yet: whether the state is known, and whose it is, comes next.
+/// A well-formed callback. Nothing in it is trusted until its state is found and matched to its user.
 #[derive(Debug)]
 pub enum Callback {
     /// The provider gave a code.
@@ -58,7 +58,7 @@ impl Callback {
             return Err(Code::CallbackConflicting);
         }
         let state = state.map(|text| State::parse(&text)).transpose()?;
-        // No issuer is as long as that, so it is none that could match.
+        // No issuer is that long, so it cannot match.
         if issuer.as_ref().is_some_and(|issuer| issuer.len() > MAX_CODE) {
             return Err(Code::IssuerMismatch);
         }
@@ -90,8 +90,8 @@ impl Callback {
         }
     }
 
-    /// Compares the issuer, if one came, with the one that was asked, byte for byte (RFC 9207 section 2.4). Where the
-    /// provider has no known issuer there is nothing to compare.
+    /// Compares the issuer, if one came, with the expected one, byte for byte (RFC 9207 section 2.4). A provider without a
+    /// known issuer has nothing to compare.
     ///
     /// # Errors
     /// [`Code::IssuerMismatch`].
@@ -104,18 +104,18 @@ impl Callback {
     }
 }
 
-/// The `error` of a callback. Whoever made the callback's URL wrote it, so it is shown nowhere: only what it means gets on.
+/// The `error` of a callback. Anyone can write a callback's URL, so the text is never shown: only its meaning is passed on.
 pub struct ErrorText(String);
 
 impl ErrorText {
-    /// The longest text that can mean something, in bytes.
+    /// The longest text that can have a meaning, in bytes.
     const MAX: usize = 64;
 
     fn new(text: &str) -> Self {
         Self(if text.len() > Self::MAX { "" } else { text }.to_owned())
     }
 
-    /// What it means, by the standards or by the provider's own codes.
+    /// Its meaning, by the standards or by the provider's own codes.
     pub fn meaning(&self, provider: &ProviderFacts) -> AuthorizeError {
         AuthorizeError::parse(&self.0, &provider.authorize_errors)
     }
@@ -127,7 +127,7 @@ impl fmt::Debug for ErrorText {
     }
 }
 
-/// The parameters that mean something, decoded; never empty.
+/// The known parameters, decoded; never empty.
 #[derive(Default)]
 struct Parameters<'a> {
     state: Option<Cow<'a, str>>,

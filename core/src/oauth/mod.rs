@@ -1,5 +1,5 @@
-//! The pure parts of the authorization code flow: what is made before the browser leaves, and what is read when it comes
-//! back. Nothing here does I/O or reads a clock.
+//! The pure parts of the authorization code flow: what is made before the browser leaves, and read when it comes back.
+//! Nothing here does I/O or reads a clock.
 
 mod callback;
 mod pkce;

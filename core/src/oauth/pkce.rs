@@ -1,4 +1,4 @@
-//! Proof key for code exchange (RFC 7636), method S256; `plain` does not exist here.
+//! Proof key for code exchange (RFC 7636), method S256; `plain` is not supported.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};

@@ -1,8 +1,8 @@
-//! Where a browser may be sent after connecting. Entries are registered whole and matched whole, so that nothing in a
-//! query can turn the callback into an open redirector (RFC 9700 section 4.11).
+//! Where a browser may be sent after connecting. Entries are registered and matched as a whole, so that no query can turn
+//! the callback into an open redirector (RFC 9700 section 4.11).
 //!
-//! The text is judged before it is parsed: URL parsers repair what people mistype, and an address that was repaired is
-//! not the one that somebody read and allowed.
+//! The text is checked before it is parsed: URL parsers repair mistakes, and a repaired address is not the one that was
+//! reviewed and registered.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub(crate) const MAX_LENGTH: usize = 2000;
 pub(crate) struct RedirectUri(Url);
 
 impl RedirectUri {
-    /// Checks an entry that somebody wants to register.
+    /// Checks an entry to be registered.
     ///
     /// # Errors
     /// [`Code::RedirectUriInvalid`] or [`Code::RedirectUriTooLong`].
@@ -249,7 +249,7 @@ mod tests {
         );
     }
 
-    /// S09: whatever is asked, the browser goes to the entry or nowhere.
+    /// S09: whatever is requested, the browser is sent to a registered entry or nowhere.
     #[test]
     fn mangled_entries_lead_nowhere_else() {
         const PIECES: [&str; 24] = [

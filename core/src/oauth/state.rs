@@ -1,4 +1,4 @@
-//! The `state` parameter: what a callback must show to be let in (RFC 6749 section 10.12).
+//! The `state` parameter, which ties a callback to its attempt (RFC 6749 section 10.12).
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
@@ -13,9 +13,9 @@ use crate::{
 /// 256 random bits in base64url: 43 characters.
 const LENGTH: usize = 43;
 
-/// A state that is well formed; whether it is known is for the store to say.
+/// A well-formed state. Whether it is known, the store decides.
 ///
-/// Only its [`digest`](State::digest) is stored, so that whoever reads the store can finish nobody's attempt.
+/// Only its [`digest`](State::digest) is stored, so that reading the store does not enable anyone to finish an attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub struct State(Secret);
 
@@ -32,7 +32,7 @@ impl State {
     /// Checks the form of a state that came back.
     ///
     /// # Errors
-    /// [`Code::StateMalformed`] if no state of ours looks like it.
+    /// [`Code::StateMalformed`] if it does not have the form of our states.
     pub fn parse(text: &str) -> Result<Self, Code> {
         let ours = text.len() == LENGTH
             && text

@@ -48,8 +48,8 @@ errors! {
 }
 
 impl AuthorizeError {
-    /// The error that `text` names, by the provider's own codes where the standards do not know it. Case does not count,
-    /// and neither does whether words are joined by `-` or `_`.
+    /// The error that `text` names, by the provider's own codes where the standards do not know it. Ignores case, and
+    /// whether words are joined by `-` or `_`.
     pub(crate) fn parse(text: &str, own: &[(String, Self)]) -> Self {
         let text = text.to_ascii_lowercase().replace('-', "_");
         let own = || {

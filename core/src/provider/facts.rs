@@ -1,4 +1,4 @@
-//! What is known of a provider before anything is asked.
+//! What is known about a provider without a request.
 
 use super::AuthorizeError;
 use crate::integration::Offering;
@@ -24,9 +24,9 @@ use crate::integration::Offering;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProviderFacts {
-    /// The provider's name in paths. Two providers of one broker have different ones.
+    /// The provider's name in paths, unique within a broker.
     pub name: String,
-    /// What can be integrated. No two offerings of one broker have the same id.
+    /// What can be integrated. Offering ids are unique within a broker.
     pub offerings: Vec<Offering>,
     /// Request headers of the provider's API that a caller may set, beside those of HTTP itself. What authenticates,
     /// routes or frames a request never passes, and neither does a name with `_`, whatever is listed here. A header that

@@ -1,4 +1,4 @@
-//! How providers send: once for requests that spend something, and never around these rules.
+//! How providers send requests: those that spend something are sent once, and there is no other way to send.
 
 use std::{
     fmt,
@@ -42,10 +42,10 @@ pub enum TransportFault {
     AlreadyUsed,
 }
 
-/// A request that got no answer. Its sentence holds no URL and no foreign text; what it failed of is its
-/// [`source`](std::error::Error::source), such as "connection refused", for the operator's log.
+/// A request that got no response. The message contains no URL and no foreign text; the underlying error, such as
+/// "connection refused", is its [`source`](std::error::Error::source), for the operator's log.
 ///
-/// Two are equal if they mean the same for the request; what caused them does not count.
+/// Equality ignores the source.
 #[derive(Clone, thiserror::Error)]
 #[error("request failed: {fault:?}")]
 pub struct TransportError {
@@ -67,7 +67,7 @@ impl TransportError {
         }
     }
 
-    /// Keeps what led to it. It gets into logs, and must hold no secret, no URL and nothing of the request.
+    /// Attaches the cause, for logs. It must not contain a secret, a URL, or any part of the request.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(cause.into()));
@@ -125,7 +125,7 @@ impl ProviderHttp {
     /// [`TransportError`] if no whole answer came.
     ///
     /// # Cancel safety
-    /// The request may have been processed. It is one that may be repeated.
+    /// The request may have been processed; it is safe to repeat.
     pub async fn send(
         &self,
         request: http::Request<Vec<u8>>,
@@ -140,7 +140,8 @@ const NOT_SENT: u8 = 2;
 const ANSWERED: u8 = 3;
 const LOST: u8 = 4;
 
-/// What really happened to a [`TokenHttp`], kept by core: the engine believes this before it believes the provider.
+/// What happened to the request of a [`TokenHttp`], as seen by core, which trusts this over what the provider's code
+/// reports.
 #[derive(Clone, Debug, Default)]
 pub struct Presentation(Arc<AtomicU8>);
 

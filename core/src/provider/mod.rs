@@ -3,7 +3,7 @@
 //! A provider has three parts. Its [`ProviderFacts`] are data: what it offers, and what its API takes beside plain HTTP.
 //! Its pure functions build URLs, read answers and judge refusals. Its async functions send, through what core hands them:
 //! [`TokenHttp`] for requests that spend something (it sends once and is consumed), [`ProviderHttp`] for the rest. It keeps
-//! no state and reads no clock. Core knows no provider: whatever only one of them can know is said here.
+//! no state and reads no clock. Core knows no provider: all knowledge that is specific to one comes through this trait.
 
 mod authorize_error;
 mod facts;
@@ -41,9 +41,9 @@ pub enum Rotation {
 /// When an access token ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// The provider said so.
+    /// As the provider stated.
     Known(Timestamp),
-    /// Nobody said; the provider assumes its usual session length.
+    /// Not stated; the provider's usual session length is assumed.
     Assumed(Timestamp),
 }
 
@@ -65,7 +65,7 @@ pub struct TokenSet {
     pub refresh_token: Option<Secret>,
     /// Origin for API calls, if one came; already passed by [`Provider::check_instance_url`].
     pub instance_url: Option<String>,
-    /// Granted scopes, if told.
+    /// Granted scopes, if stated.
     pub scopes: Option<Vec<String>>,
     /// When the access token ends.
     pub expiry: Expiry,
@@ -78,7 +78,7 @@ pub struct TokenSet {
 pub enum Verdict {
     /// The grant is gone; only the user can bring it back.
     GrantDead,
-    /// The OAuth client is wrong; connections are not to blame.
+    /// The OAuth client is wrong; its connections are not affected.
     ClientMisconfigured,
     /// Not now; the token is unspent.
     MayPass,
@@ -86,23 +86,23 @@ pub enum Verdict {
     InProgress,
 }
 
-/// A definite refusal: the provider read the request and said no.
+/// A definite refusal: the provider read the request and rejected it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// What it means.
     pub verdict: Verdict,
     /// Why, from a closed list.
     pub reason: Reason,
-    /// `Retry-After`, if told.
+    /// `Retry-After`, if given.
     pub retry_after: Option<Duration>,
 }
 
 /// How a request to the provider failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Certainly not sent.
+    /// Definitely not sent.
     NotSent,
-    /// It may have been processed; the answer is not known.
+    /// It may have been processed; its outcome is unknown.
     Unknown(Reason),
     /// Answered, and refused.
     Refused(Refusal),
@@ -141,7 +141,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What the browser is sent to the provider with (RFC 6749 section 4.1.1, RFC 7636 section 4.3).
+/// Parameters of the authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3).
 pub struct AuthorizeRequest<'a> {
     /// `state`.
     pub state: &'a str,
@@ -158,27 +158,27 @@ impl fmt::Debug for AuthorizeRequest<'_> {
     }
 }
 
-/// What a code is exchanged with (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
+/// Parameters of the code exchange (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
 #[derive(Debug)]
 pub struct CodeExchange<'a> {
     /// `code`.
     pub code: &'a Secret,
     /// `code_verifier`.
     pub code_verifier: &'a Secret,
-    /// Now, to reckon expiry from.
+    /// The present time, from which expiry is calculated.
     pub now: Timestamp,
 }
 
 /// Whether an access token still works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLife {
-    /// It does, until then if the provider says so.
+    /// It does, until the given time if the provider states one.
     Alive(Option<Timestamp>),
     /// It does not.
     Dead,
 }
 
-/// What an API answer says beside its content.
+/// What an API response tells besides its content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ApiVerdict {
     /// The access token was refused, and a new one may help. The call did not run.
@@ -215,7 +215,7 @@ pub struct UrlError {
 /// - accept an instance or identity URL only after its own check, since tokens are sent there.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync + 'static {
-    /// What holds for all its integrations. The same at every call.
+    /// Facts that hold for all its integrations. Every call returns the same.
     fn facts(&self) -> &ProviderFacts;
 
     /// Checks the provider's own options of an integration. `allow_loopback` permits http on loopback literals.
@@ -257,7 +257,7 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// [`Failure::Unknown`] if the code may have been exchanged and the answer is lost or unreadable.
     ///
     /// # Cancel safety
-    /// The code may be spent, and a grant left at the provider that nobody holds. Nothing is sent after the drop.
+    /// The code may be spent, leaving a grant at the provider that no one holds. Nothing is sent after the drop.
     async fn exchange_code(
         &self,
         http: TokenHttp,
@@ -273,7 +273,7 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// The token may be spent, and its successor lost: what a dropped future leaves is [`Failure::Unknown`]. Nothing is
-    /// sent after the drop. The broker does not drop it for a caller who went away, only at its own time limit.
+    /// sent after the drop. The broker drops it at its own time limit only, never because a caller was dropped.
     async fn refresh(
         &self,
         http: TokenHttp,
@@ -282,7 +282,7 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<TokenSet, Failure>;
 
-    /// Revokes a token (RFC 7009). A token that is not known any more counts as revoked.
+    /// Revokes a token (RFC 7009). A token that the provider no longer knows counts as revoked.
     ///
     /// # Errors
     /// [`Failure`] if it is not certain that the token is gone. Revoking again does no harm.
@@ -294,7 +294,7 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Asks whether an access token works and until when, by introspection (RFC 7662) or a harmless call.
     ///
     /// # Errors
-    /// [`Failure`] if that could not be found out. It says nothing about the token.
+    /// [`Failure`] if that could not be determined. It says nothing about the token.
     ///
     /// # Cancel safety
     /// Cancel safe: asking spends nothing.
@@ -322,13 +322,15 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Checks client id and secret without a user.
     ///
     /// # Errors
-    /// [`Failure::Refused`] with [`Verdict::ClientMisconfigured`] if they are wrong, others if it cannot be told now.
+    /// [`Failure::Refused`] with [`Verdict::ClientMisconfigured`] if they are wrong, others if that cannot be determined
+    /// now.
     ///
     /// # Cancel safety
     /// Cancel safe: it spends nothing.
     async fn verify_client(&self, http: &ProviderHttp, client: &Client<'_>) -> Result<(), Failure>;
 
-    /// Reads what an API answer says beside its content. `body_prefix` is its first bytes, only for error statuses.
+    /// Reads what an API response tells besides its content. `body_prefix` is the body's beginning, for error statuses
+    /// only.
     fn classify_api_response(
         &self,
         status: http::StatusCode,

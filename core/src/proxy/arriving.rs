@@ -1,4 +1,4 @@
-//! The body of a provider's answer, as it comes in.
+//! The body of a provider's response, as it arrives.
 
 use std::{
     borrow::Cow,
@@ -18,11 +18,11 @@ use tokio::time::Sleep;
 use super::{host::Host, wire::Line};
 use crate::error::{Code, Error};
 
-/// What is left of an answer on its connection.
+/// The rest of a response, and its connection.
 pub(super) struct Arriving {
-    /// What was read ahead.
+    /// Chunks that were read ahead.
     front: VecDeque<Bytes>,
-    /// What is still to come; gone when it ended or broke off.
+    /// The rest; `None` once it ended or broke off.
     incoming: Option<Incoming>,
     /// How it broke off, if that was found when reading ahead.
     failed: Option<Error>,
@@ -35,7 +35,7 @@ pub(super) struct Arriving {
 
 impl Arriving {
     pub(super) fn new(incoming: Incoming, host: &Arc<Host>, line: Line, idle: Duration) -> Self {
-        // A short answer was read whole already: the connection is free.
+        // A short response has been read already: the connection is free.
         let line = if line.sender.is_ready() {
             host.put_back(line);
             None
@@ -99,7 +99,7 @@ impl Arriving {
             match Pin::new(incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.waiting = false;
-                    // Trailers are headers that nobody judged.
+                    // Trailers are headers that nothing has checked.
                     if let Ok(chunk) = frame.into_data() {
                         return Poll::Ready(Some(Ok(chunk)));
                     }
@@ -172,7 +172,7 @@ impl Arriving {
     }
 }
 
-/// What a broken answer is.
+/// Classifies a broken response.
 fn broken(error: hyper::Error) -> Error {
     let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
     let framing =
@@ -187,7 +187,7 @@ fn broken(error: hyper::Error) -> Error {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        // A reader who knows the length does not ask for the end.
+        // A reader that knows the length may not poll for the end.
         if self.incoming.as_ref().is_some_and(Incoming::is_end_stream) {
             self.release();
         }

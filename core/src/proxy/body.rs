@@ -1,4 +1,4 @@
-//! Request bodies, on their way out.
+//! Request bodies.
 
 use std::{
     fmt,
@@ -33,7 +33,7 @@ impl Content {
         })
     }
 
-    /// Whether it takes so long to send that the time limit must look at progress.
+    /// Whether it may take so long to send that the time limit must depend on progress.
     pub(super) fn is_long(&self) -> bool {
         match self {
             Self::None => false,
@@ -59,7 +59,7 @@ impl Content {
     }
 }
 
-/// An error of a stream that is not ours; the text of a foreign one is dropped.
+/// Converts an error of somebody's stream; the text of a foreign one is dropped.
 pub(super) fn ours(
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     foreign: impl FnOnce() -> Error,
@@ -75,7 +75,7 @@ pub(super) fn foreign(error: impl Into<Box<dyn std::error::Error + Send + Sync>>
     ours(error, || Error::new(Code::BodyInvalid).because("stream"))
 }
 
-/// Lets a body be `Sync` that is not: it is polled through `&mut` only, without a lock.
+/// Makes a body `Sync` that is not. It is polled through `&mut`, which takes no lock.
 pub(super) struct Unshared<B>(Mutex<B>);
 
 impl<B> Unshared<B> {
@@ -92,8 +92,8 @@ impl<B> Unshared<B> {
     }
 }
 
-/// The body of a request that another implementation of [`Connection`](crate::Connection) sends: see
-/// [`ApiRequest::into_http`](super::ApiRequest::into_http). It fails as the caller's stream does.
+/// The body of a request, for other implementations of [`Connection`](crate::Connection); made by
+/// [`ApiRequest::into_http`](super::ApiRequest::into_http). It fails if the caller's stream does.
 pub struct ApiRequestBody(Unshared<Outgoing>);
 
 impl ApiRequestBody {
@@ -126,9 +126,9 @@ impl fmt::Debug for ApiRequestBody {
     }
 }
 
-/// A stream, and what went through of it as long as that is little.
+/// A stream, and a copy of what was sent of it while that is small.
 pub(super) struct Tape {
-    /// Until it is sent. The mutex is never locked: it lets a call be shared, which a body alone may not.
+    /// Until it is sent. The mutex is never locked: it only makes a call `Sync`.
     body: Mutex<Option<UnsyncBoxBody<Bytes, Error>>>,
     kept: Arc<Mutex<Kept>>,
 }
@@ -137,7 +137,7 @@ pub(super) struct Tape {
 pub(super) struct Kept {
     chunks: Vec<Bytes>,
     bytes: usize,
-    /// More went through than is kept.
+    /// More was sent than is kept.
     over: bool,
     ended: bool,
     fault: Option<Error>,
@@ -207,7 +207,7 @@ impl Body for Outgoing {
                     return Poll::Ready(Some(Err(error)));
                 }
                 Some(Ok(frame)) => {
-                    // Trailers are headers that nobody judged.
+                    // Trailers are headers that nothing has checked.
                     let Ok(data) = frame.into_data() else { continue };
                     kept.bytes = kept.bytes.saturating_add(data.len());
                     if kept.bytes > KEPT {
@@ -216,7 +216,7 @@ impl Body for Outgoing {
                     } else {
                         kept.chunks.push(data.clone());
                     }
-                    // Of a body of known length the end is not asked for.
+                    // A body of known length may not be polled for its end.
                     kept.ended = body.is_end_stream();
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }

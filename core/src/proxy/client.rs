@@ -1,8 +1,8 @@
 //! The HTTP client under the proxy.
 //!
-//! It connects, keeps connections and sends: nothing else. No redirect is followed, nothing is decompressed, no proxy of
-//! the environment is used, and a request is sent a second time in one case only: hyper hands the whole of it back,
-//! which it does exactly when the connection ended before the request was begun.
+//! It connects, pools connections and sends: nothing else. It follows no redirects, decompresses nothing, ignores proxies
+//! of the environment, and sends a request a second time in one case only: when hyper hands it back whole, which means that
+//! the connection ended before the request was begun.
 
 use std::{
     collections::HashMap,
@@ -40,7 +40,7 @@ use crate::{
 
 /// How many hosts are known before the unused ones are forgotten.
 const HOSTS: usize = 4096;
-/// The longest header section of an answer.
+/// The longest header section of a response, in bytes.
 const MAX_HEADERS: usize = 256 * 1024;
 
 /// The client's time limits.
@@ -78,7 +78,7 @@ pub(crate) struct ProxyClient {
 #[derive(Debug)]
 struct Hosts {
     known: HashMap<Box<str>, Arc<Host>, foldhash::fast::RandomState>,
-    /// At how many to look for unused ones.
+    /// The number at which to drop unused ones.
     full: usize,
 }
 
@@ -91,11 +91,11 @@ impl fmt::Debug for ProxyClient {
     }
 }
 
-/// A call that got no answer.
+/// A call that got no response.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) error: Error,
-    /// The answer was lost: what may be done twice may be tried again.
+    /// The response was lost: a call that is safe to repeat may be repeated.
     pub(super) lost: bool,
 }
 
@@ -105,7 +105,7 @@ impl From<Error> for Failed {
     }
 }
 
-/// What the provider answered, unfiltered.
+/// The provider's response, unfiltered.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -151,7 +151,7 @@ impl ProxyClient {
         })
     }
 
-    /// Sends one call with the set's token to the set's origin, and returns when the header section of the answer is
+    /// Sends one call with the set's token to the set's origin, and returns once the header section of the response is
     /// there. `sent` becomes true when the call may have reached the provider. `fresh` asks for a new connection.
     ///
     /// # Cancel safety
@@ -266,7 +266,7 @@ impl ProxyClient {
 fn compose(host: &Host, authorization: &HeaderValue, call: &Call, body: Outgoing) -> Request<Outgoing> {
     let given = call.headers.iter().map(|(name, value)| (name, value));
     let mut headers = headers::outgoing(given, &host.header, authorization);
-    // RFC 9110 section 8.6: a method that usually has a body says that this time there is none.
+    // RFC 9110 section 8.6: a method that usually has a body must say so if it has none.
     if body.is_end_stream() && matches!(call.method, Method::POST | Method::PUT | Method::PATCH) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
@@ -277,10 +277,10 @@ fn compose(host: &Host, authorization: &HeaderValue, call: &Call, body: Outgoing
     request
 }
 
-/// The time limit of a call, over all that happens in it until its answer begins.
+/// The time limit of a call, until its response begins.
 pub(super) struct Deadline<'a> {
     pub(super) sleep: Pin<&'a mut Sleep>,
-    /// By how much a long body that moves puts it off.
+    /// How much a long body that makes progress extends it.
     pub(super) window: Duration,
 }
 
@@ -301,7 +301,7 @@ impl Deadline<'_> {
             .and_then(Result::ok)
     }
 
-    /// Waits for the answer. A long body may take its time to go out, as long as it moves.
+    /// Waits for the response. A long body may take any time to send, as long as it makes progress.
     async fn answer<F: Future>(&mut self, work: F, call: &Call, state: &State) -> Result<F::Output, Error> {
         let long = call.content.is_long();
         let mut written = None;
@@ -333,7 +333,7 @@ impl Deadline<'_> {
     }
 }
 
-/// Why no connection came about. Nothing of the call can have left.
+/// Why no connection could be made. Nothing of the call can have been sent.
 fn unreachable(error: Box<dyn StdError + Send + Sync>) -> Error {
     Error::new(class(&*error)).caused_by(error)
 }
@@ -347,7 +347,7 @@ fn class(error: &(dyn StdError + 'static)) -> Code {
         if error.is::<rustls::Error>() {
             return Code::UpstreamTls;
         }
-        // What an I/O error wraps is not its source.
+        // The error that an I/O error wraps is not its source.
         cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),
             None => error.source(),
@@ -356,7 +356,7 @@ fn class(error: &(dyn StdError + 'static)) -> Code {
     Code::UpstreamUnreachable
 }
 
-/// Why a call that was begun got no answer.
+/// Why a call that was begun got no response.
 fn judge(error: hyper::Error, call: &Call, state: &State) -> Failed {
     if let Some(fault) = call.content.fault() {
         return fault.into();

@@ -1,6 +1,6 @@
-//! Which headers cross the proxy, as data. Requests by a list of what may pass, answers by a list of what may not: the
-//! caller is the one who must not speak for the broker, and the provider's own headers are part of its answer. Request
-//! headers of one provider's API are in its [`ProviderFacts`](crate::provider::ProviderFacts).
+//! Which headers cross the proxy, as data. Request headers pass by an allowlist, since a caller must not speak for the
+//! broker; response headers by a denylist, since they are part of the provider's response. Request headers of one
+//! provider's API are in its [`ProviderFacts`](crate::provider::ProviderFacts).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -36,8 +36,8 @@ const SENT: &[&str] = &[
     "x-request-id",
 ];
 
-/// Request headers that are the broker's or belong to a connection: what authenticates, routes or frames a request. No
-/// provider lets them pass. Sorted.
+/// Request headers that never pass, for any provider: they authenticate, route or frame a request, or belong to a
+/// connection. Sorted.
 const OURS: &[&str] = &[
     "authorization",
     "connection",
@@ -57,10 +57,10 @@ const OURS: &[&str] = &[
     "via",
 ];
 
-/// Beginnings of such names.
+/// Prefixes of such names.
 const OURS_UNDER: &[&str] = &["proxy-", "x-forwarded-"];
 
-/// Request headers of which the last one given counts.
+/// Request headers of which the last value wins.
 const ONCE: &[HeaderName] = &[
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
@@ -69,8 +69,8 @@ const ONCE: &[HeaderName] = &[
     header::CONTENT_RANGE,
 ];
 
-/// Answer headers that do not pass: those of the connection to the provider, those that set something in a browser for
-/// the host's own origin, and those that answer for the provider's origin. Sorted.
+/// Response headers that do not pass: those of the connection to the provider, those that would set browser state or policy
+/// for the host's own origin, and those that speak for the provider's origin. Sorted.
 const KEPT_BACK: &[&str] = &[
     "accept-ch",
     "access-control-allow-credentials",
@@ -118,8 +118,7 @@ pub(super) const MAX_BYTES: usize = 64 * 1024;
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("grantry/", env!("CARGO_PKG_VERSION")));
 
-/// Whether a request header never passes, whatever the provider. A name with `_` is one of them: some servers take `_` for
-/// `-`.
+/// Whether a request header never passes, for any provider. Names with `_` are among them: some servers treat `_` as `-`.
 pub(super) fn is_ours(name: &HeaderName) -> bool {
     let name = name.as_str();
     OURS.binary_search(&name).is_ok()
@@ -134,7 +133,7 @@ pub(super) fn is_sent(name: &HeaderName, provider: &[HeaderPattern]) -> bool {
     !is_ours(name) && (SENT.binary_search(&text).is_ok() || api())
 }
 
-/// Whether an answer header passes.
+/// Whether a response header passes.
 fn is_handed_on(name: &HeaderName) -> bool {
     KEPT_BACK.binary_search(&name.as_str()).is_err()
 }
@@ -147,7 +146,7 @@ pub(super) fn named(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
 }
 
-/// The headers of a request: what passed of the caller's, then ours, which nothing overwrites any more.
+/// The headers of a request: the caller's that passed, then ours, which overwrite them.
 pub(super) fn outgoing<'a>(
     given: impl ExactSizeIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
     host: &HeaderValue,
@@ -167,9 +166,9 @@ pub(super) fn outgoing<'a>(
     headers
 }
 
-/// Removes from an answer what must not pass.
+/// Removes from a response the headers that must not pass.
 pub(super) fn filter_answer(headers: &mut HeaderMap) {
-    // Nearly every answer loses one or two at the most: look first, then remove.
+    // Nearly every response loses at most one or two: collect first, then remove.
     let mut drop: Vec<HeaderName> = Vec::new();
     for (name, value) in &*headers {
         if !is_handed_on(name) {
@@ -178,7 +177,7 @@ pub(super) fn filter_answer(headers: &mut HeaderMap) {
                     named(value).filter(|n| *n != header::CONTENT_LENGTH && *n != header::CONTENT_TYPE),
                 );
             } else if name == header::TRANSFER_ENCODING {
-                // A length beside chunks is not the length.
+                // With chunks, Content-Length is not the length.
                 drop.push(header::CONTENT_LENGTH);
             }
             drop.push(name.clone());
@@ -215,7 +214,7 @@ mod tests {
         }
     }
 
-    /// P24 to P30: names that a caller may not speak under, in every spelling that a name can have.
+    /// P24 to P30: headers that a caller must not set, in every spelling.
     #[test]
     fn hostile_request_headers_do_not_pass() {
         let hostile = [
@@ -308,7 +307,7 @@ mod tests {
         assert!(is_sent(&name("anything-else"), &all));
     }
 
-    /// O06, and what else must not reach a browser through the host.
+    /// O06, and other headers that must not reach a browser through the host.
     #[test]
     fn answers_lose_what_is_not_theirs_to_set() {
         let mut headers = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! The provider's hosts, each by the origin that the sealed token set names. Nothing else decides where a call goes.
+//! The provider's hosts, by the origin that the sealed token set names. Nothing else decides where a call is sent.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use crate::error::{Code, Error};
 
 /// The most idle connections that are kept to one host.
 const MAX_IDLE: usize = 64;
-/// How long a connection whose answer was read gets to be ready for the next request.
+/// How long to wait for a connection whose response was read to be ready for the next request.
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// One origin, and its idle connections.
@@ -58,7 +58,7 @@ impl Host {
             .unwrap_or(name);
         let loopback = match bare.parse::<IpAddr>() {
             Ok(address) if address.is_loopback() && allow_loopback => true,
-            // No provider lives at a bare address.
+            // No provider is at a bare IP address.
             Ok(_) => return Err(Error::new(Code::TargetForbidden).because("ip")),
             Err(_) => false,
         };
@@ -84,7 +84,7 @@ impl Host {
         if dialled != origin {
             return Err(refused());
         }
-        // The port that the scheme means anyway is not written.
+        // The scheme's default port is omitted.
         let default = matches!((port, secure), (Some(443), true) | (Some(80), false));
         let header = HeaderValue::from_str(if default { name } else { authority }).map_err(|_| refused())?;
         Ok(Self {
@@ -95,14 +95,14 @@ impl Host {
         })
     }
 
-    /// An idle connection that is ready, the one that was used last first.
+    /// An idle connection that is ready, most recently used first.
     pub(super) async fn idle_line(&self) -> Option<Line> {
         loop {
             let mut line = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
             if line.sender.is_closed() {
                 continue;
             }
-            // It was put back when its answer had been read; the task that drives it may be a step behind.
+            // It was put back once its response was read; the task that drives it may lag behind.
             if line.sender.is_ready()
                 || matches!(
                     tokio::time::timeout(SETTLE, line.sender.ready()).await,
@@ -126,14 +126,14 @@ impl Host {
         }
     }
 
-    /// Whether nothing is lost if the host is forgotten.
+    /// Whether the host can be forgotten without loss.
     pub(super) fn is_unused(&self) -> bool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|line| !line.sender.is_closed());
         idle.is_empty()
     }
 
-    /// Closes what is idle.
+    /// Closes idle connections.
     pub(super) fn hang_up(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

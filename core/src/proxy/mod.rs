@@ -1,8 +1,8 @@
 //! Sends API calls on a user's behalf.
 //!
-//! A caller names a connection, a method and a path; the origin and the token come from the sealed token set and from
-//! nowhere else. What the provider answers is handed back as it came, but for a refused token: then the set is refreshed
-//! once and the call, which did not run, is sent once more.
+//! A caller names a connection, a method and a path; the origin and the token come only from the sealed token set. The
+//! provider's response is returned unchanged, except if it refuses the token: then the set is refreshed once and the call,
+//! which did not run, is sent once more.
 //!
 //! | what | where |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! What the path and the query of a call may be. The string that is checked here is the string on the wire: nothing
+//! The rules for the path and the query of a call. The string that is checked here is the string on the wire: nothing
 //! parses, joins or normalises it afterwards.
 
 use crate::{error::Code, provider::ProviderFacts};
@@ -40,7 +40,7 @@ pub(super) fn check(raw: &str) -> Result<(), Code> {
     }
     let mut segments = segments.split('/').peekable();
     while let Some(segment) = segments.next() {
-        // Only the last one may be empty: that is a trailing slash.
+        // Only the last one may be empty, which is a trailing slash.
         if segment.is_empty() && segments.peek().is_some() {
             return Err(Code::PathEmptySegment);
         }
@@ -51,14 +51,14 @@ pub(super) fn check(raw: &str) -> Result<(), Code> {
 
 fn check_segment(segment: &str) -> Result<(), Code> {
     let mut bytes = segment.bytes();
-    // The segment as a server sees it that decodes it and cuts off parameters (`..;x`).
+    // The segment as seen by a server that decodes it and cuts off parameters (`..;x`).
     let mut name = Name::default();
     while let Some(byte) = bytes.next() {
         let meant = match byte {
             b'%' => match decode(&mut bytes).ok_or(Code::PathBadPercent)? {
                 ..b' ' | 0x7f => return Err(Code::PathEncodedControl),
                 b'/' | b'\\' => return Err(Code::PathEncodedSeparator),
-                // What is encoded twice is decoded by somebody behind the one who checks.
+                // A double encoding may be decoded by a server behind the one that checks.
                 b'%' => return Err(Code::PathBadPercent),
                 byte => byte,
             },
@@ -117,9 +117,9 @@ fn check_raw_query(query: &str) -> Result<(), Code> {
     check_keys(query, &RESERVED)
 }
 
-/// Whether a query has one of these keys.
+/// Checks that a query has none of these keys.
 fn check_keys(query: &str, reserved: &[impl AsRef<str>]) -> Result<(), Code> {
-    // Old servers part pairs at `;` too.
+    // Some servers also split pairs at `;`.
     let mut keys = query
         .split(['&', ';'])
         .map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key));
@@ -133,7 +133,7 @@ fn check_keys(query: &str, reserved: &[impl AsRef<str>]) -> Result<(), Code> {
 /// Checks a path and query that passed [`check`] by the rules of the provider that they are meant for.
 pub(super) fn check_for(target: &str, provider: &ProviderFacts) -> Result<(), Code> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    // No segment is empty, `.` or `..`, and no separator is encoded: what begins like a prefix lies below it.
+    // No segment is empty, `.` or `..`, and no separator is encoded: what begins with a prefix is below it.
     let is_below = |prefix: &String| {
         path.strip_prefix(prefix.trim_end_matches('/'))
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

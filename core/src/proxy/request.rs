@@ -1,4 +1,4 @@
-//! What a caller wants sent.
+//! Requests to the provider's API.
 
 use std::{fmt, time::Duration};
 
@@ -20,9 +20,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A call to the provider's API.
 ///
-/// Nothing fails while it is put together: what is wrong with it is told when it is sent, before it is counted or leaves.
-/// Which paths, headers and query keys a provider's API takes is known only when the connection is found; the rest is checked
-/// first.
+/// Building it never fails: mistakes are reported by `send`, before the call is counted or anything is sent. Which paths,
+/// headers and query keys a provider's API takes is checked once the connection is found; everything else before.
 ///
 /// ```
 /// use grantry::proxy::ApiRequest;
@@ -33,9 +32,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 #[must_use = "a request does nothing until it is sent"]
 pub struct ApiRequest {
     method: Method,
-    /// The path as given, and behind it the pairs that were appended.
+    /// The path as given, followed by the appended pairs.
     target: String,
-    /// How much of `target` is as given.
+    /// The length of the path as given.
     given: usize,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers that a `Connection` header named.
@@ -44,7 +43,7 @@ pub struct ApiRequest {
     header_bytes: usize,
     content: Content,
     timeout: Option<Duration>,
-    /// The first thing that was wrong.
+    /// The first mistake.
     fault: Option<Error>,
 }
 
@@ -107,7 +106,7 @@ impl ApiRequest {
         Self::new(Method::DELETE, path)
     }
 
-    /// Appends a pair to the query, after what the path brings. Both are encoded here.
+    /// Appends a pair to the query, after the path's own query. Key and value are encoded.
     pub fn query(mut self, key: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let (key, value) = (key.as_ref(), value.as_ref());
         if path::is_reserved(key) {
@@ -132,8 +131,8 @@ impl ApiRequest {
             .fold(self, |request, (key, value)| request.query(key, value))
     }
 
-    /// Adds a header. Those that neither HTTP nor the provider's API has on its list are dropped: whatever authenticates,
-    /// routes, frames or belongs to one connection is the broker's.
+    /// Adds a header. Headers on neither HTTP's nor the provider's list are dropped; those that authenticate, route or
+    /// frame a request, or belong to one connection, are the broker's.
     pub fn header(self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         let Ok(name) = HeaderName::from_bytes(name.as_ref()) else {
             return self.fail(Code::HeaderNameInvalid);
@@ -144,7 +143,7 @@ impl ApiRequest {
         self.add_header(&name, &value)
     }
 
-    /// Adds headers of a request that is passed on, by the same rules.
+    /// Adds the headers of a forwarded request, by the same rules.
     pub fn headers(self, headers: &HeaderMap) -> Self {
         headers
             .iter()
@@ -199,7 +198,7 @@ impl ApiRequest {
         self
     }
 
-    /// How long the call may take until the answer begins, waiting for a refresh included. 25 seconds if not set.
+    /// How long the call may take until the response begins, including the wait for a refresh. 25 seconds by default.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
@@ -210,23 +209,23 @@ impl ApiRequest {
         &self.method
     }
 
-    /// Path and query as they are sent, not checked yet.
+    /// Path and query as they will be sent, not checked yet.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// How long the call may take until the answer begins, if the caller said so.
+    /// How long the call may take until the response begins, if the caller set it.
     pub fn time_limit(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// The request as one of the `http` crate, for those who implement [`Connection`](crate::Connection). Its URI is path
-    /// and query; origin and token are for the implementation to add, and [`ApiRequest::time_limit`] is for it to keep.
-    /// Headers that belong to the caller's own connection are gone. Which paths and headers the provider's API takes is not
-    /// checked here.
+    /// Converts it to a request of the `http` crate, for other implementations of [`Connection`](crate::Connection). The
+    /// URI is path and query; the implementation adds origin and token, and enforces [`ApiRequest::time_limit`]. Headers
+    /// that belong to the caller's own connection are removed. Which paths and headers the provider's API takes is not
+    /// checked.
     ///
     /// # Errors
-    /// What was wrong when the request was put together, or is wrong with its path: the codes that `send` is to give.
+    /// A mistake in the request; `send` should return it.
     pub fn into_http(self) -> Result<http::Request<ApiRequestBody>, Error> {
         let mut call = self.check()?;
         let body = call.content.outgoing().ok_or(Code::Internal)?;
@@ -242,7 +241,7 @@ impl ApiRequest {
         self
     }
 
-    /// Checks what can be checked without knowing the provider, before anything happens.
+    /// Checks everything that does not depend on the provider, before anything happens.
     pub(super) fn check(self) -> Result<Call, Error> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -261,7 +260,7 @@ impl ApiRequest {
         let length = self.target.len();
         let target = PathAndQuery::from_maybe_shared(Bytes::from(self.target))
             .map_err(|_| Error::new(Code::PathNotAscii))?;
-        // What was checked is what is sent.
+        // The string that was checked is the one that is sent.
         if target.as_str().len() != length {
             return Err(Code::PathFragment.into());
         }
@@ -278,13 +277,10 @@ impl ApiRequest {
 }
 
 fn dropped(header: &HeaderName) {
-    tracing::debug!(
-        header = header.as_str(),
-        "a request header does not pass and was dropped"
-    );
+    tracing::debug!(header = header.as_str(), "a request header was dropped");
 }
 
-/// Shows the method and the path: a query, headers and a body may hold what no log should.
+/// Shows method and path only: query, headers and body may contain secrets.
 impl fmt::Debug for ApiRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.target.split('?').next().unwrap_or_default();
@@ -295,7 +291,7 @@ impl fmt::Debug for ApiRequest {
     }
 }
 
-/// A request that is well formed. [`Call::fit`] checks the rest.
+/// A well-formed request. [`Call::fit`] checks the rest.
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) target: PathAndQuery,
@@ -321,7 +317,7 @@ impl Call {
         Ok(())
     }
 
-    /// Whether sending it twice does what sending it once does.
+    /// Whether sending it twice has the effect of sending it once.
     pub(super) fn is_safe(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD)
     }
@@ -394,7 +390,7 @@ mod tests {
             code(ApiRequest::get("/a").query("q", "x".repeat(17_000))),
             "query_too_large"
         );
-        // A bad path is not healed by what is appended to it.
+        // Appending to a bad path does not make it valid.
         assert_eq!(code(ApiRequest::get("/a#").query("q", "1")), "path_fragment");
         assert_eq!(code(ApiRequest::get("").query("q", "1")), "path_empty");
     }

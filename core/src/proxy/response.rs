@@ -1,4 +1,4 @@
-//! What the provider answered, streamed.
+//! The provider's response, streamed.
 
 use std::{
     fmt,
@@ -19,11 +19,11 @@ use super::{
 };
 use crate::error::{Code, Error};
 
-/// The provider's answer, whatever its status: refusals and redirects are handed back as they came.
+/// The provider's response, whatever its status: refusals and redirects are returned as they are.
 ///
-/// Headers of the connection to the provider, cookies and what a browser would take as the host's own policy are gone.
-/// The body is neither decompressed nor held: it is read as the provider sends it, and dropping the answer aborts the
-/// call.
+/// Without headers of the connection to the provider, cookies, and headers that a browser would take as the host's own
+/// policy. The body is neither decompressed nor buffered: it is read as the provider sends it, and dropping the response
+/// aborts the call.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ApiResponse {
@@ -36,10 +36,10 @@ pub struct ApiResponse {
 }
 
 impl ApiResponse {
-    /// An answer that came from elsewhere than this process's connection to the provider, for those who implement
-    /// [`Connection`](crate::Connection). Headers that do not pass are dropped, and the body is streamed.
+    /// Makes a response for other implementations of [`Connection`](crate::Connection). Headers that do not pass are
+    /// dropped, and the body is streamed.
     ///
-    /// A body that fails ends with `upstream_truncated`; if its error is an [`Error`], the reader gets that.
+    /// If the body fails, its reader gets `upstream_truncated`, or the body's error if that is an [`Error`].
     ///
     /// ```
     /// use grantry::proxy::ApiResponse;
@@ -107,7 +107,7 @@ impl ApiResponse {
     /// Reads the whole body as JSON.
     ///
     /// # Errors
-    /// `answer_invalid` if it is not the JSON that `T` stands for; otherwise as [`ApiResponse::bytes`].
+    /// `answer_invalid` if it is not the JSON of a `T`; otherwise as [`ApiResponse::bytes`].
     ///
     /// # Cancel safety
     /// Dropping the future aborts the call.
@@ -128,7 +128,7 @@ impl ApiResponse {
         String::from_utf8(bytes.into()).map_err(|_| Error::new(Code::AnswerInvalid).because("utf8"))
     }
 
-    /// The same as a response of the `http` crate, to be passed on.
+    /// Converts it to a response of the `http` crate.
     pub fn into_http(self) -> http::Response<ApiBody> {
         let mut response = http::Response::new(self.body);
         *response.status_mut() = self.status;
@@ -137,9 +137,9 @@ impl ApiResponse {
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 ///
-/// It ends cleanly only if the provider's answer did. It fails with `upstream_truncated` if the provider closed early,
+/// It ends cleanly only if the provider's response did. It fails with `upstream_truncated` if the provider closed early,
 /// `upstream_protocol` if its framing is wrong, and `upstream_timeout` if nothing came for a minute.
 pub struct ApiBody(Source);
 
@@ -177,7 +177,7 @@ impl ApiBody {
             match std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                // Trailers are headers that nobody judged.
+                // Trailers are headers that nothing has checked.
                 Some(Ok(frame)) => {
                     if let Ok(chunk) = frame.into_data() {
                         return Poll::Ready(Some(Ok(chunk)));

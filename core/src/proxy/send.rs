@@ -1,4 +1,4 @@
-//! One call from the request to the answer: token, plan limit, sending, and what a refused token leads to.
+//! One call from request to response: token, plan limit, sending, and the refresh after a refused token.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -42,11 +42,11 @@ pub(crate) struct Proxy {
 const PREFIX: usize = 8 * 1024;
 
 impl Proxy {
-    /// Sends `request` with the connection's token. `provider` is the one that the caller takes the connection's for.
+    /// Sends `request` with the connection's token. `provider` is the one that the caller expects.
     ///
     /// # Errors
-    /// What is wrong with the request; why the connection serves no token; `plan_limit_exceeded`; why no answer came.
-    /// An answer is never an error, whatever its status.
+    /// What is wrong with the request; why the connection serves no token; `plan_limit_exceeded`; why no response came. A
+    /// response is never an error, whatever its status.
     ///
     /// # Cancel safety
     /// Dropping the future aborts the call, which may have reached the provider; a refresh that it waits for goes on.
@@ -96,7 +96,7 @@ impl Proxy {
                     continue;
                 }
                 Err(Failed { error, .. }) => {
-                    tracing::debug!(connection = %id, code = error.code().as_str(), causes = causes(&error), "an API call got no answer");
+                    tracing::debug!(connection = %id, code = error.code().as_str(), causes = causes(&error), "an API call got no response");
                     return Err(error);
                 }
             };
@@ -128,7 +128,7 @@ impl Proxy {
         }
     }
 
-    /// All that is needed before the call is sent.
+    /// Everything that is needed to send the call.
     async fn prepare(
         &self,
         id: &ConnectionId,
@@ -158,7 +158,7 @@ impl Proxy {
         Ok((entry, integration, reserved?))
     }
 
-    /// Notes what an answer says beside its content; `true` if it refuses the token.
+    /// Notes what a response tells besides its content; `true` if it refuses the token.
     async fn read_verdict(
         &self,
         id: &ConnectionId,
@@ -177,7 +177,7 @@ impl Proxy {
         if let Some(usage) = verdict.api_usage {
             self.cache.note_api_usage(id, entry, usage);
         }
-        // Told once, until a call gets through again.
+        // Reported once, until a call gets through again.
         if verdict.limit_reached {
             if entry.limit_is_news() {
                 self.journal
@@ -190,7 +190,7 @@ impl Proxy {
     }
 }
 
-/// The deadline passed before anything could be sent: a refresh, or the store, takes long.
+/// The deadline passed before anything could be sent: a refresh, or the store, is slow.
 fn busy() -> Error {
     Error::new(Code::RefreshInProgress).retry_after(COME_BACK)
 }

@@ -17,10 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::Outgoing;
 
-/// The most bytes that may come before an answer's body: its header section, which has a limit of its own, and all that
-/// was sent ahead of it (1xx). Wide, because the first pieces of a body may come before anybody has seen the headers.
+/// The most bytes that may come before a response's body: its header section, which has a limit of its own, and
+/// informational responses (1xx). Generous, because the beginning of a body may arrive before the headers are seen.
 const MAX_HEAD: usize = 4 << 20;
-/// How often an idle connection is looked at; one that was not used between two looks is closed.
+/// How often an idle connection is checked; if unused between two checks, it is closed.
 const LOOK: Duration = Duration::from_secs(15);
 
 /// What is known of a connection, shared by its user and the task that drives it.
@@ -40,7 +40,7 @@ impl State {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Whether more came ahead of the answer than is allowed.
+    /// Whether more came before the response than is allowed.
     pub(super) fn is_flooded(&self) -> bool {
         self.head.load(Ordering::Relaxed) > MAX_HEAD
     }
@@ -71,19 +71,19 @@ impl Line {
         self.state.in_head.store(true, Ordering::Relaxed);
     }
 
-    /// The header section of the answer is there.
+    /// The header section of the response is there.
     pub(super) fn answered(&self) {
         self.state.in_head.store(false, Ordering::Relaxed);
     }
 
-    /// Nobody uses the line.
+    /// The line is idle.
     pub(super) fn rest(&self) {
         self.state.busy.store(false, Ordering::Release);
     }
 }
 
-/// Moves a connection's bytes until it ends or nobody has used it for a while. A request that is handed over at the
-/// very moment at which it is closed comes back unsent.
+/// Drives a connection until it ends or has been idle for a while. A request that is handed over just as it is closed comes
+/// back unsent.
 pub(super) async fn drive<T>(connection: Connection<TokioIo<Counted<T>>, Outgoing>, state: Arc<State>)
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -99,7 +99,7 @@ where
     }
 }
 
-/// A stream that counts what passes.
+/// A stream that counts bytes.
 #[derive(Debug)]
 pub(super) struct Counted<T> {
     stream: T,

@@ -20,7 +20,7 @@ pub struct Index {
     pub integration: IntegrationId,
     /// The environment.
     pub environment: Environment,
-    /// Where the connection stands.
+    /// The connection's status.
     pub status: Status,
     /// What may need somebody's eyes.
     pub attention: Option<Attention>,
@@ -32,7 +32,7 @@ pub struct Index {
     pub metadata: BTreeMap<String, String>,
     /// When the user connected.
     pub connected_at: Timestamp,
-    /// When a sweep should look at the row; `None` is never.
+    /// When a sweep should look at the row; `None` means never.
     pub due_at: Option<Timestamp>,
     /// The id of the key that sealed the row's tokens; empty if it has none.
     pub sealed_by: String,
@@ -49,7 +49,7 @@ pub struct ConnectionRow {
     pub body: Bytes,
 }
 
-/// Facts that change with every call. They are no part of the revision.
+/// Facts that change with every call. They are not part of the revision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HotFacts {
     /// When the connection was last used.
@@ -58,7 +58,7 @@ pub struct HotFacts {
     pub api_usage: Option<(u64, u64)>,
 }
 
-/// A row as it was read.
+/// A row that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// The row.
@@ -69,7 +69,7 @@ pub struct Stored {
     pub hot: HotFacts,
 }
 
-/// An entry of a list: the row as it was read.
+/// An entry of a list: the row that was read.
 pub type ListEntry = Stored;
 
 /// Which statuses a list shows.
@@ -86,7 +86,7 @@ pub enum StatusFilter {
 pub struct ConnectionFilter {
     /// Of this integration.
     pub integration: IntegrationId,
-    /// With such a status.
+    /// With this status.
     pub status: StatusFilter,
     /// In this environment.
     pub environment: Option<Environment>,
@@ -111,7 +111,7 @@ impl ConnectionFilter {
         }
     }
 
-    /// Whether a row with these columns is one to list; for stores whose indexes find more rows than that.
+    /// Whether a row with these columns matches; for stores whose indexes find too many rows.
     pub fn matches(&self, index: &Index) -> bool {
         let Self {
             integration,
@@ -143,7 +143,7 @@ impl ConnectionFilter {
 pub struct Page<T> {
     /// The entries.
     pub items: Vec<T>,
-    /// Whether more follow. A page may be short; only this says that the end is reached.
+    /// Whether more follow. A page may be short; only this tells whether it is the last.
     pub more: bool,
 }
 
@@ -191,7 +191,7 @@ impl From<u64> for Point {
 pub struct Changes {
     /// The rows, each at most once.
     pub changed: Vec<Change>,
-    /// Where to go on. Every write that is not told here, and becomes visible later, lies behind it.
+    /// Where to continue. Every write that is not reported here, and becomes visible later, comes after it.
     pub next: Point,
     /// Whether changes may have been missed, for instance because the store keeps no older history.
     pub gap: bool,
@@ -306,16 +306,16 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
 
     /// What was inserted, swapped or removed since `since`; `None` asks only for the present point.
     ///
-    /// [`Changes::next`] must not pass a write that is not visible yet: whoever goes on from there is never told of it, and
-    /// serves what it replaced. So a number that is taken before the commit is not enough, since a later number may be
-    /// committed and read first. Number writes in the order in which they become visible, for instance under a lock that is
-    /// held until the commit; or let `next` stay below the smallest number whose write is still in flight.
+    /// [`Changes::next`] must not pass a write that is not visible yet: a reader that continues from there never learns of
+    /// it, and serves what it replaced. So a number that is taken before the commit is not enough, since a later number may
+    /// be committed and read first. Number writes in the order in which they become visible, for instance under a lock that
+    /// is held until the commit; or let `next` stay below the smallest number whose write is still in flight.
     ///
     /// # Errors
     /// The history could not be read. The caller keeps its point and asks again from there, so that nothing is missed.
     ///
     /// # Cancel safety
-    /// Cancel safe: the store does not remember who was told what.
+    /// Cancel safe: the store keeps no state about readers.
     async fn connection_changes(&self, since: Option<&Point>) -> Result<Changes, StoreError>;
 
     /// Writes hot facts without touching revisions. Facts that are `None` stay; a time never goes back; unknown ids are

@@ -8,7 +8,7 @@ use crate::error::{Code, Error};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// It may pass: the store cannot be reached, is full or is busy.
+    /// Transient: the store cannot be reached, is full or is busy.
     Unavailable,
     /// A row does not decode, or the data is damaged.
     Corrupt,
@@ -27,7 +27,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// A failure of `operation`. The source gets into the operator's log, and must not hold bound values.
+    /// A failure of `operation`. The source is for the operator's log, and must not contain bound values.
     pub fn new(
         kind: StoreErrorKind,
         operation: &'static str,
@@ -54,7 +54,7 @@ impl StoreError {
         self.kind
     }
 
-    /// What was being done.
+    /// The operation that failed.
     pub fn operation(&self) -> &'static str {
         self.operation
     }

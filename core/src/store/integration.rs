@@ -19,7 +19,7 @@ pub struct IntegrationRow {
     pub body: Bytes,
 }
 
-/// A row as it was read.
+/// A row that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredIntegration {
     /// The row.
@@ -28,7 +28,7 @@ pub struct StoredIntegration {
     pub revision: Revision,
 }
 
-/// Keeps integrations. There are few of them, and they change seldom.
+/// Keeps integrations. There are few of them, and they rarely change.
 #[async_trait]
 pub trait IntegrationStore: fmt::Debug + Send + Sync + 'static {
     /// Creates the row unless its id or its slug is taken. Of any two calls with one slug, in any processes, one creates a
@@ -92,7 +92,7 @@ pub trait IntegrationStore: fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<StoredIntegration>, StoreError>;
 
-    /// A number that moves with every write of any integration. Cheap: every process polls it four times a second.
+    /// A number that changes with every write of any integration. Cheap: every process polls it four times a second.
     ///
     /// # Errors
     /// The number could not be read. It says nothing about changes; the caller asks again.

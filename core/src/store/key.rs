@@ -66,7 +66,7 @@ pub struct KeyRow {
 pub enum KeyInserted {
     /// The key is stored.
     Created,
-    /// As many keys of its kind and integration are live as may be; nothing was changed.
+    /// The most keys of its kind and integration are live already; nothing was changed.
     TooMany,
     /// A key with this id exists; nothing was changed.
     Occupied,
@@ -78,7 +78,7 @@ pub enum KeyInserted {
 pub enum KeyRevoked {
     /// The key is revoked from now on.
     Revoked,
-    /// It was revoked before; the time of that stays.
+    /// It was revoked before; the time is unchanged.
     Already,
     /// There is no such key.
     Missing,

@@ -9,7 +9,7 @@
 //! 2. Dropping a future at any await leaves its write wholly applied or wholly unapplied. A write that was in flight may be
 //!    applied shortly after the drop, but not after a later write of the same row was acknowledged.
 //! 3. An `Err` from a write means *unknown outcome*: the engine reads again. Expected outcomes are `Ok`.
-//! 4. An `Err` from a read says nothing about the row. A row that does not exist is `Ok`.
+//! 4. An `Err` from a read tells nothing about the row. A row that does not exist is `Ok`.
 //! 5. Bodies and digests are opaque: never logged, never indexed, never inspected.
 //!
 //! No method has a default, so that a store around another one cannot forget to pass one on.

@@ -1,4 +1,4 @@
-//! What may become of a write, and what a store may say of itself.
+//! Outcomes of writes, and a store's own warnings.
 
 /// The version of a row: a counter and a random write id, compared whole. The store makes a new one at every swap, so
 /// that a store that was rolled back cannot match a snapshot of before.
@@ -44,7 +44,7 @@ pub enum Removed {
     Missing,
 }
 
-/// What an operator should know of how a store keeps what is written: what it cannot promise, or could not find out.
+/// A warning about a store's durability: what it cannot promise, or could not find out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// Stable, in lower case with underscores, for instance `redis_durability_unknown`.

@@ -1,4 +1,4 @@
-//! The role that keeps connect attempts and other things that may be used once.
+//! The role that keeps connect attempts and other single-use items.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use bytes::Bytes;
 use super::StoreError;
 use crate::time::Timestamp;
 
-/// Something that may be used once.
+/// A single-use item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingRow {
-    /// The digest of what its user must show. What is shown is itself never stored.
+    /// The digest of what its user presents, which itself is never stored.
     pub key: [u8; 32],
     /// The digest of who may use it.
     pub guard: [u8; 32],
-    /// From then on it is as if it did not exist.
+    /// From then on it counts as missing.
     pub expires_at: Timestamp,
     /// Opaque.
     pub body: Bytes,
@@ -35,22 +35,22 @@ pub enum Put {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Taken {
-    /// The row, which nobody else ever gets.
+    /// The row, which no one else ever gets.
     Row(Bytes),
-    /// The row exists, but is for somebody else; it stays.
+    /// The row exists, but its guard differs; it was not removed.
     Guarded,
     /// There is no such row, or it has expired.
     Missing,
 }
 
-/// Keeps things that may be used once.
+/// Keeps single-use items.
 #[async_trait]
 pub trait PendingStore: fmt::Debug + Send + Sync + 'static {
     /// Stores the row unless its key is taken.
     ///
     /// # Errors
-    /// Unknown outcome: the row may have been stored. Keys are digests of random values, so a row that nobody knows of is
-    /// never taken, and is purged once it has expired.
+    /// Unknown outcome: the row may have been stored. Keys are digests of random values, so an unknown row is never taken,
+    /// and is purged once it has expired.
     ///
     /// # Cancel safety
     /// The row is stored whole or not at all, possibly shortly after the drop.
@@ -60,10 +60,10 @@ pub trait PendingStore: fmt::Debug + Send + Sync + 'static {
     /// `now` is before its expiry.
     ///
     /// # Errors
-    /// Unknown outcome: the row may be gone, and then nobody has it. Its user begins again.
+    /// Unknown outcome: the row may be gone without anyone having it. Its user begins again.
     ///
     /// # Cancel safety
-    /// The row is left for one other caller, or is gone; it is never given twice.
+    /// The row is still there for one other caller, or is gone; it is never given twice.
     async fn take_pending(
         &self,
         key: &[u8; 32],
@@ -71,7 +71,7 @@ pub trait PendingStore: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Taken, StoreError>;
 
-    /// Removes at most `limit` expired rows and says how many.
+    /// Removes at most `limit` expired rows and returns how many.
     ///
     /// # Errors
     /// Unknown outcome: some expired rows may have been removed. They cannot be taken anyway.

@@ -1,4 +1,4 @@
-//! The broker's own tasks. Work that must not stop when a caller goes away runs here, and shutdown waits for it.
+//! The broker's own tasks: work that must continue when its caller is dropped. Shutdown waits for it.
 
 #[cfg(feature = "simulation")]
 mod signals;
@@ -53,12 +53,12 @@ impl Tasks {
         self.work.spawn_on(work, &self.runtime)
     }
 
-    /// Runs `work` to its end, whatever becomes of the caller.
+    /// Runs `work` to its end, even if the caller is dropped.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         drop(self.start(work));
     }
 
-    /// Runs `work` to its end and hands its result back. `None` if it panicked.
+    /// Runs `work` to its end and returns its result. `None` if it panicked.
     ///
     /// # Cancel safety
     /// Dropping the returned future leaves the work running.

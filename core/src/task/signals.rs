@@ -1,4 +1,4 @@
-//! What an operating system does to a process, done to a broker in a simulation.
+//! Signals of an operating system to a process, for a broker in a simulation.
 
 use std::{
     future::Future,
@@ -16,8 +16,8 @@ enum State {
     Killed,
 }
 
-/// Stops, continues and kills everything that a broker runs, as `SIGSTOP`, `SIGCONT` and `SIGKILL` do to a process.
-/// Clones are one process. Its tasks hear of a signal in the order in which they waited, so that a run replays.
+/// Stops, continues and kills everything that a broker runs, as `SIGSTOP`, `SIGCONT` and `SIGKILL` do to a process. Clones
+/// are one process. Its tasks receive a signal in the order in which they waited, so that a run replays.
 #[derive(Clone, Debug)]
 pub struct Signals(Arc<Shared>);
 
@@ -42,12 +42,12 @@ impl Signals {
         self.set(State::Stopped);
     }
 
-    /// Everything goes on.
+    /// Everything continues.
     pub fn cont(&self) {
         self.set(State::Running);
     }
 
-    /// Everything ends where it stands, for ever.
+    /// Everything ends where it is, for good.
     pub fn kill(&self) {
         self.set(State::Killed);
     }

@@ -15,8 +15,8 @@ use crate::time::{BootInstant, Clock, Timestamp};
 /// 2026-01-15T12:00:00Z.
 const BEGIN: i64 = 1_768_478_400_000;
 
-/// A clock that follows tokio's time: under `#[tokio::test(start_paused = true)]` it stands still until every task waits,
-/// and then goes to the next timer. [`TestClock::step`] and [`TestClock::jump`] move it without timers noticing.
+/// A clock that follows tokio's time: under `#[tokio::test(start_paused = true)]` it does not advance until every task
+/// waits, and then goes to the next timer. [`TestClock::step`] and [`TestClock::jump`] move it without timers noticing.
 #[derive(Clone, Debug)]
 pub struct TestClock(Arc<Inner>);
 
@@ -49,7 +49,7 @@ impl TestClock {
         self.0.stepped.fetch_add(span, Ordering::SeqCst);
     }
 
-    /// Moves the wall clock only, by so many milliseconds: as if somebody had set it.
+    /// Moves the wall clock only, by so many milliseconds, as if it had been set.
     pub fn jump(&self, millis: i64) {
         self.0.jumped.fetch_add(millis, Ordering::SeqCst);
     }

@@ -15,7 +15,7 @@ use crate::{
     time::{BootInstant, Timestamp},
 };
 
-/// What the provider's servers do, until a script says otherwise.
+/// How the provider behaves unless a script says otherwise.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What the provider says about presenting a token twice.
@@ -26,7 +26,7 @@ pub struct Settings {
     pub revokes_families: bool,
     /// How long an access token lives.
     pub session: Duration,
-    /// Token answers say so; else the provider assumes it.
+    /// Token responses state it; otherwise the provider assumes it.
     pub tells_expiry: bool,
     /// Whether questions about an access token's life are answered.
     pub tells_life: bool,
@@ -50,7 +50,7 @@ pub struct Settings {
     pub no_refresh_token: bool,
     /// Who connects again gets the same refresh token.
     pub one_grant_per_user: bool,
-    /// How long every answer takes.
+    /// How long every response takes.
     pub takes: Duration,
 }
 

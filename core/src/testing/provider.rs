@@ -56,7 +56,7 @@ fn request(path: &str, client: &Client<'_>, pairs: &[(&str, &str)]) -> http::Req
     request
 }
 
-/// Reads an answer, or why there is none.
+/// Reads a response, or why there is none.
 fn read(answer: Result<http::Response<bytes::Bytes>, TransportError>) -> Result<Pairs, Failure> {
     let answer = answer.map_err(|_| Failure::Unknown(Reason::AnswerLost))?;
     let pairs: Pairs = form_urlencoded::parse(answer.body()).into_owned().collect();
@@ -78,7 +78,7 @@ fn read(answer: Result<http::Response<bytes::Bytes>, TransportError>) -> Result<
     }))
 }
 
-/// An answer that says nothing but that it was done; a broken one says nothing at all.
+/// A response without content. A broken one cannot be read.
 fn done(pairs: &Pairs) -> Result<(), Failure> {
     let done = pairs.contains_key("done");
     done.then_some(()).ok_or(Failure::Unknown(Reason::AnswerInvalid))

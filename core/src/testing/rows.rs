@@ -1,4 +1,4 @@
-//! What stands in a row, for judges that do not take the broker's word for it.
+//! A row's content, for tests that do not trust the broker's own report.
 
 use crate::{
     engine::{
@@ -24,7 +24,7 @@ pub struct Seen {
     pub access_ends: Timestamp,
     /// When each revocation that is owed will be tried.
     pub owed: Vec<Timestamp>,
-    /// What was decided last.
+    /// The latest decision.
     pub last: String,
 }
 

@@ -1,4 +1,4 @@
-//! A store around another one, that fails when a test says so.
+//! A wrapper around a store that fails on a test's command.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::store::{StoreError, StoreErrorKind, Stored, Stores, Swap, Warning};
 
-/// What is called.
+/// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Op {
@@ -42,13 +42,13 @@ pub enum Op {
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing is done, and an error is answered.
+    /// Nothing is done, and an error is returned.
     Before,
-    /// It is done, and an error is answered.
+    /// It is done, and an error is returned.
     After,
     /// It is done after this time.
     Slow(Duration),
-    /// It is done at once, and answered after this time.
+    /// It is done at once, and returns after this time.
     SlowAnswer(Duration),
 }
 
@@ -86,7 +86,7 @@ struct State {
     unconfirmed: (u32, u32),
 }
 
-/// A store around another one, that fails when a test says so. Clones share the script.
+/// A wrapper around a store that fails on a test's command. Clones share the script.
 #[derive(Clone)]
 pub struct FaultyStore {
     pub(super) inner: Stores,
@@ -101,7 +101,7 @@ impl fmt::Debug for FaultyStore {
 }
 
 impl FaultyStore {
-    /// Does what `inner` does, until told otherwise.
+    /// Passes everything to `inner`, until a fault is scripted.
     pub fn over(inner: impl Into<Stores>) -> Self {
         Self {
             inner: inner.into(),
@@ -149,7 +149,7 @@ impl FaultyStore {
         self.state().warnings.push(warning);
     }
 
-    /// Forgets what was scripted and is up again.
+    /// Clears the script, and is up again.
     pub fn heal(&self) {
         let mut state = self.state();
         state.unconfirmed = (0, 0);
@@ -167,7 +167,7 @@ impl FaultyStore {
     /// what was written since. The history of changes has a gap then.
     ///
     /// # Panics
-    /// If the row is gone, or is written by somebody else all the time.
+    /// If the row is gone, or is constantly written by others.
     pub async fn roll_back(&self, old: &Stored) {
         for _ in 0..100 {
             let (stored, _) = self

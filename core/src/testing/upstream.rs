@@ -118,14 +118,14 @@ impl FakeUpstream {
         self.state().overlaps
     }
 
-    /// Ends a grant, as an administrator of the account does: the one that the refresh token belongs to.
+    /// Ends the grant of a refresh token, as an administrator of the account would.
     pub fn end_grant(&self, refresh_token: &str) {
         if let Some(family) = self.state().family(refresh_token) {
             family.revoked = true;
         }
     }
 
-    /// The access token lives for so long from now, whatever its answer said.
+    /// Lets the access token live this long from now, whatever its response stated.
     pub fn live_on(&self, access_token: &str, span: Duration) {
         let ends = self.clock.wall() + span;
         if let Some((_, end)) = self.state().access.get_mut(access_token) {

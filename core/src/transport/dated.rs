@@ -1,4 +1,4 @@
-//! Compares the other side's clock with ours, by the `Date` header of whatever it answers (RFC 9110 section 6.6.1).
+//! Compares the other side's clock with ours, by the `Date` header of its responses (RFC 9110 section 6.6.1).
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ use crate::{
     time::{Clock, Timestamp},
 };
 
-/// Hosts that are remembered.
+/// The most hosts that are remembered.
 const HOSTS: usize = 1000;
 
-/// A transport that looks at the clock of whoever answers.
+/// A transport that notes the clock of the servers that respond.
 #[derive(Debug)]
 pub(crate) struct Dated {
     inner: Arc<dyn Transport>,
@@ -35,7 +35,7 @@ impl Dated {
         }
     }
 
-    /// By how much the host's clock differed from ours when it answered last.
+    /// By how much the host's clock differed from ours at its last response.
     pub(crate) fn skew(&self, authority: &str) -> Option<Duration> {
         let skews = self.skews.lock().unwrap_or_else(PoisonError::into_inner);
         skews.get(authority).copied()

@@ -1,4 +1,5 @@
-//! How requests reach a provider's OAuth endpoints: once, to a public address, with nothing retried, followed or reused.
+//! Sends requests to a provider's OAuth endpoints: once, to a public address, without retries, redirects or reused
+//! connections.
 
 mod dated;
 mod resolver;
@@ -36,11 +37,10 @@ const FIRST_BUFFER: usize = 16 * 1024;
 
 /// Sends to OAuth endpoints with reqwest.
 ///
-/// https only; no retries, redirects, proxies or idle connections; HTTP/1.1, so that a request that failed was on a
-/// connection of its own. What was answered before the limits were reached is dropped.
+/// https only; no retries, redirects, proxies or idle connections; HTTP/1.1, so that a failed request was on a connection
+/// of its own. A response that exceeds the limits is dropped.
 ///
-/// Only buffers that are ours are wiped: the body of the request and the answer. What the TLS stack and the HTTP client
-/// copied is theirs.
+/// Only our own buffers are wiped: the bodies of request and response, not the copies of the TLS stack and the HTTP client.
 #[derive(Clone, Debug)]
 pub struct HttpTransport {
     client: reqwest::Client,
@@ -48,7 +48,7 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// Settings to begin with.
+    /// A builder with the default settings.
     pub fn builder() -> HttpTransportBuilder {
         HttpTransportBuilder {
             connect_timeout: CONNECT,
@@ -90,10 +90,10 @@ impl HttpTransportBuilder {
         self
     }
 
-    /// Trusts the certificates in `pem` beside the roots of the platform, for private CAs.
+    /// Trusts the certificates in `pem` in addition to the platform's roots, for private CAs.
     ///
     /// # Errors
-    /// [`TlsError::RootInvalid`] if they are none.
+    /// [`TlsError::RootInvalid`] if they are not certificates.
     pub fn extra_roots(mut self, pem: &[u8]) -> Result<Self, TlsError> {
         self.roots.add_pem(pem)?;
         Ok(self)
@@ -130,7 +130,7 @@ impl Transport for HttpTransport {
     /// # Cancel safety
     /// Dropping the future closes the connection; the provider may have processed the request.
     async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Bytes>, TransportError> {
-        // From here on the body is wiped wherever the request is dropped.
+        // From here on the body is wiped when the request is dropped.
         let request = request.map(|body| Bytes::from_owner(Zeroizing::new(body)));
         let request = reqwest::Request::try_from(request).map_err(|_| FORBIDDEN)?;
         if !is_permitted(request.url(), self.allow_loopback) {
@@ -156,7 +156,7 @@ impl Transport for HttpTransport {
 const FORBIDDEN: TransportError = TransportError::new(Sent::No, TransportFault::Forbidden);
 const TOO_LARGE: TransportError = TransportError::new(Sent::Maybe, TransportFault::TooLarge);
 
-/// Judges what can be judged without resolving a name.
+/// Checks everything that can be checked without resolving a name.
 fn is_permitted(url: &Url, allow_loopback: bool) -> bool {
     let address = match url.host() {
         Some(Host::Ipv4(address)) => Some(address.into()),
@@ -166,25 +166,24 @@ fn is_permitted(url: &Url, allow_loopback: bool) -> bool {
     };
     let loopback = allow_loopback && address.is_some_and(|address: std::net::IpAddr| address.is_loopback());
     let scheme = url.scheme() == "https" || (url.scheme() == "http" && loopback);
-    // A user in the URL would turn into an Authorization header that nobody asked for.
+    // User info in the URL would become an unwanted Authorization header.
     let plain = url.username().is_empty() && url.password().is_none();
     scheme && plain && (loopback || address.is_none_or(address::is_public))
 }
 
-/// Keeps what the client says, such as "connection refused" or a certificate that is not trusted, without the URL: its
-/// query may hold a secret.
+/// Keeps the client's error, such as "connection refused" or an untrusted certificate, without the URL: its query may hold
+/// a secret.
 fn failed(error: reqwest::Error) -> TransportError {
     let host = error.url().and_then(Url::host_str);
     tracing::warn!(
         host,
         causes = causes(&error),
-        "a request to a provider got no answer"
+        "a request to a provider got no response"
     );
     class(&error).caused_by(error.without_url())
 }
 
-/// What an error of the client means. The connector had not handed over a connection if it is to blame: then, and only
-/// then, not a byte of the request can have left.
+/// Classifies an error of the client. If the connector failed, and only then, not a byte of the request can have been sent.
 fn class(error: &reqwest::Error) -> TransportError {
     let sent = if error.is_connect() { Sent::No } else { Sent::Maybe };
     let fault = if sent == Sent::No && is_forbidden(error) {
@@ -210,7 +209,7 @@ fn is_forbidden(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Reads the answer into a buffer that is wiped when its last reader lets go, and never past the limit.
+/// Reads the response, up to the limit, into a buffer that is wiped when its last reader drops it.
 async fn read(mut answer: reqwest::Response) -> Result<Bytes, TransportError> {
     let announced = answer.content_length().map(usize::try_from);
     let room = match announced {

@@ -1,5 +1,5 @@
-//! Names are resolved here and the answers judged before anything connects, so that a name cannot be pointed at this
-//! machine or its network between a check and its use.
+//! Resolves names and checks the addresses before connecting, so that a name cannot be pointed at this machine or its
+//! network between the check and its use.
 
 use std::{
     net::SocketAddr,
@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use crate::address;
 
-/// Why a name gave no address. The text of the resolver is dropped.
+/// Why a name gave no address. The resolver's own text is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ResolveError {
     /// One of the addresses is not public.
@@ -34,7 +34,7 @@ impl PublicResolver {
     }
 }
 
-/// Refuses the whole answer if any part of it is not public: a mixed answer is an attempt.
+/// Refuses the whole result if any address is not public: a mixed result is an attack.
 fn judge(found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, ResolveError> {
     if found.is_empty() {
         return Err(ResolveError::Failed);

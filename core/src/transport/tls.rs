@@ -21,7 +21,7 @@ pub enum TlsError {
     NoRoots,
 }
 
-/// Root certificates beside those of the platform, for private CAs.
+/// Root certificates in addition to the platform's, for private CAs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ExtraRoots(Vec<CertificateDer<'static>>);
 
@@ -45,8 +45,8 @@ impl ExtraRoots {
     }
 }
 
-/// A client configuration without ALPN. `may_trust_nobody` lets a machine without roots go on: every https request
-/// then fails, which is all that a host on loopback needs.
+/// A client configuration without ALPN. With `may_trust_nobody` a machine without roots gets one too: every https request
+/// then fails, which does not matter to a host on loopback.
 pub(crate) fn client_config(roots: &ExtraRoots, may_trust_nobody: bool) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())

@@ -1,4 +1,4 @@
-//! Remembers why a request got no answer, whatever a provider makes of that.
+//! Remembers why a request got no response, independently of what the provider's code reports.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Witness {
     inner: Arc<dyn Transport>,
-    /// Of the last request that got no answer.
+    /// Of the last request, if it got no response.
     error: Mutex<Option<TransportError>>,
 }
 
@@ -27,7 +27,7 @@ impl Witness {
         })
     }
 
-    /// Why the last request got no answer; `None` if it got one.
+    /// Why the last request got no response, if so.
     pub(crate) fn unanswered(&self) -> Unanswered {
         Unanswered(self.error.lock().unwrap_or_else(PoisonError::into_inner).take())
     }
@@ -42,12 +42,12 @@ impl Transport for Witness {
     }
 }
 
-/// Why a provider did not answer, where the transport knows.
+/// Why a provider did not respond, if the transport knows.
 #[derive(Debug, Default)]
 pub(crate) struct Unanswered(Option<TransportError>);
 
 impl Unanswered {
-    /// The same error, with its cause.
+    /// Attaches it to `error` as the cause.
     pub(crate) fn explain(self, error: Error) -> Error {
         match self.0 {
             Some(cause) => error.caused_by(cause),

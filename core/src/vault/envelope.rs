@@ -11,7 +11,7 @@
 //! rounds of SHA-256 a blob; an HKDF a blob would cost seven and bind no more, since the keys hang on one master key.
 //!
 //! The associated data holds everything that a blob is bound to. Fields of fixed length come first, the others each after
-//! its length, so that no two lists of fields read alike.
+//! its length, so that different contexts never encode alike.
 
 use chacha20poly1305::{
     XChaCha20Poly1305,
@@ -27,7 +27,7 @@ use super::{SealContext, VaultError};
 use crate::secret::SecretBytes;
 
 const MAGIC: &[u8; 3] = b"gr1";
-/// XChaCha20-Poly1305 with HKDF-SHA-256. The byte leaves room for others.
+/// XChaCha20-Poly1305 with HKDF-SHA-256. Other algorithms get other numbers.
 const ALGORITHM: u8 = 1;
 const PREFIX: usize = MAGIC.len() + 2;
 pub(super) const NONCE: usize = 24;
@@ -36,7 +36,7 @@ const TAG: usize = 16;
 /// The longest key id, in bytes.
 pub(super) const MAX_KEY_ID: usize = 16;
 
-/// A master key in the form in which it is used.
+/// A master key, expanded for use.
 pub(super) struct MasterKey {
     id: String,
     cipher: XChaCha20Poly1305,
@@ -93,7 +93,7 @@ impl MasterKey {
 
 /// The parts of a blob, cut but not yet trusted.
 pub(super) struct Envelope<'a> {
-    /// The id of the key that it says it was sealed with.
+    /// The id of the key that it claims to be sealed with.
     pub(super) key_id: &'a str,
     nonce: &'a [u8; NONCE],
     commitment: &'a [u8; COMMITMENT],
@@ -188,7 +188,7 @@ pub(super) fn is_key_id(text: &str) -> bool {
 }
 
 fn associated_data(key_id: &str, context: &SealContext<'_>) -> Result<Vec<u8>, VaultError> {
-    // All fields are listed, so that one that is added to the context cannot be forgotten here.
+    // All fields are listed, so that a new field of the context cannot be forgotten here.
     let SealContext {
         purpose,
         integration,

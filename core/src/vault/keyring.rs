@@ -29,8 +29,8 @@ const LENIENT: GeneralPurposeConfig =
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// Why a line is not a keyring. It names the key by its id, never by its text; where even the id may be a key that was
-/// put in the wrong place, it names the entry by its number.
+/// Why a line is not a keyring. Keys are named by id, never by their text; where even the id may be a misplaced key, the
+/// entry is named by its number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyringError {
@@ -59,7 +59,7 @@ pub enum KeyringError {
         id: String,
     },
     /// A key has not exactly 32 bytes.
-    #[error("key {id} has not 32 bytes; base64 of 32 bytes has 43 characters, or 44 with '='")]
+    #[error("key {id} does not have 32 bytes; base64 of 32 bytes has 43 characters, or 44 with '='")]
     Length {
         /// The key's id.
         id: String,
@@ -109,7 +109,7 @@ impl KeyringError {
 /// # Rotation without downtime
 /// 1. [`Keyring::add_key`] puts a new key last: give every process the new line. All can open with it, none seals.
 /// 2. [`Keyring::promote`] puts it first: give every process that line.
-/// 3. Seal the stored data again, and drop the old key when nothing names it any more, backups included.
+/// 3. Seal the stored data again, and drop the old key when nothing, backups included, is sealed with it any more.
 ///
 /// ```
 /// use grantry::vault::Keyring;
@@ -121,7 +121,7 @@ impl KeyringError {
 /// ```
 pub struct Keyring {
     sealing: MasterKey,
-    /// Those that only open.
+    /// The keys that only open.
     others: Vec<MasterKey>,
 }
 
@@ -170,7 +170,7 @@ impl Keyring {
     }
 
     /// A line with one new key, for [`Keyring::parse`]. Its id is random, so that keys of two installations are not
-    /// taken for each other.
+    /// confused.
     ///
     /// # Errors
     /// [`KeyringError::Randomness`] if the operating system gives none.
@@ -277,7 +277,7 @@ fn decode(id: &str, text: &str) -> Result<Zeroizing<[u8; KEY]>, KeyringError> {
         (true, false) => STANDARD,
         (false, _) => URL_SAFE,
     };
-    // Hexadecimal has 64 characters; what is longer is nothing that was meant.
+    // Hexadecimal has 64 characters; anything longer is a mistake.
     let mut buffer = Zeroizing::new([0; 96]);
     if text.len() > 128 {
         return Err(length());

@@ -33,7 +33,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The purpose as it stands in the associated data.
+    /// The purpose's text in the associated data.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tokens => "tokens",
@@ -75,7 +75,7 @@ impl fmt::Debug for Mac {
     }
 }
 
-/// Why a vault did not do it. Two of a kind are equal, whatever caused them.
+/// Why a vault failed. Equality ignores causes.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum VaultError {
@@ -88,8 +88,8 @@ pub enum VaultError {
     /// The blob was sealed with a key that was not given.
     #[error("sealed data names a key that was not given")]
     UnknownKey,
-    /// The vault or the machine's randomness cannot be reached now; and why, where that is known. The cause gets into the
-    /// operator's log, and must hold no secret.
+    /// The vault or the machine's randomness is unavailable now, and the cause, if known. It gets into the operator's log,
+    /// and must not contain a secret.
     #[error("the vault is unavailable")]
     Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
 }
@@ -134,9 +134,9 @@ impl From<VaultError> for Error {
 
 /// Seals and opens secrets.
 ///
-/// To be correct, an implementation must bind the whole [`SealContext`] as associated data, so that a blob moved to
-/// another row, purpose or generation does not open, and must never answer with a part of the plaintext.
-/// An external key service fits here, or behind the keys of a [`Keyring`].
+/// To be correct, an implementation must bind the whole [`SealContext`] as associated data, so that a blob moved to another
+/// row, purpose or generation does not open, and must never return a part of the plaintext. An external key service fits
+/// here, or behind the keys of a [`Keyring`].
 #[async_trait]
 pub trait TokenVault: fmt::Debug + Send + Sync + 'static {
     /// Seals `plaintext`.
@@ -151,8 +151,8 @@ pub trait TokenVault: fmt::Debug + Send + Sync + 'static {
     /// Opens what [`TokenVault::seal`] gave for the same context.
     ///
     /// # Errors
-    /// [`VaultError::Tampered`], [`VaultError::UnknownEnvelope`] and [`VaultError::UnknownKey`] hold for this blob until
-    /// somebody changes it or the keys; [`VaultError::Unavailable`] may pass.
+    /// [`VaultError::Tampered`], [`VaultError::UnknownEnvelope`] and [`VaultError::UnknownKey`] are permanent for this blob
+    /// and these keys; [`VaultError::Unavailable`] is transient.
     ///
     /// # Cancel safety
     /// Cancel safe: opening has no effect but its result.
@@ -176,6 +176,6 @@ pub trait TokenVault: fmt::Debug + Send + Sync + 'static {
     /// Cancel safe: a digest has no effect but its result.
     async fn mac(&self, purpose: &'static str, key: Option<&str>, data: &[u8]) -> Result<Mac, VaultError>;
 
-    /// The id of the key that `sealed` was sealed with, if it can be told.
+    /// The id of the key that `sealed` was sealed with, if it can be determined.
     fn key_of(&self, sealed: &[u8]) -> Option<String>;
 }

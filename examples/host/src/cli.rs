@@ -75,7 +75,7 @@ pub(crate) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CopyArgs {
-    /// The store to move, as for `serve`. A service may be running on it: from now on it answers `store_moved`.
+    /// The store to move, as for `serve`. A service may be running on it: from now on it responds with `store_moved`.
     #[arg(long, env = "GRANTRY_COPY_FROM", hide_env_values = true)]
     pub(crate) from: String,
     /// The store to move to, as for `serve`. It must be empty, or contain a part of this copy.

@@ -1,4 +1,4 @@
-//! `grantry-host`: the broker as a service. Thin on purpose: its features are those of the `grantry` crate.
+//! `grantry-host`: the broker as a service. Deliberately thin: its features are those of the `grantry` crate.
 
 mod cli;
 mod commands;

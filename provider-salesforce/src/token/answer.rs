@@ -78,8 +78,8 @@ impl Answer {
         self.set(client, now, Some(instance_url), Some(subject))
     }
 
-    /// The token set of a refresh. Anything invalid beside the tokens counts as omitted: these tokens are the only
-    /// valid ones, and the stored instance URL has been checked.
+    /// The token set of a refresh. Anything invalid besides the tokens counts as omitted: these tokens are the only valid
+    /// ones, and the stored instance URL has been checked.
     pub(crate) fn of_refresh(
         self,
         client: &Client<'_>,
@@ -228,7 +228,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// Required by `oauth2` and used by nobody; serialises to nothing.
+/// Required by `oauth2` but unused; serialises to nothing.
 impl Serialize for Answer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_unit()

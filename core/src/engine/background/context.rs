@@ -1,4 +1,4 @@
-//! What the loops work with.
+//! The parts that the loops need.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Freezing: after a suspected leak nothing of an integration is served or refreshed any more, and every grant is revoked.
 //!
-//! The integration's row says that it is frozen, which is in force in every process within a second. Every process then
-//! goes on with the revocations at its next sweep until all are done, so that a crash stops none of them.
+//! The freeze is a state of the integration's row, and takes effect in every process within a second. Every process then
+//! continues the revocations at its sweeps until all are done, so that a crash stops none of them.
 
 use std::pin::pin;
 
@@ -21,10 +21,10 @@ use crate::{
     store::{ConnectionFilter, StatusFilter, StoredIntegration},
 };
 
-/// Goes on with every freeze that is not done.
+/// Continues every freeze that is not done.
 pub(super) async fn go_on(context: &Context) -> Result<(), Error> {
     for stored in context.directory.rows().await? {
-        // One that cannot be read serves nothing, and is reported when it is used.
+        // An unreadable one serves nothing, and is reported when it is used.
         if let Ok(body) = Body::decode(&stored)
             && body.migrated().is_none()
             && let Switch::Frozen(freeze) = &body.switch
@@ -52,7 +52,7 @@ async fn revoke_all(
     if ended > 0 {
         tracing::warn!(integration = %id, connections = ended, "connections of a frozen integration were revoked");
     }
-    // What lies far ahead was written by a clock that was wrong, and must not keep it frozen for as long.
+    // A time far ahead was written by a wrong clock, and must not keep it frozen until then.
     let young = freeze.since.until(begun) < limits::FREEZE_SETTLES
         && begun.until(freeze.since) < limits::FREEZE_BELIEVED;
     if ended > 0 || young {
@@ -80,7 +80,7 @@ async fn revoke_those(context: &Context, id: &IntegrationId, status: Status) -> 
             match end {
                 Ok(()) => ended += 1,
                 Err(error) if error.code() == Code::ConnectionNotFound => {}
-                // It serves nothing, but what is in it cannot be revoked.
+                // It serves nothing, but its tokens cannot be revoked.
                 Err(error) if !error.is_retryable() => {
                     tracing::error!(connection = %id, code = error.code().as_str(), causes = causes(&error), "a connection cannot be revoked");
                 }

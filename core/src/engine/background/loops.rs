@@ -1,4 +1,4 @@
-//! The broker's loops: what other processes changed, what was used, what is due.
+//! The broker's loops: other processes' changes, uses, and due rows.
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,7 +48,7 @@ pub(crate) fn start(context: &Arc<Context>, intervals: Intervals, sweep_soon: Ar
         let mut seen = Seen::default();
         loop {
             let Some(context) = weak.upgrade() else { return };
-            // A store that does not answer: hits end after a second, and the row is read instead.
+            // Without the store, cache hits end after a second, and rows are read instead.
             if let Err(error) = look(&context, &mut seen).await {
                 tracing::warn!(
                     code = error.code().as_str(),
@@ -62,7 +62,7 @@ pub(crate) fn start(context: &Arc<Context>, intervals: Intervals, sweep_soon: Ar
                 .await
                 .is_ok()
             {
-                // What changes with it is seen in one look, and no store is asked without a pause.
+                // Related changes are then seen together, and no store is polled without a pause.
                 tokio::time::sleep(limits::LULL.min(every)).await;
             }
         }
@@ -80,7 +80,7 @@ pub(crate) fn start(context: &Arc<Context>, intervals: Intervals, sweep_soon: Ar
     context.tasks.background(async move {
         loop {
             let Some(context) = weak.upgrade() else { return };
-            // Nobody else has the broker any more, or it is closed.
+            // This is the last reference to the broker, or it is shutting down.
             let alone = || Arc::strong_count(&context) == 1 || context.tasks.closing();
             if let Err(error) = sweep(&context, alone).await {
                 tracing::warn!(
@@ -90,7 +90,7 @@ pub(crate) fn start(context: &Arc<Context>, intervals: Intervals, sweep_soon: Ar
                 );
             }
             drop(context);
-            // Woken early, after a freeze say.
+            // May be woken early, for instance by a freeze.
             let _ = tokio::time::timeout(rest, sweep_soon.notified()).await;
         }
     });
@@ -113,7 +113,7 @@ async fn look(context: &Context, seen: &mut Seen) -> Result<(), Error> {
         .connections
         .connection_changes(seen.connections.as_ref())
         .await?;
-    // What was read before the first look may have changed before it, too.
+    // Rows that were read before the first look may have changed before it.
     context
         .cache
         .apply(&changes, changes.gap || seen.connections.is_none());
@@ -122,7 +122,7 @@ async fn look(context: &Context, seen: &mut Seen) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes down when connections were last used, and their accounts' API usage. Losing this in a crash loses two seconds of it.
+/// Records when connections were last used, and their accounts' API usage. A crash loses at most two seconds of it.
 pub(crate) async fn flush_uses(context: &Context) {
     let facts = context.cache.drain_uses();
     if !facts.is_empty()

@@ -1,4 +1,4 @@
-//! What is done though nobody asks: the sweep, freezes, and the loops that see other processes' changes and write down uses.
+//! Background work: the sweep, freezes, and the loops that follow other processes' changes and record uses.
 
 mod context;
 mod freeze;

@@ -1,4 +1,4 @@
-//! Rows that this process leaves alone for a while, since nothing could be done at them.
+//! Rows that this process leaves alone for a while, because nothing could be done about them.
 
 use std::{
     collections::HashMap,

@@ -1,5 +1,5 @@
-//! What is due, although nobody asks. Any number of processes sweep the same rows; a revocation is claimed in the row, and a
-//! refresh takes its lease, so that none of it is done twice.
+//! Processes rows that are due, without a caller. Any number of processes sweep the same rows; a revocation is claimed in
+//! the row, and a refresh takes its lease, so that none of it is done twice.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -28,13 +28,13 @@ struct Due {
     needs: Needs,
 }
 
-/// What a look at a due row shows.
+/// What a due row turns out to be.
 #[expect(clippy::large_enum_variant, reason = "taken apart at once")]
 enum Look {
     Due(Due),
-    /// Somebody was quicker, or is at it.
+    /// Another process was faster, or is working on it.
     Over,
-    /// It needs nothing that this process would do.
+    /// It needs nothing from this process.
     NotOurs,
 }
 
@@ -44,10 +44,10 @@ enum Needs {
     Refresh,
 }
 
-/// One sweep. `alone` says whether the broker is gone or closes.
+/// One sweep. `alone` returns whether the broker is gone or shutting down.
 pub(super) async fn sweep(context: &Context, alone: impl Fn() -> bool) -> Result<(), Error> {
     let begun = context.clock.wall();
-    // Neither is a reason to let a grant die.
+    // A failure of either must not let a grant die.
     if let Err(error) = context.pending.purge_pending(begun, limits::SWEEP_PENDING).await {
         let causes = causes(&Error::from(error));
         tracing::warn!(causes, "connect attempts that have ended cannot be removed");
@@ -60,12 +60,12 @@ pub(super) async fn sweep(context: &Context, alone: impl Fn() -> bool) -> Result
     context.postponed.forget_past(begun);
     let mut after: Option<DueEntry> = None;
     loop {
-        // Between the pages, too: a sweep may take long, and a freeze must not wait for its end.
+        // Before each page: a sweep may take long, and a freeze must not wait for its end.
         if let Err(error) = freeze::go_on(context).await {
             tracing::warn!(
                 code = error.code().as_str(),
                 causes = causes(&error),
-                "a freeze cannot go on now"
+                "a freeze cannot continue now"
             );
         }
         // Read anew, so that what becomes due meanwhile is in this sweep.
@@ -108,7 +108,7 @@ async fn tend(context: &Context, page: &[DueEntry], now: Timestamp) {
             Ok(Look::Over) => {}
             Ok(Look::NotOurs) => context.postponed.until(&entry.id, now + limits::POSTPONE_LONG),
             Err(error) => {
-                tracing::warn!(connection = %entry.id, code = error.code().as_str(), causes = causes(&error), "a due connection cannot be looked at");
+                tracing::warn!(connection = %entry.id, code = error.code().as_str(), causes = causes(&error), "a due connection cannot be read");
                 context.postponed.until(&entry.id, now + limits::POSTPONE);
             }
         }
@@ -121,13 +121,13 @@ async fn tend(context: &Context, page: &[DueEntry], now: Timestamp) {
     .await;
 }
 
-/// Reads a due row, and says whether there is something to do.
+/// Reads a due row, and determines whether there is something to do.
 async fn look(context: &Context, id: &ConnectionId, now: Timestamp) -> Result<Look, Error> {
     let read_at = context.ledger.change_epoch();
     let (Some(stored), store_now) = context.ledger.stored_soon(id).await? else {
         return Ok(Look::Over);
     };
-    // Somebody was quicker.
+    // Another process was faster.
     if stored.row.index.due_at.is_none_or(|at| at > now) {
         return Ok(Look::Over);
     }
@@ -142,7 +142,7 @@ async fn look(context: &Context, id: &ConnectionId, now: Timestamp) -> Result<Lo
         Err(error) => return Err(error),
     };
     if integration.body.migrated().is_some() {
-        // Whoever uses the other store does it, or this one once everything is in it.
+        // That is up to the processes on the other store, or to this one once the copy is complete.
         return Ok(Look::Over);
     }
     let needs = if record.facts.owed.iter().any(|o| o.next <= now) {
@@ -167,7 +167,7 @@ fn wants_refresh(context: &Context, record: &Record, integration: &Loaded, now: 
         return false;
     }
     match facts.row.refresh {
-        // Their time was reckoned from the moment of the write, and stands in the row.
+        // Their due time was set when the row was written.
         Refresh::Leased { .. } | Refresh::Unknown { .. } => true,
         Refresh::Idle | Refresh::Cooling { .. } => context
             .ledger
@@ -176,7 +176,7 @@ fn wants_refresh(context: &Context, record: &Record, integration: &Loaded, now: 
     }
 }
 
-/// Does what is due, at a pace.
+/// Does what is due, at the sweep's pace.
 async fn attend(context: &Context, host: &Host, due: Due) {
     let id = due.found.record.id.clone();
     let now = context.clock.wall();
@@ -194,10 +194,10 @@ async fn attend(context: &Context, host: &Host, due: Due) {
         Needs::Refresh => refresh(context, due).await,
     };
     if let Err(error) = &done {
-        tracing::info!(connection = %id, code = error.code().as_str(), reason = error.reason(), causes = causes(error), "the sweep comes back to it");
+        tracing::info!(connection = %id, code = error.code().as_str(), reason = error.reason(), causes = causes(error), "the sweep will retry");
     }
     metrics::counter!("grantry_swept", "done" => if done.is_ok() { "yes" } else { "later" }).increment(1);
-    // What is done is not due any more; what is not is not asked for again at once.
+    // Finished work is no longer due; anything else is not retried at once.
     let wait = done.unwrap_or_else(|error| error.wait().unwrap_or_default().max(limits::POSTPONE));
     context
         .postponed
@@ -205,7 +205,7 @@ async fn attend(context: &Context, host: &Host, due: Due) {
     context.tasks.pause(limits::SWEEP_PACE).await;
 }
 
-/// Refreshes a connection for which nobody asked. Answers for how long there is nothing more to do.
+/// Refreshes a connection without a caller. Returns for how long there is nothing more to do.
 async fn refresh(context: &Context, due: Due) -> Result<Duration, Error> {
     let Due {
         found, integration, ..
@@ -213,7 +213,7 @@ async fn refresh(context: &Context, due: Due) -> Result<Duration, Error> {
     let entry = context.refresher.load(&found, &integration).await?;
     let id = &found.record.id;
     let kept = context.refresher.keep_alive(id, &entry, &integration).await?;
-    // An unknown outcome over an access token that lives: nothing is risked before it ends.
+    // An unknown outcome while the access token is live: nothing is risked before it ends.
     let lives = context.clock.wall().until(kept.expiry.at());
     Ok(if kept.version() == entry.version() {
         lives.max(limits::POSTPONE)

@@ -30,12 +30,12 @@ pub(crate) struct Entry {
     pub(crate) serving: Arc<ServingState>,
     pub(crate) expiry: Expiry,
     pub(crate) obtained_at: Timestamp,
-    /// Good for callers who ask for the usual minimum, until then.
+    /// Until then callers who ask for the usual minimum are served.
     pub(super) soft: AtomicI64,
     /// Until then callers who ask for the usual minimum need not wait.
     hard: i64,
     jitter: u8,
-    /// Somebody's call was refused with this token.
+    /// The provider refused a call with this token.
     refused: AtomicBool,
     /// The row may have changed: it is read before the set is served again.
     stale: AtomicBool,
@@ -46,16 +46,16 @@ pub(crate) struct Entry {
     backoff_until: AtomicI64,
     /// The row's revision when the entry was made; `None` while the set is not stored yet.
     revision: Mutex<Option<Revision>>,
-    /// The sealed set as it stands in the row, to repair a store that was rolled back.
+    /// The sealed set as stored, to repair a store that was rolled back.
     pub(crate) sealed: Bytes,
     pub(crate) sealed_by: String,
     pub(crate) write_id: u128,
     /// Last use, and whether the flusher has been told.
     pub(super) used_at: AtomicI64,
     pub(super) told: AtomicBool,
-    /// The account's API usage as an answer last told it, used and allowed in 32 bits each; zero is nothing new.
+    /// The account's API usage from the latest response, used and allowed in 32 bits each; zero means nothing new.
     pub(super) api_usage: AtomicU64,
-    /// The provider's limit is reached, and that was told.
+    /// The provider's limit is reached, and that was reported.
     limited: AtomicBool,
 }
 
@@ -110,7 +110,7 @@ impl Entry {
         &self.integration
     }
 
-    /// Whether the connection is in reach of `scope`, as far as the entry knows.
+    /// Whether `scope` reaches the connection, as far as the entry knows.
     ///
     /// # Errors
     /// As [`Scope::admit`].
@@ -141,7 +141,7 @@ impl Entry {
         *self.revision.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);
     }
 
-    /// Marks the token as refused, so that nobody is served from here.
+    /// Marks the token as refused, so that it is not served any more.
     pub(crate) fn refuse(&self) {
         self.refused.store(true, Ordering::Release);
         self.soft.store(i64::MIN, Ordering::Release);
@@ -171,7 +171,7 @@ impl Entry {
     pub(crate) fn back_off_until(&self, until: Timestamp) {
         self.backoff_until.fetch_max(until.0, Ordering::AcqRel);
         let later = until.0.min(self.hard);
-        // The lowest value says that the set is refused or stale, and stays.
+        // The lowest value means that the set is refused or stale, and is kept.
         let raise = |soft: i64| (soft != i64::MIN && soft < later).then_some(later);
         let _ = self.soft.fetch_update(Ordering::AcqRel, Ordering::Acquire, raise);
     }
@@ -180,7 +180,7 @@ impl Entry {
         now.0 < self.backoff_until.load(Ordering::Acquire)
     }
 
-    /// What was learnt about the same set before it was read again still holds.
+    /// Keeps what was learnt about the same set before it was read again.
     pub(super) fn learn_from(&self, old: &Self) {
         if old.is_refused() {
             self.refuse();
@@ -188,7 +188,7 @@ impl Entry {
         self.back_off_until(Timestamp(old.backoff_until.load(Ordering::Acquire)));
     }
 
-    /// The provider's limit is reached; `true` if nobody said so since the last call that got through.
+    /// Notes that the provider's limit is reached; `true` if that is news since the last call that got through.
     pub(crate) fn limit_is_news(&self) -> bool {
         !self.limited.swap(true, Ordering::AcqRel)
     }

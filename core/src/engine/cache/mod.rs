@@ -1,8 +1,8 @@
 //! Token sets in memory: what makes a warm fetch cheap.
 //!
-//! A hit takes no lock, allocates nothing and reads two coarse clocks. It is a hit only if the store was heard of within
-//! the last second, the integration serves, nobody reported the token as refused, and more of the token's life is left than
-//! the caller asks for.
+//! A hit takes no lock, allocates nothing and reads two coarse clocks. It is a hit only if the store's changes were seen
+//! within the last second, the integration serves, the token was not refused, and more of its life is left than the caller
+//! asks for.
 
 mod entry;
 mod upsert;
@@ -42,7 +42,7 @@ impl Cache {
         }
     }
 
-    /// The warm path: the credentials, if nothing at all stands against serving them.
+    /// The warm path: the credentials, if nothing prevents serving them.
     #[inline]
     pub(crate) fn hit<T>(
         &self,
@@ -83,7 +83,7 @@ impl Cache {
         self.tell(id, entry);
     }
 
-    /// Notes the account's API usage, used and allowed, for the flusher; only the last word counts.
+    /// Notes the account's API usage, used and allowed, for the flusher; the latest value wins.
     pub(crate) fn note_api_usage(&self, id: &ConnectionId, entry: &Arc<Entry>, (used, allowed): (u64, u64)) {
         let half = |n: u64| u64::from(u32::try_from(n).unwrap_or(u32::MAX));
         entry
@@ -94,7 +94,7 @@ impl Cache {
         }
     }
 
-    /// What was used since the last call, when, and what the provider said about usage.
+    /// Uses and API usage since the last call.
     pub(crate) fn drain_uses(&self) -> Vec<(ConnectionId, HotFacts)> {
         let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
         used.into_iter()
@@ -145,9 +145,9 @@ impl Cache {
         self.entries.pin().remove(id);
     }
 
-    /// Applies what was written to the store. With a gap anything may have been.
+    /// Applies the store's changes. With a gap anything may have changed.
     pub(crate) fn apply(&self, changes: &Changes, gap: bool) {
-        // Counted before the entries are looked at: whoever puts one in later sees that it came too late for this.
+        // Advanced before the entries are marked: a `put` that comes later notices that it missed this.
         self.freshness.advance();
         let entries = self.entries.pin();
         if gap {
@@ -162,7 +162,7 @@ impl Cache {
         }
     }
 
-    /// Makes room: drops an eighth of the entries, those first that were not used of late. Unsaved sets stay.
+    /// Makes room: drops the least recently used eighth of the entries. Unsaved sets are kept.
     #[cold]
     fn evict(&self) {
         let entries = self.entries.pin();

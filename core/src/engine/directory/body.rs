@@ -1,4 +1,4 @@
-//! What stands in the body of an integration's row.
+//! The body of an integration's row.
 
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +66,7 @@ pub(crate) enum Switch {
 pub(crate) struct Freeze {
     pub(crate) since: Timestamp,
     pub(crate) reason: String,
-    /// Every connection is revoked here. What is owed to the provider stands in their rows.
+    /// Every connection is revoked here. Revocations owed to the provider are in their rows.
     pub(crate) done: bool,
 }
 

@@ -41,12 +41,6 @@ impl Editor {
     pub(crate) async fn create(&self, new: &NewIntegration) -> Result<IntegrationId, Error> {
         let (offering, _) = self.directory.offering(&new.offering)?;
         self.directory.ensure_none_migrated().await?;
-        let store = &self.directory.store;
-        if let Some(slug) = &new.slug
-            && store.integration_by_slug(slug).await?.is_some()
-        {
-            return Err(Code::SlugTaken.into());
-        }
         check_secret(&new.client_secret)?;
         let id = IntegrationId::generate();
         let mut body = Body {
@@ -67,7 +61,7 @@ impl Editor {
         body.declare(new, &offering);
         self.check(&mut body, &offering)?;
         let row = body.encode(&id, new.slug.as_ref())?;
-        match store.insert_integration(&row).await? {
+        match self.directory.store.insert_integration(&row).await? {
             Inserted::Created(_) => Ok(id),
             // The id is random.
             Inserted::Occupied if new.slug.is_some() => Err(Code::SlugTaken.into()),
@@ -133,7 +127,7 @@ impl Editor {
         let checked = stored.revision;
         let changed = self
             .change_if(id, |body, revision, _| {
-                // Somebody changed it while the provider was asked: that change is verified by whoever made it.
+                // It was changed while the provider was asked: whoever made that change verifies it.
                 if revision == checked {
                     body.verified = verified;
                     reason.clone_into(&mut body.state_reason);
@@ -167,7 +161,7 @@ impl Editor {
         Ok(changed)
     }
 
-    /// Freezes an integration; the background goes on with it.
+    /// Freezes an integration; the background does the rest.
     pub(crate) async fn freeze(
         &self,
         id: &IntegrationId,

@@ -1,4 +1,4 @@
-//! An integration in memory: decoded, with its secret opened and its provider at hand.
+//! An integration in memory: decoded, with its secret opened and its provider.
 
 use std::{
     fmt,
@@ -23,12 +23,12 @@ use crate::{
     store::Revision,
 };
 
-/// Why a refresh token is to be presented.
+/// What triggered a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// Somebody wants to use the connection.
+    /// A caller wants to use the connection.
     Caller,
-    /// Nobody does: it should live on.
+    /// The sweep keeps it alive.
     KeepAlive,
 }
 

@@ -33,7 +33,7 @@ pub(crate) use body::{Body, Freeze, Mark, Role, Switch};
 pub(crate) use change::Editor;
 pub(crate) use loaded::{Cause, Loaded, ServingState};
 
-/// Where integrations are kept, and what they are opened and checked with.
+/// Finds integrations, and keeps them in memory.
 #[derive(Debug)]
 pub(crate) struct Directory {
     store: Arc<dyn IntegrationStore>,
@@ -263,7 +263,7 @@ impl Directory {
         Ok(pages::integrations(&*self.store).await?)
     }
 
-    /// Whether the store says now that the integration is used in another one. What cannot be read says nothing.
+    /// Whether the store says now that the integration is used in another one. An unreadable row tells nothing.
     pub(crate) async fn is_migrated(&self, id: &IntegrationId) -> bool {
         let stored = self.store.integration(id).await;
         let body = stored.map(|stored| stored.map(|stored| Body::decode(&stored)));
@@ -289,13 +289,13 @@ impl Directory {
         Ok(self.store.integrations_version().await?)
     }
 
-    /// Whether new integrations may be made: what is made after a copy would stay behind.
+    /// Whether new integrations may be created: one created after a copy would be left behind.
     ///
     /// # Errors
     /// `store_moved`, `store_arriving`.
     pub(crate) async fn ensure_none_migrated(&self) -> Result<(), Error> {
         for stored in self.rows().await? {
-            // What cannot be read says nothing.
+            // An unreadable row tells nothing.
             if let Ok(body) = Body::decode(&stored) {
                 body.ensure_not_migrated()?;
             }
@@ -303,7 +303,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Reads every known integration again, because the store says that one of them changed.
+    /// Reads every known integration again, because one of them changed.
     pub(crate) async fn reload(&self) -> Result<(), Error> {
         let known: Vec<_> = self
             .loaded
@@ -316,7 +316,7 @@ impl Directory {
             let begun = self.kept.load(Ordering::Acquire);
             match self.store.integration(&id).await? {
                 // The store's word counts, also if it was rolled back, but for what was written while it was read. One that
-                // this process cannot read serves nothing here, and stands in nobody else's way.
+                // this process cannot read serves nothing here, and does not affect the others.
                 Some(stored) => match self
                     .take(&stored, |old| {
                         old.kept >= begun && old.revision.counter > stored.revision.counter
@@ -336,7 +336,7 @@ impl Directory {
     }
 }
 
-/// What the store answers, if it does so soon.
+/// The store's result, if it comes soon.
 async fn soon<T>(read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     tokio::time::timeout(limits::STORE_WAIT, read)
         .await

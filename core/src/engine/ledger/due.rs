@@ -1,4 +1,4 @@
-//! When a connection needs something though nobody asks for it: pure.
+//! When a connection needs background work: pure.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::{
     time::Timestamp,
 };
 
-/// What the broker does for connections that nobody uses.
+/// What the broker does for unused connections.
 ///
 /// # Cost
-/// Every process reads the due rows of the store's index every 20 seconds. A refresh costs one request at the provider,
-/// two durable writes and one row read, whoever asks for it. With [`KeepAlive::idle_limit`] a connection that nobody uses
-/// is refreshed once in about half to three quarters of its idle limit (of 30 days: every 15 to 22 days).
-/// With [`KeepAlive::access_tokens`] every connection is refreshed once in every session.
+/// Every process reads the due rows of the store's index every 20 seconds. A refresh costs one request at the provider, two
+/// durable writes and one row read, whatever triggers it. With [`KeepAlive::idle_limit`] an unused connection is refreshed
+/// once in about half to three quarters of its idle limit (of 30 days: every 15 to 22 days). With
+/// [`KeepAlive::access_tokens`] every connection is refreshed once in every session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeepAlive {
@@ -64,7 +64,7 @@ impl KeepAlive {
     }
 }
 
-/// By what the times are reckoned.
+/// The settings that due times depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
     pub(crate) keep_alive: KeepAlive,
@@ -77,7 +77,7 @@ pub(crate) struct Schedule {
 /// keep the grant alive. `jitter` (0 to 255) moves it, so that connections of one day do not all come on one other day.
 pub(super) fn due(facts: &Facts, jitter: u8, now: Timestamp, schedule: Schedule) -> Option<Timestamp> {
     let owed = facts.owed.iter().map(|o| o.next).min();
-    // The idle limit stands in every row, also of a process that leaves it to others or is told otherwise tomorrow.
+    // Every row has the due time of its idle limit, even if this process has keep-alive off.
     let keep_alive = KeepAlive {
         idle_limit: true,
         ..schedule.keep_alive
@@ -94,7 +94,7 @@ pub(super) fn due(facts: &Facts, jitter: u8, now: Timestamp, schedule: Schedule)
     owed.into_iter().chain(refresh).min()
 }
 
-/// When it should be refreshed, if nobody asks before.
+/// When it should be refreshed, if no caller does before.
 pub(super) fn refresh_due(
     facts: &Facts,
     jitter: u8,

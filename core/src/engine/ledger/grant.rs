@@ -27,7 +27,7 @@ pub(crate) struct Grant {
 const FORMAT: u8 = 1;
 
 impl Grant {
-    /// The set that an answer makes of the set that was spent: what the answer omits stays.
+    /// The set that results from a response and the set that was spent: omitted fields are kept.
     pub(crate) fn merged(answer: TokenSet, spent: &Grant, now: Timestamp) -> Self {
         Self {
             access_token: answer.access_token,
@@ -74,7 +74,7 @@ impl Grant {
         out.extend_from_slice(&at.0.to_le_bytes());
         out.extend_from_slice(&self.obtained_at.0.to_le_bytes());
         for field in fields {
-            // Token answers are cut at 256 KiB, so a length always fits.
+            // Token responses are limited to 256 KiB, so a length always fits.
             out.extend_from_slice(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_le_bytes());
             out.extend_from_slice(field.as_bytes());
         }
@@ -133,7 +133,7 @@ pub(crate) fn tokens_context<'a>(
     }
 }
 
-/// Opens a set that a vault sealed, as it stands in a row.
+/// Opens a row's sealed set.
 ///
 /// # Errors
 /// The vault's; `connection_corrupt`.

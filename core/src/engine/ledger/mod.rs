@@ -92,12 +92,12 @@ impl Ledger {
         self.clock.wall()
     }
 
-    /// To be asked before a row is read that the cache then takes in.
+    /// Must be read before a row that is then put into the cache.
     pub(crate) fn change_epoch(&self) -> u64 {
         self.freshness.change_epoch()
     }
 
-    /// A row as it stands, undecoded, and the store's time that came with it.
+    /// A row, undecoded, and the store's time that came with it.
     pub(crate) async fn stored(
         &self,
         id: &ConnectionId,
@@ -105,7 +105,7 @@ impl Ledger {
         self.store.connection(id).await
     }
 
-    /// [`Ledger::stored`], for somebody whose token lives: a store that hangs holds him up for two seconds only.
+    /// [`Ledger::stored`] for callers with a live token: a store that hangs delays them by two seconds only.
     pub(crate) async fn stored_soon(
         &self,
         id: &ConnectionId,
@@ -116,7 +116,7 @@ impl Ledger {
             .unwrap_or_else(|_| Err(StoreError::bare(StoreErrorKind::Unavailable, "connection")))
     }
 
-    /// A row as it stands. `None`: there is none.
+    /// A row; `None` if there is none.
     pub(crate) async fn read(&self, id: &ConnectionId) -> Result<Option<Found>, Error> {
         let read_at = self.change_epoch();
         let (stored, _) = self.store.connection(id).await?;
@@ -175,7 +175,7 @@ impl Ledger {
         due::due(&record.facts, jitter_of(&record.id), self.clock.wall(), self.due)
     }
 
-    /// When a connection should be refreshed if nobody asks before.
+    /// When the sweep should refresh a connection that no caller refreshes before.
     pub(crate) fn refresh_due(&self, record: &Record, now: Timestamp) -> Option<Timestamp> {
         due::refresh_due(&record.facts, jitter_of(&record.id), now, self.due)
     }

@@ -1,9 +1,9 @@
-//! What stands in the body of a connection's row. Stores see only bytes.
+//! The body of a connection's row. Stores see only bytes.
 //!
 //! ```text
 //! format (1) | length of sealed | sealed token set | length of history | history | facts as JSON
 //! ```
-//! The history is kept as bytes until somebody reads it: most readers want the token set only.
+//! The history is kept as bytes until it is read: most readers need only the token set.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -252,7 +252,7 @@ impl Record {
         if ring.len() > HISTORY {
             ring.drain(..ring.len() - HISTORY);
         }
-        // What cannot be written leaves what is there.
+        // If it cannot be serialised, the history is left as it is.
         if let Ok(history) = serde_json::to_vec(&ring) {
             self.history = history.into();
         }

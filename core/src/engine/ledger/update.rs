@@ -1,4 +1,4 @@
-//! Read, decide, swap; and again if somebody else wrote the row meanwhile.
+//! Read, decide, swap; repeated if the row was written meanwhile.
 
 use super::{Found, Ledger, record::Record};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     store::{HotFacts, Swap},
 };
 
-/// What is to become of a row, and what the caller gets.
+/// What to do with a row, and the caller's result.
 pub(crate) enum Change<T> {
     /// Write the record as it was changed.
     Write(T),
@@ -37,7 +37,7 @@ impl Ledger {
         Err(Code::ConnectionConflict.into())
     }
 
-    /// [`Ledger::update`] of whatever row stands there, ended or not; `None` if there is none.
+    /// [`Ledger::update`] of any row, ended or not; `None` if there is none.
     ///
     /// # Errors
     /// As there.
@@ -57,7 +57,7 @@ impl Ledger {
         Err(Code::ConnectionConflict.into())
     }
 
-    /// `None`: somebody else wrote the row.
+    /// `None` if the row was written meanwhile.
     async fn try_change<T>(
         &self,
         found: Found,

@@ -27,12 +27,12 @@ pub(crate) struct Revoker {
     pub(crate) tasks: Arc<Tasks>,
 }
 
-/// Who tells the provider.
+/// Who revokes the grant at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
     /// This process, at once.
     Now,
-    /// Whichever process sweeps, at the sweep's pace.
+    /// The sweep of any process, at its pace.
     Sweep,
 }
 

@@ -26,33 +26,33 @@ use crate::{
     store::{Revision, Swap},
 };
 
-/// What became of a revocation.
+/// The outcome of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     /// The grant is gone at the provider, or nothing is owed any more.
     Gone,
-    /// The provider did not do it, or what is sealed can never be read.
+    /// The provider did not do it, or the sealed set can never be opened.
     Refused,
-    /// It could not be asked, for a reason of ours.
+    /// The provider was not asked, for a reason of ours.
     NotTried,
 }
 
 impl Revoker {
-    /// Runs what a connection owes, in a task of the broker's own.
+    /// Runs what a connection owes, in a task of its own.
     pub(crate) fn run_owed_behind(self: &Arc<Self>, id: &ConnectionId) {
         let (revoker, id) = (self.clone(), id.clone());
         self.tasks.spawn(async move {
             if let Err(error) = revoker.run_owed(&id).await {
-                // The row still says what is owed; the sweep comes back to it.
+                // It is still owed in the row; the sweep will retry.
                 tracing::warn!(connection = %id, code = error.code().as_str(), causes = causes(&error), "revocation postponed");
             }
         });
     }
 
-    /// Runs what a connection owes, whoever wrote it.
+    /// Runs the revocations that a connection owes.
     ///
     /// # Errors
-    /// Those of the store; what was done is done.
+    /// Those of the store; revocations that were made are recorded or repeated.
     pub(crate) async fn run_owed(&self, id: &ConnectionId) -> Result<(), Error> {
         for _ in 0..limits::OWED_IN_A_ROW {
             let Some(found) = self.ledger.read(id).await? else {
@@ -74,7 +74,7 @@ impl Revoker {
         Ok(())
     }
 
-    /// Forgets what a connection owes: nobody knows the client any more with which it could be revoked.
+    /// Forgets what a connection owes, because the client that could revoke it no longer exists.
     pub(crate) async fn give_up_owed(&self, id: &ConnectionId) -> Result<(), Error> {
         let given_up = self.ledger.amend(id, |record, _| {
             if std::mem::take(&mut record.facts.owed).is_empty() {
@@ -104,7 +104,7 @@ impl Revoker {
         };
         let grant = match self.ledger.open_sealed(record, owed.version, &sealed).await {
             Ok(grant) => grant,
-            // A key that was not given may be given tomorrow.
+            // The key may be supplied later.
             Err(error) if matches!(error.code(), Code::VaultUnavailable | Code::VaultKeyUnknown) => {
                 return Outcome::NotTried;
             }
@@ -124,7 +124,7 @@ impl Revoker {
         }
     }
 
-    /// Writes down what became of one owed revocation.
+    /// Records the outcome of one owed revocation.
     async fn record(&self, id: &ConnectionId, owed: &Owed, outcome: Outcome) -> Result<(), Error> {
         let jitter = random::jitter();
         let told = self.ledger.amend(id, |record, _| {
@@ -138,7 +138,7 @@ impl Revoker {
                 _ if given_up => ("revocation_given_up", What::RevocationGivenUp),
                 _ => {
                     let entry = &mut record.facts.owed[at];
-                    // What is our own fault may last for days, and is no reason to give up.
+                    // A fault of ours may last for days, and is no reason to give up.
                     entry.failures += u32::from(outcome == Outcome::Refused);
                     let wait = schedule::cooling(entry.failures.max(1), None, jitter);
                     entry.next = self.ledger.wall() + wait;

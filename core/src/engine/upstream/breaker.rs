@@ -11,7 +11,7 @@ use crate::{
     time::BootInstant,
 };
 
-/// Opens after so many failures in a row, for 30 seconds first and 16 minutes in the end.
+/// Opens after a number of failures in a row, for 30 seconds at first and up to 16 minutes.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     threshold: u32,
@@ -21,7 +21,7 @@ pub(crate) struct Breaker {
 #[derive(Clone, Copy, Debug)]
 struct Trip {
     reason: Reason,
-    /// Closed to everybody until then; long past while there were too few failures.
+    /// It admits no call until then; in the past while there were too few failures.
     until: BootInstant,
     failures: u32,
     /// A probe was admitted.
@@ -33,7 +33,7 @@ struct Trip {
 pub(crate) enum Pass {
     /// Nothing is wrong.
     Free,
-    /// Something was, and this one finds out whether it is over.
+    /// Something was wrong, and this call finds out whether it is over.
     Probe,
 }
 
@@ -46,11 +46,11 @@ impl Breaker {
         }
     }
 
-    /// One more failure. Answers whether it opened now for the first time.
+    /// One more failure. Returns whether it opened now for the first time.
     pub(crate) fn trip(&self, reason: Reason, asked: Option<Duration>, now: BootInstant) -> bool {
         let mut trip = self.trip.lock().unwrap_or_else(PoisonError::into_inner);
         if trip.is_some_and(|t| now < t.until && !t.probed) {
-            // Of those that were on their way already.
+            // A call that was admitted before it opened.
             return false;
         }
         let failures = trip.map_or(0, |t| t.failures).saturating_add(1);
@@ -69,14 +69,14 @@ impl Breaker {
         failures == self.threshold
     }
 
-    /// It works. Answers whether it had been open.
+    /// A success. Returns whether it had been open.
     pub(crate) fn mend(&self) -> bool {
         let trip = self.trip.lock().unwrap_or_else(PoisonError::into_inner).take();
         trip.is_some_and(|t| t.failures >= self.threshold)
     }
 
-    /// Lets the caller ask, or says why not and for how long. Once it was open, one may ask, and the others wait for its
-    /// word.
+    /// Admits the call, or returns why not and for how long. After it was open it admits one probe, and the others wait for
+    /// its outcome.
     pub(crate) fn pass(&self, now: BootInstant) -> Result<Pass, (Reason, Duration)> {
         let mut trip = self.trip.lock().unwrap_or_else(PoisonError::into_inner);
         match trip.as_mut() {
@@ -92,7 +92,7 @@ impl Breaker {
         }
     }
 
-    /// Why nobody may ask now, and for how long.
+    /// Why it is open, and for how long; `None` if it is not.
     pub(crate) fn open(&self, now: BootInstant) -> Option<(Reason, Duration)> {
         let trip = (*self.trip.lock().unwrap_or_else(PoisonError::into_inner))?;
         (now < trip.until).then(|| (trip.reason, trip.until - now))

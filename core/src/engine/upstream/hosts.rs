@@ -1,4 +1,4 @@
-//! Token hosts, and whether it is worth asking there at all.
+//! Token hosts, and whether they work.
 
 use std::{
     collections::BTreeMap,
@@ -30,10 +30,10 @@ impl Host {
         &self.name
     }
 
-    /// A token request was answered, be it with a refusal.
+    /// A token request was answered, perhaps with a refusal.
     pub(crate) fn answered(&self) {
         if self.breaker.mend() {
-            tracing::info!(host = self.name, "the token host answers again");
+            tracing::info!(host = self.name, "the token host responds again");
             metrics::gauge!("grantry_token_hosts_down").decrement(1.0);
         }
     }
@@ -82,7 +82,7 @@ fn outage(failure: Failure) -> Option<(Reason, Option<Duration>)> {
     }
 }
 
-/// All token hosts that this process has asked.
+/// All token hosts that this process has called.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts(Mutex<BTreeMap<String, Arc<Host>>>);
 
@@ -99,7 +99,7 @@ impl Hosts {
         host.clone()
     }
 
-    /// The hosts at which nobody asks for now, why, and for how long still.
+    /// The hosts whose breaker is open, why, and for how much longer.
     pub(crate) fn down(&self, now: BootInstant) -> Vec<(String, Reason, Duration)> {
         let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         map.values()

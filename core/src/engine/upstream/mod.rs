@@ -1,5 +1,5 @@
-//! Every call to a provider. Whatever each of them needs is applied here, so that no provider can forget it: a time limit,
-//! the token host's breaker, the client's breaker, and the check of where tokens may be sent.
+//! Every call to a provider. What every call needs is applied here, so that no provider can forget it: a time limit, the
+//! token host's breaker, the client's breaker, and the check of where tokens may be sent.
 
 pub(crate) mod breaker;
 mod hosts;
@@ -33,7 +33,7 @@ pub(crate) struct Upstream {
     hosts: Hosts,
 }
 
-/// Who is asked, and on whose behalf.
+/// The provider to call, and the client to call it for.
 pub(crate) struct Target<'a> {
     pub(crate) provider: &'a dyn Provider,
     pub(crate) client: Client<'a>,
@@ -41,7 +41,7 @@ pub(crate) struct Target<'a> {
     pub(crate) breaker: &'a Breaker,
 }
 
-/// How a call failed: what the provider's code makes of it, and what the transport saw.
+/// How a call failed, according to the provider's code and to the transport.
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) failure: Failure,
@@ -75,17 +75,17 @@ impl Upstream {
         self.hosts.get(target.provider.token_host(&target.client))
     }
 
-    /// The token hosts at which nobody asks for now, why, and for how long still.
+    /// The token hosts whose breaker is open, why, and for how much longer.
     pub(crate) fn hosts_down(&self) -> Vec<(String, Reason, Duration)> {
         self.hosts.down(self.clock.boot())
     }
 
-    /// By how much the token host's clock differed from ours when it answered last.
+    /// How much the token host's clock differed from ours at its last response.
     pub(crate) fn skew(&self, target: &Target<'_>) -> Option<Duration> {
         self.transport.skew(&target.provider.token_host(&target.client))
     }
 
-    /// Presents a refresh token, once. Core's own sight of the wire is believed before the provider's word.
+    /// Presents a refresh token, once. What core saw on the wire takes precedence over what the provider's code reports.
     ///
     /// # Errors
     /// What is known of the outcome.
@@ -125,8 +125,8 @@ impl Upstream {
     /// Exchanges an authorization code (RFC 6749 section 4.1.3).
     ///
     /// # Errors
-    /// What is known of the outcome. Tokens that came and cannot be used, since they name a place to which none may be sent,
-    /// are revoked as far as that goes.
+    /// What is known of the outcome. Tokens that came with an instance URL to which none may be sent are revoked, best
+    /// effort.
     pub(crate) async fn exchange_code(
         &self,
         target: &Target<'_>,
@@ -180,7 +180,7 @@ impl Upstream {
         in_time(life, &witness).await.ok()
     }
 
-    /// Finds out who connected. Asked twice if need be: it is harmless.
+    /// Finds out who connected. Tried twice, since asking is harmless.
     ///
     /// # Errors
     /// It could not be found out.
@@ -197,7 +197,7 @@ impl Upstream {
     /// Checks client id and secret without a user.
     ///
     /// # Errors
-    /// They are wrong, or that cannot be told now.
+    /// They are wrong, or that cannot be determined now.
     pub(crate) async fn verify_client(&self, target: &Target<'_>) -> Result<(), Failed> {
         let witness = self.witness();
         let http = ProviderHttp::new(witness.clone());
@@ -205,7 +205,7 @@ impl Upstream {
         within(limits::VERIFY_CLIENT, verify, &witness).await
     }
 
-    /// The provider refuses a client: that is the integration's fault, not its connections'.
+    /// Notes that the provider refuses a client, which is a fault of the integration, not of its connections.
     pub(crate) fn client_refused(&self, target: &Target<'_>, reason: Reason) -> Error {
         if target.breaker.trip(reason, None, self.clock.boot()) {
             let integration = target.client.integration;

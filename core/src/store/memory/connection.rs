@@ -113,7 +113,7 @@ impl ConnectionStore for MemoryStore {
         Ok(self.state().connections.descending(before, limit, fits))
     }
 
-    /// Nothing is heard of: a look costs nothing here.
+    /// Never resolves: polling costs nothing here.
     async fn connection_news(&self) {
         std::future::pending::<()>().await;
     }

@@ -17,7 +17,7 @@ pub(super) struct Connections {
     pub(super) due: BTreeSet<DueEntry>,
     /// The last change of each row, removed ones included, by its place in history.
     pub(super) history: BTreeMap<u64, Change>,
-    /// Where each removed row stands in the history.
+    /// The position of each removed row in the history.
     pub(super) removed: BTreeMap<ConnectionId, u64>,
     pub(super) last_change: u64,
 }

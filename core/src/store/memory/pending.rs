@@ -28,7 +28,7 @@ impl PendingStore for MemoryStore {
         guard: &[u8; 32],
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
-        // Looked at and removed under one lock: nobody else can get in between.
+        // Checked and removed under one lock, so that no one can come in between.
         match self.state().pending.entry(*key) {
             Entry::Occupied(row) if row.get().expires_at > now => {
                 if row.get().guard == *guard {
