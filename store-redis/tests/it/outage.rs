@@ -157,7 +157,7 @@ async fn what_was_acknowledged_survives_a_kill() {
 /// A server that was started again may have lost what the watcher saw; and its clock is another one.
 #[tokio::test]
 async fn a_restart_is_a_gap_and_another_clock() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&["--appendfsync", "always"]);
     let store = RedisStore::open(&server.address()).await.unwrap();
     insert(&store, "con_1").await;
     let id = row("con_1", 0).id;
