@@ -9,7 +9,7 @@ use grantry::{
     protocol::{
         Attempt, KeepSet, Machine, Moment, Refresh, Row, Step, Verify,
         attempt::{Answer, Ask, Command, Event, Lease, Life, Notice, Outcome, Pass},
-        machine::{Read, View, Wait},
+        machine::{Note, Read, View, Wait},
     },
     time::Timestamp,
 };
@@ -38,7 +38,12 @@ pub struct Way {
     pub failed: bool,
     /// So many more calls to the store fail.
     pub away: u8,
+    /// So much was done in this step.
+    pub done: u8,
 }
+
+/// More than any machine does before others may come in between.
+const CIRCLE: u8 = 100;
 
 impl Way {
     pub fn me(&mut self) -> &mut Process {
@@ -67,6 +72,7 @@ impl World {
             first,
             failed: false,
             away: 0,
+            done: 0,
         }
     }
 
@@ -135,6 +141,11 @@ impl World {
     /// Feeds machines until others may come in between.
     pub fn go(&mut self, mut way: Way, out: &mut Vec<State>) {
         let first = std::mem::replace(&mut way.first, false);
+        way.done += 1;
+        if way.done > CIRCLE {
+            self.mark("CIRCLE: a machine comes to no end, and nobody can come in between");
+            return self.rest(way, out);
+        }
         let command = match way.work {
             Work::Absent | Work::Idle => return self.stop(way, out),
             Work::Keep(machine) => return self.keep(way, machine, first, out),
@@ -198,7 +209,14 @@ impl World {
         match command {
             Command::Read => events(self.read(&way), Event::Read),
             Command::Peek => events(self.peek(&way), Event::Read),
-            Command::Swap(write) => events(self.swap(&way, &write.row), Event::Written),
+            Command::Swap(write) => {
+                let me = way.me();
+                let refused = matches!(write.note, Note::Expired { refusal: Some(_), .. });
+                if refused && !me.my_lease && !me.stale {
+                    self.mark("I6: marked as expired by somebody who has no lease");
+                }
+                events(self.swap(&way, &write.row), Event::Written)
+            }
             Command::Prepare { .. } if self.scenario.no_refresh_token => {
                 let alive = !way.state.access_dead();
                 vec![(way, Event::NoRefreshToken { alive })]

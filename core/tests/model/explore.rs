@@ -244,6 +244,10 @@ fn wrong(end: End, state: &State, scenario: &Scenario) -> Option<&'static str> {
         End::LeftOver if !state.leaked => {
             Some("LEFT OVER: deleted, and the grant lives though no answer was lost")
         }
+        // Connected again: the grant of before is the first family's.
+        _ if state.row.version.epoch > 0 && !state.families[0].revoked && !state.leaked => {
+            Some("LEFT OVER: connected again, and the grant of before lives though no answer was lost")
+        }
         _ => None,
     }
 }

@@ -70,10 +70,10 @@ impl Faults {
         faults
     }
 
-    /// One more, of those that may happen at all.
+    /// One more, of those that may happen at all and as far as that fits.
     pub fn stretched(mut self, fault: Fault) -> Self {
         if self.may(fault) {
-            self.set(fault, self.left(fault) + 1);
+            self.set(fault, (self.left(fault) + 1).min(3));
         }
         self
     }

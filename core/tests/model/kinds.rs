@@ -23,21 +23,21 @@ pub fn kinds(full: bool) -> Vec<Kind> {
         traced: true,
         ..run
     };
-    let joined = move |run: Run| Run {
-        processes: if full { 3 } else { 2 },
-        refreshes: if is(&run, MANY.name) && run.mode != Mode::Revoke && !full {
-            1
-        } else {
-            2
-        },
-        ..with(run)
+    // Where a token may be presented again at once, much happens at a time.
+    let largest = move |run: &Run| run.mode == Mode::Grace && is(run, MANY.name);
+    let joined = move |run: Run| {
+        let once = is(&run, MANY.name) && run.mode != Mode::Revoke && !full;
+        Run {
+            processes: if full && !largest(&run) { 3 } else { 2 },
+            refreshes: if once || largest(&run) { 1 } else { 2 },
+            ..with(run)
+        }
     };
     let split = move |run: Run| Run {
         split: true,
         refreshes: if is(&run, MANY.name) && !full { 1 } else { 2 },
         ..with(run)
     };
-    // Where a token may be presented again at once, much happens at a time.
     let large =
         |run: &Run| run.mode == Mode::Grace && [MANY, RECONNECT, DELETE].iter().any(|s| is(run, s.name));
     let mut all = each(&scenarios::ALL, &MODES, joined);

@@ -73,11 +73,12 @@ impl World {
         for (way, read) in self.peek(way) {
             let row = match (read, known) {
                 (Read::Row(view), Some(known)) if view.row.version < known.version.full() => view.row,
-                (Read::Row(_), _) => {
+                (Read::Row(_), Some(_)) => {
                     ways.push((way, Repaired::Kept));
                     continue;
                 }
-                (Read::Missing, _) => {
+                // Where a replica takes over, nobody remembers anything but the set that he keeps.
+                (Read::Row(_), None) | (Read::Missing, _) => {
                     ways.push((way, Repaired::Gone));
                     continue;
                 }

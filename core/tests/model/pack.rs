@@ -1,4 +1,4 @@
-//! States as 24 or 32 bytes, exactly: nothing is hashed away. Processes are alike, so their order does not count.
+//! States as 24 to 40 bytes, exactly: nothing is hashed away. Processes are alike, so their order does not count.
 
 use std::collections::BTreeSet;
 
@@ -55,7 +55,7 @@ impl Layout {
         code.put(process.request as u8, 2);
         code.put(process.spent.code(), Token::BITS);
         code.token(process.set);
-        code.put(process.pauses, 2);
+        code.put(process.pauses, 3);
         let kept = process.kept.unwrap_or_default();
         code.flag(process.kept.is_some());
         code.flag(kept.stale);
@@ -87,7 +87,7 @@ impl Layout {
             request: Request::ALL[usize::from(bits.byte(2))],
             spent: Token::of(bits.byte(Token::BITS)),
             set: bits.token(),
-            pauses: bits.byte(2),
+            pauses: bits.byte(3),
             ..Process::ABSENT
         };
         let (is_kept, stale) = (bits.flag(), bits.flag());

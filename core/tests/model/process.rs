@@ -105,7 +105,7 @@ impl Process {
     /// For long: whatever it has read is old.
     pub fn stands_still(&mut self) {
         self.pauses += 1;
-        assert!(self.pauses < 4, "more pauses than fit in a packed state");
+        assert!(self.pauses < 8, "more pauses than fit in a packed state");
     }
 
     pub fn works(&self) -> bool {

@@ -157,10 +157,9 @@ impl World {
 
     fn process_request(&mut self, state: &mut State, token: Token) -> Option<Token> {
         let before = state.access_dead();
-        let family = &mut state.families[usize::from(token.family)];
-        let set = upstream::process(self.mode, family, token);
+        let set = upstream::process(self.mode, &mut state.families[usize::from(token.family)], token);
         if !before && state.access_dead() {
-            self.notes.insert("a presentation ended a living access token");
+            self.mark("a presentation ended a living access token");
         }
         set
     }

@@ -63,6 +63,10 @@ impl Run {
             for fault in [Fault::Lapse, Fault::Crash, Fault::FailOver] {
                 faults = faults.stretched(fault);
             }
+            if faults.may(Fault::FailOver) {
+                // That an access token has ended may be lost, too, and it ends again.
+                faults = faults.stretched(Fault::AccessEnds);
+            }
         }
         State::start(self.processes, self.scenario.store, faults)
     }

@@ -25,7 +25,7 @@ const OUTAGE: u8 = 24;
 
 impl World {
     /// The store's time, as it is to a process.
-    fn now(&self, state: &State, i: usize) -> StoreInstant {
+    pub fn now(&self, state: &State, i: usize) -> StoreInstant {
         let times = self.scenario.times(Fault::ClockGone);
         let clock_id = 1 + times - state.left.left(Fault::ClockGone);
         now(clock_id.into(), state.processes[i].pauses)

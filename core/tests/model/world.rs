@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use grantry::{connection::Status, protocol::Policy, provider::Rotation};
+use grantry::{
+    connection::Status,
+    protocol::{self, Policy},
+    provider::Rotation,
+};
 
 use crate::{
     classic::Classic,
     faults::Fault,
     met::Met,
-    process::{Process, Request},
-    row::{Age, Phase, Row},
+    process::{Known, Process, Request},
+    row::{self, ANOTHER, Age, Phase, Row},
     runs::Run,
-    state::{State, Store, Version},
+    state::{State, Store},
     upstream::{Family, Mode, Token},
     work::{Number, Work, Works},
 };
@@ -112,7 +116,7 @@ impl World {
         }
         self.time(state, out);
         self.store(state, out);
-        Self::people(state, out);
+        self.people(state, out);
     }
 
     fn process(&mut self, state: &State, i: usize, out: &mut Vec<State>) {
@@ -210,52 +214,53 @@ impl World {
         if row.version < state.row.version {
             self.mark("BACK: epoch or generation went back");
         }
+        let another = |known: Known| known.version == row.version && Some(known.token) != row.token;
+        if row.token.is_some() && state.processes.iter().filter_map(|p| p.memory).any(another) {
+            self.mark("VERSIONS: a set has the version of another one that is remembered");
+        }
     }
 
-    fn people(state: &State, out: &mut Vec<State>) {
+    fn people(&mut self, state: &State, out: &mut Vec<State>) {
         let Some(token) = state.row.token else {
             return;
         };
-        let Version { epoch, generation } = state.row.version;
-        // The grant is owed a revocation, and the other one is there.
-        let ended = |row: Row| {
-            let mut next = *state;
-            let owed = state.row.owed.with(token);
-            next.write(Row { owed, ..row }, Age::Living, None, (false, false));
-            next
-        };
         if state.left.may(Fault::Reconnect) {
-            let token = Token {
+            let other = Token {
                 family: 1,
                 rotation: 0,
             };
-            let mut next = ended(Row {
-                version: Version {
-                    epoch: epoch + 1,
-                    generation: generation + 1,
-                },
-                token: Some(token),
-                status: Status::Connected,
-                refresh: Phase::Idle,
-                ..state.row
-            });
+            let mut next = self.ended(state, |row| protocol::reconnect(row, ANOTHER), Some(other));
+            next.row.owed = state.row.owed.with(token);
             next.families[1] = Family::default();
             out.push(next.but(Fault::Reconnect));
         }
         if state.left.may(Fault::Delete) {
-            let version = Version {
-                epoch: epoch + 1,
-                generation,
-            };
-            let deleted = Row {
-                version,
-                token: None,
-                status: Status::Deleted,
-                refresh: Phase::Idle,
-                ..state.row
-            };
-            out.push(ended(deleted).but(Fault::Delete));
+            let mut next = self.ended(state, |row| protocol::end(row, Status::Deleted), None);
+            next.row.owed = state.row.owed.with(token);
+            out.push(next.but(Fault::Delete));
         }
+    }
+
+    /// The connection ended, or began anew with another token; the grant of before is owed a revocation.
+    fn ended(
+        &mut self,
+        state: &State,
+        by: impl FnOnce(&protocol::Row) -> protocol::Row,
+        token: Option<Token>,
+    ) -> State {
+        let now = self.now(state, 0);
+        let written = row::Written::of(&by(&state.row.full(state.age, false, false, now)), now);
+        let row = Row {
+            version: written.version,
+            token,
+            status: written.status,
+            refresh: written.refresh,
+            ..state.row
+        };
+        self.judge(state, row);
+        let mut next = *state;
+        next.write(row, written.age, None, (false, false));
+        next
     }
 }
 

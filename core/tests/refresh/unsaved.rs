@@ -147,6 +147,20 @@ async fn a_lease_that_took_too_long_to_write_is_not_used() {
     assert_eq!(world.stands_at(&id).await, "Idle");
 }
 
+/// The time to send counts from before the write that got no answer, whenever it is found to stand.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_recognised_too_late_is_not_used() {
+    let world = World::new().await;
+    let id = world.connect().await;
+    world.clock.step(SESSION);
+    world.one.store.next(Op::Swap, Fault::After);
+    // The caller reads, and whoever takes the lease; then it cannot be read for six seconds.
+    world.one.store.script(Op::Read, 2, 7, Fault::Before);
+    assert_eq!(world.code(&id).await, Code::RefreshNotSent);
+    assert_eq!(world.presentations(), 0);
+    assert_eq!(world.stands_at(&id).await, "Idle");
+}
+
 /// Somebody writes the same row for a reason of his own while the answer is on its way: both changes are kept.
 #[tokio::test(start_paused = true)]
 async fn an_unrelated_write_of_the_row_costs_no_set() {

@@ -9,6 +9,9 @@ pub use parts::*;
 
 use crate::{faults::Fault, state::Store, world::Scenario};
 
+/// Who sits on tokens for longer than the quarantine is not waited for.
+const RISKED: &str = "a presentation ended";
+
 const fn scenario(name: &'static str, faults: &'static [(Fault, u8)]) -> Scenario {
     Scenario {
         name,
@@ -65,6 +68,7 @@ pub const DELETE: Scenario = scenario(
 );
 pub const SITS: Scenario = Scenario {
     hold: true,
+    excused: &[RISKED],
     ..scenario(
         "sits on tokens beyond the quarantine",
         &[(Lapse, 1), (AccessEnds, 2)],
@@ -105,6 +109,6 @@ pub const ALL: [Scenario; 13] = [
 /// knows no fencing token.
 pub const ASLEEP: Scenario = Scenario {
     pause: true,
-    excused: &["I1", "I2"],
+    excused: &["I1", "I2", RISKED],
     ..scenario("asleep between gate and send", &[(Lapse, 1), (AccessEnds, 2)])
 };

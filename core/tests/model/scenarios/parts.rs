@@ -1,7 +1,7 @@
 //! A store, a vault, a provider that do not do their part, each of its own: beside the other faults they would make too many
 //! states.
 
-use super::scenario;
+use super::{RISKED, scenario};
 use crate::{faults::Fault, world::Scenario};
 
 use Fault::{
@@ -110,6 +110,7 @@ pub const ASSUMED_ENDS: Scenario = Scenario {
 };
 pub const SITS_WITHOUT_STORE: Scenario = Scenario {
     hold: true,
+    excused: &[RISKED],
     ..scenario(
         "sits on tokens, and the store fails",
         &[
@@ -123,6 +124,7 @@ pub const SITS_WITHOUT_STORE: Scenario = Scenario {
 };
 pub const SITS_AND_CONFLICTS: Scenario = Scenario {
     hold: true,
+    excused: &[RISKED],
     ..scenario(
         "sits on tokens, and rows are touched",
         &[(Touch, 3), (Lapse, 1), (AccessEnds, 2)],
