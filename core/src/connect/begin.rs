@@ -139,6 +139,7 @@ impl BeginConnect {
             reconnect: self.reconnect,
             allow_account_change: self.allow_account_change,
             owner_only: self.door.is_some(),
+            owner_pinned: true,
         };
         let plain = Zeroizing::new(serde_json::to_vec(&attempt).map_err(|_| Error::new(Code::Internal))?);
         let sealed = connector

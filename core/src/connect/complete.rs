@@ -285,6 +285,26 @@ impl Connector {
         id: &ConnectionId,
         arrival: Arrival,
     ) -> Result<(), Lost> {
+        let mut unsure = false;
+        let written = self
+            .write_again(integration, attempt, id, arrival, &mut unsure)
+            .await;
+        // Whatever came afterwards, a write without an answer may still be applied.
+        written.map_err(|lost| Lost {
+            certain: lost.certain && !unsure,
+            ..lost
+        })
+    }
+
+    /// `unsure` is set once a write got no answer.
+    async fn write_again(
+        self: &Arc<Self>,
+        integration: &Arc<Loaded>,
+        attempt: &Attempt,
+        id: &ConnectionId,
+        arrival: Arrival,
+        unsure: &mut bool,
+    ) -> Result<(), Lost> {
         let Arrival {
             grant,
             subject,
@@ -293,7 +313,7 @@ impl Connector {
         let set = random::id().map_err(Error::from)?;
         let token = grant.refresh_token.as_ref().map(|t| fingerprint(t.expose()));
         self.still_usable(integration).await?;
-        let (mut unsure, mut cause) = (false, None);
+        let mut cause = None;
         for round in 0..limits::CONNECT_WRITES {
             let found = match self.ledger.read(id).await {
                 Ok(Some(found)) => found,
@@ -310,7 +330,7 @@ impl Connector {
                 self.reconnected(integration, &record);
                 return Ok(());
             }
-            if record.facts.owner != attempt.owner {
+            if (attempt.owner_pinned || attempt.owner_only) && record.facts.owner != attempt.owner {
                 return Err(if attempt.owner_only {
                     Code::ConnectionNotFound.into()
                 } else {
@@ -354,13 +374,13 @@ impl Connector {
                 Ok(Swap::Missing) => return Err(Code::ConnectionNotFound.into()),
                 Ok(Swap::Conflict) => {}
                 Err(error) => {
-                    (unsure, cause) = (true, Some(error));
+                    (*unsure, cause) = (true, Some(error));
                     tokio::time::sleep(schedule::store_retry(round, random::jitter())).await;
                 }
             }
         }
         Err(Lost {
-            certain: !unsure,
+            certain: true,
             ..Lost::unsure(cause)
         })
     }

@@ -136,6 +136,9 @@ pub(crate) struct Attempt {
     /// The reconnect must not touch a connection of another owner.
     #[serde(default)]
     owner_only: bool,
+    /// `owner` is that of the connection to be reconnected, as it was at the beginning. Attempts of older versions lack it.
+    #[serde(default)]
+    owner_pinned: bool,
 }
 
 impl Drop for Attempt {

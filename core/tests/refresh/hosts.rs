@@ -1,6 +1,7 @@
 //! A token host's endpoints fail apart: what becomes of revocations says nothing about refreshes, and the other way round.
 
 use grantry::{
+    connect::Outcome,
     connection::Reason,
     error::Code,
     provider::{Refusal, Verdict},
@@ -104,4 +105,32 @@ async fn what_is_owed_is_revoked_though_the_token_endpoint_fails() {
     world.clock.step(seconds(60));
     pass(seconds(25)).await;
     assert!(!world.upstream.lives("refresh-0-0"));
+}
+
+/// A row that owes a revocation, too.
+#[tokio::test(start_paused = true)]
+async fn a_reconnected_grant_is_kept_alive_though_its_old_one_cannot_be_revoked() {
+    let world = World::new().await;
+    world.upstream.set(|s| {
+        s.idle_limit = Some(days(30));
+        s.refuses_revocations = true;
+    });
+    let mut reconnected = Vec::new();
+    for _ in 0..MANY {
+        let id = world.connect().await;
+        assert!(matches!(
+            world.try_connect(Some(&id)).await,
+            Outcome::Connected { .. }
+        ));
+        reconnected.push(id);
+    }
+    pass(seconds(45)).await;
+    world.clock.step(days(23));
+    for _ in 0..6 {
+        pass(seconds(45)).await;
+        world.clock.step(seconds(30));
+    }
+    for id in &reconnected {
+        assert_eq!(world.generation(id).await, 3);
+    }
 }

@@ -145,12 +145,21 @@ async fn look(context: &Context, id: &ConnectionId, now: Timestamp) -> Result<Lo
         // That is up to the processes on the other store, or to this one once the copy is complete.
         return Ok(Look::Over);
     }
-    let needs = if record.facts.owed.iter().any(|o| o.next <= now) {
+    let row = &record.facts.row;
+    let owes = record.facts.owed.iter().any(|o| o.next <= now);
+    // While revocations fail at this host, they do not hold up what else the row needs.
+    let held_up = owes && {
+        let host = context.upstream.host(&integration.target());
+        host.revocations.open(context.clock.boot()).is_some()
+    };
+    let needs = if owes && !held_up {
         Needs::Revocation
-    } else if protocol::is_held(&record.facts.row, store_now) {
-        return Ok(Look::Over);
-    } else if wants_refresh(context, record, &integration, now) {
+    } else if !protocol::is_held(row, store_now) && wants_refresh(context, record, &integration, now) {
         Needs::Refresh
+    } else if owes {
+        Needs::Revocation
+    } else if protocol::is_held(row, store_now) {
+        return Ok(Look::Over);
     } else {
         return Ok(Look::NotOurs);
     };

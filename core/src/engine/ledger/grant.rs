@@ -74,7 +74,7 @@ impl Grant {
         out.extend_from_slice(&at.0.to_le_bytes());
         out.extend_from_slice(&self.obtained_at.0.to_le_bytes());
         for field in fields {
-            // Token responses are limited to 256 KiB, so a length always fits.
+            // Token responses are limited to 16 MiB, so a length always fits.
             out.extend_from_slice(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_le_bytes());
             out.extend_from_slice(field.as_bytes());
         }
