@@ -63,8 +63,8 @@ impl Broker {
         Ok(all)
     }
 
-    /// Freezes every integration, as [`IntegrationHandle::freeze`](super::IntegrationHandle::freeze) does one. If it fails
-    /// some may be frozen and others not: repeat it.
+    /// Freezes every integration, as [`IntegrationHandle::freeze`](super::IntegrationHandle::freeze) does one. One that cannot be
+    /// frozen does not keep the others from it: the first error is returned once all have been tried.
     ///
     /// # Errors
     /// `field_invalid`; those of the store.
@@ -73,15 +73,15 @@ impl Broker {
     /// If dropped before it resolves, some integrations may be frozen and others not.
     pub async fn freeze_all(&self, reason: &str) -> Result<Vec<IntegrationView>, Error> {
         check_reason(reason)?;
-        let mut frozen = Vec::new();
-        for integration in self.integrations().await? {
-            match self.shared.freeze(&integration.id, reason).await {
+        let (mut frozen, mut failed) = (Vec::new(), None);
+        for stored in self.shared.parts.directory.rows().await? {
+            match self.shared.freeze(&stored.row.id, reason).await {
                 Ok(integration) => frozen.push(integration),
                 Err(error) if error.code() == Code::IntegrationNotFound => {}
-                Err(error) => return Err(error),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(frozen)
+        failed.map_or(Ok(frozen), Err)
     }
 }
 

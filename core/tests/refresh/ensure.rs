@@ -129,6 +129,27 @@ async fn what_differs_becomes_what_is_declared() {
     assert_eq!(verified.state, IntegrationState::Configured);
 }
 
+/// The process ends between the change and the provider's word on it.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_not_verified_is_verified_by_who_declares_it_next() {
+    let world = World::new().await;
+    world
+        .upstream
+        .set(|settings| "secret".clone_into(&mut settings.client_secret));
+    ensure(&world.one, declared("secret")).await.unwrap();
+    let ends = world.process();
+    // It reads the row by its slug, and swaps it.
+    ends.store.script(Op::Integrations, 2, u32::MAX, Fault::Before);
+    assert!(ensure(&ends, declared("wrong")).await.is_err());
+    let before = verifications(&world);
+    let next = ensure(&world.process(), declared("wrong")).await.unwrap();
+    assert_eq!(verifications(&world), before + 1);
+    assert_eq!(
+        (next.state, &*next.state_reason),
+        (IntegrationState::Draft, "client_secret_invalid")
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_is_refused_and_changes_nothing() {
     let world = World::new().await;

@@ -6,8 +6,9 @@ use grantry::{
     connection::Status,
     error::Code,
     event::What,
-    id::ConnectionId,
+    id::{ConnectionId, IntegrationId},
     integration::IntegrationState,
+    store::{IntegrationRow, IntegrationStore as _},
     testing::{Answer, Fault, Op, Signals},
 };
 
@@ -39,6 +40,24 @@ async fn all_is_revoked(world: &World, ids: &[ConnectionId]) {
     revoked.dedup();
     assert_eq!((revoked.len(), all), (ids.len(), ids.len()), "each grant once");
     assert!(revoked.iter().all(|token| !world.upstream.lives(token)));
+}
+
+/// A row that this process cannot read.
+#[tokio::test(start_paused = true)]
+async fn one_that_cannot_be_frozen_keeps_no_other_from_it() {
+    let (world, ids) = connected(2).await;
+    for id in ["int_0", "int_z"] {
+        let row = IntegrationRow {
+            id: IntegrationId::new(id).unwrap(),
+            slug: None,
+            body: "damaged".into(),
+        };
+        world.memory.insert_integration(&row).await.unwrap();
+    }
+    let error = world.one.broker.freeze_all(REASON).await.unwrap_err();
+    assert_eq!(error.code(), Code::StoreCorrupt);
+    pass(Duration::from_secs(120)).await;
+    all_is_revoked(&world, &ids).await;
 }
 
 #[tokio::test(start_paused = true)]

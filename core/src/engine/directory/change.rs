@@ -32,6 +32,10 @@ pub(crate) struct Editor {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// The reason of a state that was not asked about since the client changed. Whoever changes it asks next; if it did not come
+/// to that, the next one who declares the integration does.
+pub(super) const NOT_VERIFIED: &str = "not_verified";
+
 impl Editor {
     /// Creates an integration, not verified yet.
     ///
@@ -92,6 +96,9 @@ impl Editor {
                 body.redirect_uris = redirect_uris.unwrap_or_else(|| body.redirect_uris.clone());
                 body.monthly_limit = monthly_limit.unwrap_or(body.monthly_limit);
                 body.options = options.unwrap_or_else(|| body.options.clone());
+                if verify {
+                    NOT_VERIFIED.clone_into(&mut body.state_reason);
+                }
                 self.check(body, offering)
             })
             .await?;
@@ -104,6 +111,7 @@ impl Editor {
         let sealed = self.seal_secret(id, secret).await?;
         self.change(id, |body, _| {
             body.secret.clone_from(&sealed);
+            NOT_VERIFIED.clone_into(&mut body.state_reason);
             Ok(())
         })
         .await?;
@@ -230,11 +238,12 @@ impl Editor {
                 return Err(Code::IntegrationInUse.into());
             }
             match self.directory.store.remove_integration(id, stored.revision).await {
-                Ok(Removed::Gone) => {
+                // Missing: by an earlier try of this very call, or somebody else's. It is gone.
+                Ok(Removed::Gone | Removed::Missing) => {
                     self.directory.forget(id);
                     return Ok(());
                 }
-                Ok(Removed::Missing | Removed::Conflict) => {}
+                Ok(Removed::Conflict) => {}
                 // It may be gone all the same.
                 Err(_) if matches!(self.directory.store.integration(id).await, Ok(None)) => {
                     self.directory.forget(id);

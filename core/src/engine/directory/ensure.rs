@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     body::Body,
-    change::{Editor, check_secret},
+    change::{Editor, NOT_VERIFIED, check_secret},
     limits,
     loaded::Loaded,
 };
@@ -44,8 +44,12 @@ impl Editor {
             }
             self.check(&mut body, &offering)?;
             let client = |body: &Body| (body.client_id.clone(), body.secret.clone(), body.options.clone());
+            let changed = client(&body) != client(&before.body);
+            if changed {
+                NOT_VERIFIED.clone_into(&mut body.state_reason);
+            }
             let draft = before.body.state() == IntegrationState::Draft;
-            let verify = draft || client(&body) != client(&before.body);
+            let verify = changed || draft || !before.body.state_reason.is_empty();
             let after = if body == before.body {
                 before
             } else {
