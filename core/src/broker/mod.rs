@@ -54,7 +54,8 @@ impl Broker {
         self.shared.parts.directory.offerings().cloned().collect()
     }
 
-    /// An integration by its slug or id, and what belongs to it: `broker.integration("acme")`. Nothing is looked up yet.
+    /// An integration by its slug or id, and what belongs to it: `broker.integration("acme")`. A `&str` is a slug; an id is an
+    /// [`IntegrationId`](crate::id::IntegrationId). Nothing is looked up yet.
     pub fn integration(&self, which: impl Into<IntegrationRef>) -> IntegrationHandle {
         IntegrationHandle {
             shared: self.shared.clone(),

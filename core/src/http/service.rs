@@ -1,4 +1,4 @@
-//! Leases any request into a response: routing, key checks, time limits, panics.
+//! Turns any request into a response: routing, key checks, time limits, panics.
 
 use std::{
     any::Any,

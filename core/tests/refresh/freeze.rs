@@ -8,7 +8,7 @@ use grantry::{
     event::What,
     id::{ConnectionId, IntegrationId},
     integration::IntegrationState,
-    store::{IntegrationRow, IntegrationStore as _},
+    store::{Inserted, IntegrationRow, IntegrationStore as _},
     testing::{Answer, Fault, Op, Signals},
 };
 
@@ -52,7 +52,8 @@ async fn one_that_cannot_be_frozen_keeps_no_other_from_it() {
             slug: None,
             body: "damaged".into(),
         };
-        world.memory.insert_integration(&row).await.unwrap();
+        let inserted = world.memory.insert_integration(&row).await.unwrap();
+        assert!(matches!(inserted, Inserted::Created(_)));
     }
     let error = world.one.broker.freeze_all(REASON).await.unwrap_err();
     assert_eq!(error.code(), Code::StoreCorrupt);
