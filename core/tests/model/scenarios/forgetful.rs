@@ -4,8 +4,8 @@ use super::{RISKED, scenario};
 use crate::{faults::Fault, state::Store, world::Scenario};
 
 use Fault::{
-    AccessEnds, AnswerLost, BackUp, ErrorBefore, FailOver, Lapse, Late, MayPass, ReadFails, Reconnect,
-    Refused, RequestLost, RollBack, Touch, Unconfirmed,
+    AccessEnds, AnswerLost, BackUp, ErrorAfter, ErrorBefore, FailOver, Lapse, Late, MayPass, ReadFails,
+    Reconnect, Refused, RequestLost, RollBack, Touch, Unconfirmed,
 };
 
 const fn replica(name: &'static str, faults: &'static [(Fault, u8)]) -> Scenario {
@@ -67,7 +67,7 @@ pub const TAKEN_OVER_AND_SITS: Scenario = Scenario {
     excused: &[RISKED],
     ..replica(
         "sits on tokens, and a replica takes over",
-        &[(FailOver, 1), (Lapse, 1), (AccessEnds, 2)],
+        &[(FailOver, 1), (ErrorAfter, 1), (Lapse, 1), (AccessEnds, 3)],
     )
 };
 

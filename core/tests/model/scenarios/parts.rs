@@ -72,7 +72,14 @@ pub const NO_REFRESH_TOKEN: Scenario = Scenario {
 };
 pub const PURGED: Scenario = scenario(
     "deleted and removed meanwhile",
-    &[(Delete, 1), (Purge, 1), (Lapse, 1), (Late, 1), (AccessEnds, 2)],
+    &[
+        (Delete, 1),
+        (Purge, 1),
+        (ErrorBefore, 1),
+        (Lapse, 1),
+        (Late, 1),
+        (AccessEnds, 2),
+    ],
 );
 pub const OWING: Scenario = scenario(
     "ended meanwhile, by a store with errors",
@@ -81,6 +88,7 @@ pub const OWING: Scenario = scenario(
         (Delete, 1),
         (ErrorAfter, 1),
         (ErrorBefore, 1),
+        (ReadFails, 1),
         (Refused, 1),
         (AccessEnds, 2),
     ],

@@ -37,7 +37,7 @@ pub struct KeepSet {
     /// The set that was spent for it.
     spent: GrantVersion,
     write_id: u128,
-    /// One of the tries to store it would have it verified.
+    /// One of the tries to store it would have it verified, and that was not done yet.
     verify: bool,
     /// It came back for an expired connection.
     recovers: bool,
@@ -188,7 +188,8 @@ impl KeepSet {
             notices.push(Notice::Stored { recovers });
         }
         let then_confirm = !self.answered || (news && (first || !written));
-        if self.verify && (written || first) {
+        // Also if the write got no answer, and the set is found stored.
+        if self.verify {
             self.at = At::Verifying { then_confirm };
         } else {
             self.verified(then_confirm, policy, notices);
@@ -379,7 +380,10 @@ impl Machine for KeepSet {
                 self.migrated(n);
             }
             (At::Storing(_), Event::Written(Written::Swapped)) => self.stored(true, true, policy, n),
-            (At::Verifying { then_confirm }, Event::Done) => self.verified(then_confirm, policy, n),
+            (At::Verifying { then_confirm }, Event::Done) => {
+                self.verify = false;
+                self.verified(then_confirm, policy, n);
+            }
             (At::Revoking, Event::Done) => {
                 self.answer(Answer::InHand, Next::Finish(Outcome::Superseded));
             }
